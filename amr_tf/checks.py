@@ -1,0 +1,77 @@
+"""Checks of what users hand in: one clear sentence before any work starts."""
+
+import numpy as np
+
+# Resizing and float arithmetic may leave [-1, 1] by rounding.
+_RANGE_TOLERANCE = 1e-4
+_CHUNK = 4096
+
+
+def check_positive_integer(name, value):
+    """Raises a ValueError unless `value` is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
+
+
+def check_not_negative(name, value):
+    """Raises a ValueError unless `value` is a finite number of at least 0."""
+    if not isinstance(value, (int, float, np.number)) or not np.isfinite(value) or value < 0:
+        raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}.")
+
+
+def check_shape(name, shape, expected):
+    """Raises a ValueError unless `shape` is (N, *expected); None stands for an unknown size."""
+    shape = tuple(shape)
+    fits = len(shape) == len(expected) + 1 and all(
+        size is None or size == want for size, want in zip(shape[1:], expected)
+    )
+    if not fits:
+        want = ", ".join(str(size) for size in expected)
+        raise ValueError(f"{name} must have the shape (N, {want}); got {shape}.")
+
+
+def check_images(images, image_shape, name="images"):
+    """Raises a ValueError unless `images` is a non-empty float array in [-1, 1].
+
+    Args:
+        images: array of shape (N, *image_shape).
+        image_shape: (H, W, C).
+        name: what to call the array in the message.
+    """
+    if not np.issubdtype(np.asarray(images[:0]).dtype, np.floating):
+        raise ValueError(
+            f"{name} must be floating point with values in [-1, 1]; got {images.dtype}. "
+            "For uint8 images use images / 127.5 - 1."
+        )
+    check_shape(name, images.shape, image_shape)
+    if not len(images):
+        raise ValueError(f"{name} is empty: it must hold at least one image.")
+    for start in range(0, len(images), _CHUNK):
+        chunk = np.asarray(images[start : start + _CHUNK], dtype="float32")
+        low, high = float(chunk.min()), float(chunk.max())
+        if not np.isfinite(low) or not np.isfinite(high):
+            raise ValueError(f"{name} must be finite; it holds NaN or infinite values.")
+        if low < -1 - _RANGE_TOLERANCE or high > 1 + _RANGE_TOLERANCE:
+            raise ValueError(f"{name} must lie in [-1, 1]; its values span {low:g} to {high:g}.")
+
+
+def check_labels(labels, count, num_classes, name="labels"):
+    """Raises a ValueError unless `labels` holds `count` integers below `num_classes`."""
+    labels = np.asarray(labels)
+    if labels.shape not in ((count,), (count, 1)):
+        raise ValueError(f"{name} must have the shape ({count},); got {labels.shape}.")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{name} must be integers (class numbers); got {labels.dtype}.")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"{name} must lie in 0 to {num_classes - 1}; got {labels.min()} to {labels.max()}."
+        )
+
+
+def check_batch_size(batch_size, k):
+    """Raises a ValueError if a batch cannot hold the k examples of a mix."""
+    if batch_size < k:
+        raise ValueError(
+            f"A batch of {batch_size} is too small to mix k = {k} examples: "
+            "k can be at most the batch size."
+        )

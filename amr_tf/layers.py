@@ -1,0 +1,77 @@
+"""Layers that Keras does not have in the form the method needs."""
+
+import keras
+from keras import ops
+
+_EPSILON = 1e-12
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class SpectralNormalization(keras.layers.SpectralNormalization):
+    """Divides a layer's kernel by its largest singular value, as Miyato et al. (2018) do.
+
+    Unlike `keras.layers.SpectralNormalization`, which overwrites the kernel with the normalised
+    one in every training call, this layer keeps the raw kernel as the weight that is trained and
+    lets the gradient flow through the singular value: `kernel / sigma(kernel)` is recomputed in
+    each call, with `sigma = v' W u` and the vectors `u`, `v` held constant (their algorithm 1 and
+    equation 12). A call with `training=True` stores the new `u`; a training step that calls the
+    layer once thus makes `power_iterations` iterations, and inference changes nothing.
+
+    Args:
+        layer: a layer with a `kernel` whose last axis is its outputs (`Conv2D`, `Dense`, ...).
+        power_iterations: number of power iterations a call makes, at least 1.
+        **kwargs: as of `keras.layers.Wrapper`.
+
+    Call arguments:
+        inputs: what the wrapped layer takes.
+        training: whether to store the updated `u`.
+
+    Returns:
+        What the wrapped layer returns, with its kernel normalised.
+
+    Example:
+
+    >>> layer = SpectralNormalization(keras.layers.Conv2D(8, 3, padding="same"))
+    >>> layer(keras.random.normal((2, 16, 16, 4)), training=True).shape
+    TensorShape([2, 16, 16, 8])
+
+    Reference: [Spectral normalization for GANs](https://arxiv.org/abs/1802.05957).
+    """
+
+    def __init__(self, layer, power_iterations=1, **kwargs):
+        # The singular value is estimated in float32 whatever the policy: in bfloat16 it would be
+        # off by up to a percent. The wrapped layer keeps its own policy and casts for itself.
+        kwargs.update(dtype="float32", autocast=False)
+        super().__init__(layer, power_iterations=power_iterations, **kwargs)
+
+    def call(self, inputs, training=False):
+        vector_u, sigma = self.spectral_norm()
+        if training:
+            self.vector_u.assign(vector_u)
+        kernel = ops.convert_to_tensor(self.kernel) / ops.maximum(sigma, _EPSILON)
+        # Lends the wrapped layer another kernel for the length of one call.
+        with keras.StatelessScope(state_mapping=[(self.kernel, kernel)]):
+            return self.layer(inputs)
+
+    def spectral_norm(self):
+        """The next `u`, shape (1, outputs), and the estimate of sigma, a scalar."""
+        weights = ops.reshape(self.kernel, (-1, self.kernel_shape[-1]))
+        frozen = ops.stop_gradient(weights)
+        vector_u = ops.convert_to_tensor(self.vector_u)
+        for _ in range(self.power_iterations):
+            vector_v = _normalized(ops.matmul(vector_u, ops.transpose(frozen)))
+            vector_u = _normalized(ops.matmul(vector_v, frozen))
+        sigma = ops.sum(ops.matmul(vector_v, weights) * vector_u)
+        return vector_u, sigma
+
+    def compute_output_spec(self, inputs, training=False):
+        return self.layer.compute_output_spec(inputs)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["dtype"]
+        return config
+
+
+def _normalized(vector):
+    return vector / ops.maximum(ops.norm(vector), _EPSILON)

@@ -1,0 +1,234 @@
+"""Replays recorded training steps of an independent implementation in our networks.
+
+    python -m tests.replay_golden ../shared/golden/amr_mixup_k2_lambda10.npz ...
+
+A golden file holds two training steps: hyperparameters, weights before and after, the batches, the
+mixing permutations and coefficients, the outputs and the losses. This command builds the model
+that the file's `meta` describes, loads the weights, runs the two steps with the recorded
+coefficients, prints how far every loss, output and weight array is off, and exits with 1 where a
+difference exceeds its tolerance (`TOLERANCES`).
+"""
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+
+import keras
+import numpy as np
+
+from amr_tf import AMR, AdamL2, mixers
+from amr_tf.networks import (
+    build_decoder,
+    build_discriminator,
+    build_encoder,
+    build_linear_probe,
+)
+
+NETWORKS = ("encoder", "decoder", "discriminator", "probe")
+TOLERANCES = {
+    "loss, step 0 (relative to max(1, loss))": 1e-5,
+    "image value, step 0": 1e-4,
+    "weight off by more than 1e-6, step 0 (share of the network)": 1e-3,
+    "loss, step 1 (relative)": 1e-2,
+    "mean weight difference, step 1": 2e-5,
+}
+METHODS = ("amr", "ae_gan")
+GAN_LOSS_NAMES = {"mean_squared_error": "least_squares", "lsgan": "least_squares"}
+
+
+@dataclasses.dataclass
+class Check:
+    """One comparison: what, how far off, and how far it may be."""
+
+    name: str
+    difference: float
+    tolerance: float
+
+    @property
+    def passed(self):
+        # Written so that NaN fails.
+        return self.difference <= self.tolerance
+
+
+def read(path):
+    """A golden file as (meta, dictionary of arrays)."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return json.loads(str(arrays.pop("meta"))), arrays
+    except (OSError, ValueError, KeyError) as error:
+        raise SystemExit(f"{path} is not a golden file: {error}") from error
+
+
+def build_model(meta, arrays):
+    """The compiled model that `meta` describes, with the weights of `before/`."""
+    if meta["method"] not in METHODS:
+        raise SystemExit(f"Method '{meta['method']}' is not one of {', '.join(METHODS)}.")
+    image_shape = arrays["step0/x"].shape[1:]
+    sizes = {
+        "latent_channels": meta["latent_channels"],
+        "latent_width": meta.get("latent_width", 4),
+        "depth": meta["depth"],
+        "leaky_relu_slope": meta["leaky_relu_slope"],
+    }
+    epsilon = {"instance_norm_epsilon": meta["instance_norm_epsilon"]}
+    encoder = build_encoder(image_shape, **sizes, **epsilon)
+    num_classes = arrays["before/probe/00_dense/bias"].shape[0]
+    model = AMR(
+        encoder,
+        build_decoder(image_shape, **sizes, **epsilon),
+        build_discriminator(image_shape, **sizes),
+        mixers.get(meta["mixer"], k=meta["k"]) if meta["method"] == "amr" else None,
+        build_linear_probe(encoder.output_shape[1:], num_classes),
+    )
+    optimizers = [
+        AdamL2(
+            meta["learning_rate"],
+            beta_1=meta["beta_1"],
+            beta_2=meta["beta_2"],
+            epsilon=meta["epsilon"],
+            l2_weight_decay=meta["l2_weight_decay"],
+        )
+        for _ in range(3)
+    ]
+    model.compile(
+        *optimizers,
+        reconstruction_loss=meta["reconstruction_loss"],
+        gan_loss=GAN_LOSS_NAMES.get(meta["gan_loss"], meta["gan_loss"]),
+        lambda_=meta["lambda_"],
+        beta=meta["beta"] if meta["method"] == "amr" else 0.0,
+        generator_update_every=meta.get("generator_update_every", 1),
+    )
+    for network in NETWORKS:
+        for name, variable in variables(getattr(model, network)).items():
+            value = arrays[f"before/{network}/{name}"]
+            variable.assign(value.reshape(variable.shape))
+    return model
+
+
+def variables(network):
+    """A network's variables by their names in a golden file, `NN_layer/param`."""
+    found = {}
+    layers = [layer for layer in network.layers if layer.weights]
+    for index, layer in enumerate(layers):
+        if isinstance(layer, keras.layers.SpectralNormalization):
+            kind = "conv"
+            parameters = {
+                "kernel": layer.layer.kernel,
+                "bias": layer.layer.bias,
+                "u": layer.vector_u,
+            }
+        elif isinstance(layer, keras.layers.Conv2D):
+            kind, parameters = "conv", {"kernel": layer.kernel, "bias": layer.bias}
+        elif isinstance(layer, keras.layers.Dense):
+            kind, parameters = "dense", {"kernel": layer.kernel, "bias": layer.bias}
+        else:
+            kind, parameters = "instance_norm", {"gamma": layer.gamma, "beta": layer.beta}
+        for name, variable in parameters.items():
+            found[f"{index:02d}_{kind}/{name}"] = variable
+    return found
+
+
+def without_gradient(names):
+    """The biases that feed an instance normalisation: their true gradient is zero."""
+    names = sorted(names)
+    norms = {int(name[:2]) for name in names if "_instance_norm/" in name}
+    return {
+        name
+        for name in names
+        if re.fullmatch(r"\d\d_conv/bias", name) and int(name[:2]) + 1 in norms
+    }
+
+
+def run_step(model, arrays, prefix):
+    """Runs one recorded step; returns our losses and images under the file's names."""
+    x, labels = arrays[f"{prefix}/x"], arrays[f"{prefix}/label"].astype("int32")
+    perms, coefficients = arrays[f"{prefix}/perms"], arrays[f"{prefix}/coefficients"]
+    made = model.forward(x, False, perms, coefficients)
+    gan, names = model._gan_loss, {}
+    names["loss/disc_g_recon"] = gan(made.reconstruction_logits, 1.0)
+    names["reconstruction"] = made.reconstructions
+    if model.mixer is not None:
+        names["loss/disc_g_mix"] = gan(made.mix_logits, 1.0)
+        names["mix"] = made.mixes
+    probe_after = model.train_on(x, labels, perms, coefficients)
+    names["loss/gen_loss"] = probe_after["loss"]
+    names["loss/recon"] = probe_after["reconstruction_loss"]
+    if model.beta:
+        names["loss/consist"] = probe_after["consistency_loss"]
+    terms = 2 if model.mixer is None else 3
+    names["loss/d_x"] = probe_after["discriminator_loss"] / terms
+    names["loss/cls_enc_loss"] = probe_after["probe_loss"]
+    names["loss/cls_enc_acc"] = probe_after["probe_accuracy"]
+    return {f"{prefix}/{name}": np.asarray(value) for name, value in names.items()}
+
+
+def compare_outputs(ours, arrays, loss_tolerance, image_tolerance):
+    """Checks of one step's losses and images; an image tolerance of None only reports."""
+    for name, value in ours.items():
+        if name not in arrays:
+            continue
+        difference = float(np.abs(value - arrays[name]).max())
+        if "/loss/" in name:
+            scale = max(1.0, abs(float(arrays[name])))
+            yield Check(name, difference / scale, loss_tolerance)
+        else:
+            yield Check(name, difference, image_tolerance or np.inf)
+
+
+def compare_weights(model, arrays, prefix, step):
+    """Checks of the weights after a step: each array for information, each network by rule."""
+    for network in NETWORKS:
+        ours = variables(getattr(model, network))
+        skipped = without_gradient(ours)
+        differences = []
+        for name, variable in ours.items():
+            value = np.asarray(variable).ravel()
+            difference = np.abs(value - arrays[f"{prefix}/{network}/{name}"].ravel())
+            yield Check(f"{prefix}/{network}/{name}", float(difference.max()), np.inf)
+            if name not in skipped and not name.endswith("/u"):
+                differences.append(difference)
+        differences = np.concatenate(differences)
+        if step == 0:
+            share = float(np.mean(~(differences <= 1e-6)))
+            yield Check(f"{prefix}/{network}: share off by more than 1e-6", share, 1e-3)
+        else:
+            mean = float(differences.mean())
+            yield Check(f"{prefix}/{network}: mean difference", mean, 2e-5)
+
+
+def replay(path):
+    """All checks of one file."""
+    meta, arrays = read(path)
+    model = build_model(meta, arrays)
+    results = list(compare_outputs(run_step(model, arrays, "step0"), arrays, 1e-5, 1e-4))
+    results += compare_weights(model, arrays, "after", step=0)
+    results += compare_outputs(run_step(model, arrays, "step1"), arrays, 1e-2, None)
+    results += compare_weights(model, arrays, "after_last", step=1)
+    return meta, results
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="+", metavar="FILE.npz")
+    parser.add_argument("--quiet", action="store_true", help="print failures and totals only")
+    arguments = parser.parse_args(argv)
+    failed = False
+    for path in arguments.files:
+        meta, results = replay(path)
+        print(f"{path}: {meta['method']} {meta['mixer']} k={meta['k']} lambda={meta['lambda_']}")
+        for check in results:
+            if not check.passed or not arguments.quiet:
+                bound = "" if check.tolerance == np.inf else f"  (at most {check.tolerance:g})"
+                verdict = "ok  " if check.passed else "FAIL"
+                print(f"  {verdict} {check.name:58s} {check.difference:.3e}{bound}")
+        wrong = sum(not check.passed for check in results)
+        failed |= wrong > 0
+        print(f"  {'FAILED' if wrong else 'passed'}: {len(results) - wrong} of {len(results)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
