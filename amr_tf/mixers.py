@@ -21,6 +21,7 @@ from keras import ops
 from amr_tf.registry import Registry
 
 MIXERS = Registry("mixer")
+_SEED_STATE = "seed_generator_state"
 
 
 class Mixer(keras.layers.Layer):
@@ -130,6 +131,16 @@ class Mixer(keras.layers.Layer):
             keras.KerasTensor(codes.shape, dtype=self.compute_dtype),
             keras.KerasTensor(coefficient_shape, dtype="float32"),
         )
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        # Keras leaves a generator's state out; a resumed training must continue its draws.
+        store[_SEED_STATE] = ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store):
+        super().load_own_variables({key: store[key] for key in store.keys() if key != _SEED_STATE})
+        if _SEED_STATE in store.keys():
+            self.seed_generator.state.assign(store[_SEED_STATE])
 
     def get_config(self):
         return {**super().get_config(), "k": self.k, "seed": self.seed}

@@ -1,0 +1,65 @@
+"""What the command modules share: flags from a config, and errors in one sentence."""
+
+import dataclasses
+import sys
+import typing
+
+from absl import app, flags
+
+from amr_tf.training.config import flag_name
+
+_DEFINE = {
+    str: flags.DEFINE_string,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+}
+
+
+def define_flags(config_class, flag_values=flags.FLAGS):
+    """Defines a flag for each field of a config dataclass, with its default and help."""
+    hints = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        kinds = [kind for kind in (typing.get_args(hints[field.name]) or (hints[field.name],))]
+        _DEFINE[kinds[0]](
+            flag_name(field),
+            field.default,
+            field.metadata["help"],
+            flag_values=flag_values,
+            module_name=sys.argv[0],
+        )
+
+
+def config_from_flags(config_class, base=None, flag_values=flags.FLAGS):
+    """A config of the flags' values.
+
+    Args:
+        config_class: the dataclass that `define_flags` was given.
+        base: a config that gives the values of flags that the user did not set, or None for the
+            flags' defaults.
+        flag_values: absl's flags.
+    """
+    values = {}
+    for field in dataclasses.fields(config_class):
+        flag = flag_values[flag_name(field)]
+        unset = base is not None and not flag.present
+        values[field.name] = getattr(base, field.name) if unset else flag.value
+    return config_class(**values)
+
+
+def run(main):
+    """Runs a command: `main(argv)`; what the user got wrong is told in one line, exit code 2."""
+
+    def guarded(argv):
+        if len(argv) > 1:
+            _fail(f"Arguments are flags, --name=value; got '{argv[1]}'.")
+        try:
+            return main(argv)
+        except (ValueError, OSError) as error:
+            _fail(str(error))
+
+    app.run(guarded)
+
+
+def _fail(message):
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

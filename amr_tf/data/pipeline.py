@@ -1,0 +1,90 @@
+"""From arrays of uint8 images to batches of float images in [-1, 1]."""
+
+import tensorflow as tf
+
+
+def preprocess(images, image_size):
+    """Scales and resizes a batch.
+
+    Args:
+        images: uint8, (N, H, W, C).
+        image_size: width and height to resize to (bilinear; the paper's 28 -> 32 for MNIST).
+
+    Returns:
+        float32 tensor (N, image_size, image_size, C) in [-1, 1].
+    """
+    images = tf.cast(images, "float32") / 127.5 - 1.0
+    if images.shape[1] != image_size or images.shape[2] != image_size:
+        images = tf.image.resize(images, (image_size, image_size))
+    return images
+
+
+def training_batches(split, batch_size, image_size, seed=0, first_step=0):
+    """Endless shuffled batches, one random order per epoch.
+
+    The order of an epoch depends on `seed` and the epoch's number only, so a stream that starts
+    at `first_step` continues what an interrupted one would have given. An epoch has
+    `len(split) // batch_size` whole batches; the images left over differ from epoch to epoch.
+
+    Args:
+        split: a `Split`.
+        batch_size: images per batch.
+        image_size: width and height of the images.
+        seed: of the order.
+        first_step: number of batches to start after.
+
+    Returns:
+        `tf.data.Dataset` of images, or of (images, labels) where there are labels.
+
+    Raises:
+        ValueError: the split is smaller than one batch.
+    """
+    steps = steps_per_epoch(split, batch_size)
+    first_epoch, first_batch = divmod(first_step, steps)
+
+    def order(epoch):
+        """The image numbers of one epoch, (steps, batch_size)."""
+        numbers = tf.range(len(split), dtype="int64")
+        numbers = tf.random.experimental.stateless_shuffle(numbers, tf.stack([seed, epoch]))
+        return tf.reshape(numbers[: steps * batch_size], (steps, batch_size))
+
+    epochs = tf.data.Dataset.counter(start=first_epoch)
+    numbers = epochs.map(order).unbatch().skip(first_batch)
+    # Gathering whole batches from memory is many times cheaper than batching single images.
+    return _gather(split, numbers, image_size)
+
+
+def evaluation_batches(split, batch_size, image_size):
+    """All batches of a split once, in order, the last one maybe smaller.
+
+    Returns:
+        `tf.data.Dataset` of images, or of (images, labels) where there are labels.
+    """
+    numbers = tf.data.Dataset.range(len(split)).batch(batch_size)
+    return _gather(split, numbers, image_size)
+
+
+def steps_per_epoch(split, batch_size):
+    """Whole batches in a split.
+
+    Raises:
+        ValueError: the split is smaller than one batch.
+    """
+    if len(split) < batch_size:
+        raise ValueError(
+            f"batch_size = {batch_size} is more than the {len(split)} training images."
+        )
+    return len(split) // batch_size
+
+
+def _gather(split, numbers, image_size):
+    images = tf.constant(split.images)
+    labels = None if split.labels is None else tf.constant(split.labels)
+
+    def batch(indices):
+        chosen = preprocess(tf.gather(images, indices), image_size)
+        return chosen if labels is None else (chosen, tf.gather(labels, indices))
+
+    parallel = tf.data.AUTOTUNE
+    dataset = numbers.map(batch, num_parallel_calls=parallel, deterministic=True)
+    return dataset.prefetch(parallel)

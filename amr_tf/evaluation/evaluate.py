@@ -1,0 +1,39 @@
+"""The figures of a trained model on the splits of its data."""
+
+import numpy as np
+
+from amr_tf.data import evaluation_batches
+from amr_tf.evaluation.probes import linear_probe
+
+
+def evaluate(model, data, batch_size=256):
+    """Losses, the probe trained in unison, and a linear probe on frozen codes.
+
+    Args:
+        model: a compiled `ResynthesisModel`.
+        data: an `ImageData` of the model's image shape.
+        batch_size: images at a time.
+
+    Returns:
+        A dictionary from split names ("validation", and "test" where there is one) to the model's
+        metrics on it, and, for labelled data, "linear_probe" as of `probes.linear_probe`.
+    """
+    if model.image_shape != data.image_shape:
+        raise ValueError(
+            f"The model takes images of {model.image_shape}; data set '{data.name}' has "
+            f"{data.image_shape}."
+        )
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    splits = {name: split for name, split in splits.items() if split is not None}
+    results, codes = {}, {}
+    for name, split in splits.items():
+        batches = evaluation_batches(split, batch_size, data.image_size)
+        if name != "train":
+            metrics = model.evaluate(batches, verbose=0, return_dict=True)
+            results[name] = {key: float(value) for key, value in metrics.items()}
+        if split.labels is not None:
+            encoded = [model.encoder.predict_on_batch(images) for images, _ in batches]
+            codes[name] = (np.concatenate(encoded), split.labels)
+    if codes:
+        results["linear_probe"] = linear_probe(**codes)
+    return results

@@ -1,0 +1,36 @@
+"""Trains a model: python -m amr_tf.train --flagfile=configs/digits.cfg
+
+Everything about the run lands in --run_dir. Ctrl-C saves; --resume continues.
+"""
+
+from absl import flags
+
+from amr_tf import commands
+from amr_tf.training.config import TrainingConfig
+from amr_tf.training.run import RunFolder, train
+
+commands.define_flags(TrainingConfig)
+_RESUME = flags.DEFINE_bool(
+    "resume", False, "Continue the run in --run_dir with its own settings."
+)
+
+
+def main(argv):
+    del argv
+    saved = None
+    if _RESUME.value:
+        saved = RunFolder(flags.FLAGS.run_dir).read_config()
+    config = commands.config_from_flags(TrainingConfig, base=saved)
+    results = train(config, resume=_RESUME.value)
+    if results is None:
+        return 130
+    print(f"\nResults of the best epoch (also in {config.run_dir}/results.json):")
+    for split, values in results.items():
+        if isinstance(values, dict):
+            values = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        print(f"  {split}: {values}")
+    return 0
+
+
+if __name__ == "__main__":
+    commands.run(main)

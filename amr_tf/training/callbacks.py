@@ -1,0 +1,84 @@
+"""Callbacks beside Keras' own: sample grids, and stopping at the user's wish."""
+
+import pathlib
+import signal
+
+import keras
+import tensorflow as tf
+
+from amr_tf.evaluation.figures import figure_pixels, sample_figure
+
+
+class SampleGrid(keras.callbacks.Callback):
+    """Draws originals, reconstructions and mixes every few epochs, to PNG and TensorBoard.
+
+    The images and the mixes' coefficients are the same each time, so the grids show the model
+    change and nothing else; the training's random numbers are left alone.
+
+    Args:
+        images: float images (N, H, W, C) in [-1, 1], N at least the mixer's k.
+        directory: for `epoch_00010.png` and so on.
+        log_dir: TensorBoard's folder, or None.
+        every: epochs between grids.
+    """
+
+    def __init__(self, images, directory, log_dir=None, every=10):
+        super().__init__()
+        self.images = images
+        self.directory = pathlib.Path(directory)
+        self.every = every
+        self._writer = tf.summary.create_file_writer(str(log_dir)) if log_dir else None
+
+    def on_epoch_end(self, epoch, logs=None):
+        number = epoch + 1
+        if number % self.every and number != self.params.get("epochs"):
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        figure = sample_figure(self.model, self.images, f"After epoch {number}")
+        figure.savefig(self.directory / f"epoch_{number:05d}.png")
+        if self._writer is not None:
+            with self._writer.as_default():
+                tf.summary.image("samples", figure_pixels(figure)[None], step=number)
+            self._writer.flush()
+
+
+class Interrupted(Exception):
+    """Raised in the training loop, between two steps, after Ctrl-C or SIGTERM."""
+
+
+class StopOnSignal(keras.callbacks.Callback):
+    """Turns Ctrl-C and SIGTERM into `Interrupted` between two training steps.
+
+    A context manager: the handlers hold while it is entered. A second Ctrl-C acts at once.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self):
+        super().__init__()
+        self.received = None
+        self._previous = {}
+
+    def __enter__(self):
+        for number in self._SIGNALS:
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number, frame):
+        self.received = signal.Signals(number).name
+        for other, handler in self._previous.items():
+            signal.signal(other, handler)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._raise_if_asked()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._raise_if_asked()
+
+    def _raise_if_asked(self):
+        if self.received:
+            raise Interrupted(self.received)
