@@ -19,8 +19,9 @@ def define_flags(config_class, flag_values=flags.FLAGS):
     """Defines a flag for each field of a config dataclass, with its default and help."""
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
-        kinds = [kind for kind in (typing.get_args(hints[field.name]) or (hints[field.name],))]
-        _DEFINE[kinds[0]](
+        hint = hints[field.name]
+        kind = (typing.get_args(hint) or (hint,))[0]  # The first of `int | None`.
+        _DEFINE[kind](
             flag_name(field),
             field.default,
             field.metadata["help"],

@@ -78,6 +78,4 @@ def consistency(mixed_codes, reencoded_codes):
 def probe_crossentropy(labels, logits):
     """Mean cross-entropy of the probe's `logits` (N, classes) against integer `labels` (N,)."""
     (logits,) = _float32(logits)
-    return ops.mean(
-        keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    )
+    return ops.mean(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))

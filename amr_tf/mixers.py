@@ -93,7 +93,8 @@ class Mixer(keras.layers.Layer):
         stack = ops.convert_to_tensor(stack, dtype=self.compute_dtype)
         if stack.ndim < 3 or stack.shape[1] != self.k:
             raise ValueError(
-                f"stack must have the shape (N, k, ...) with k = {self.k}; got {tuple(stack.shape)}."
+                f"stack must have the shape (N, k, ...) with k = {self.k}; "
+                f"got {tuple(stack.shape)}."
             )
         return ops.sum(ops.cast(coefficients, stack.dtype) * stack, axis=1)
 
@@ -138,9 +139,9 @@ class Mixer(keras.layers.Layer):
         store[_SEED_STATE] = ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store):
-        super().load_own_variables({key: store[key] for key in store.keys() if key != _SEED_STATE})
-        if _SEED_STATE in store.keys():
-            self.seed_generator.state.assign(store[_SEED_STATE])
+        values = {key: store[key] for key in store.keys()}  # noqa: SIM118, it is no dictionary
+        self.seed_generator.state.assign(values.pop(_SEED_STATE))
+        super().load_own_variables(values)
 
     def get_config(self):
         return {**super().get_config(), "k": self.k, "seed": self.seed}
@@ -208,9 +209,7 @@ class BernoulliMixup(Mixer):
         else:
             parent = keras.random.randint((batch_size, maps), 0, self.k, seed=seed)
         one_hot = ops.transpose(ops.one_hot(parent, self.k, dtype="float32"), (0, 2, 1))
-        return ops.reshape(
-            one_hot, (batch_size, self.k) + (1,) * (len(code_shape) - 1) + (maps,)
-        )
+        return ops.reshape(one_hot, (batch_size, self.k) + (1,) * (len(code_shape) - 1) + (maps,))
 
     def get_config(self):
         return {**super().get_config(), "probability": self.probability}

@@ -56,7 +56,8 @@ class AdamL2(keras.optimizers.Adam):
         step = ops.cast(self.iterations + 1, dtype)
         momentum_correction = 1.0 - ops.power(ops.cast(self.beta_1, dtype), step)
         velocity_correction = 1.0 - ops.power(ops.cast(self.beta_2, dtype), step)
-        gradient = ops.cast(gradient, dtype) + self.l2_weight_decay * ops.convert_to_tensor(variable)
+        decay = self.l2_weight_decay * ops.convert_to_tensor(variable)
+        gradient = ops.cast(gradient, dtype) + decay
         self.assign_add(momentum, (gradient - momentum) * (1.0 - self.beta_1))
         self.assign_add(velocity, (ops.square(gradient) - velocity) * (1.0 - self.beta_2))
         scale = ops.sqrt(ops.convert_to_tensor(velocity) / velocity_correction) + self.epsilon

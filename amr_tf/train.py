@@ -10,9 +10,7 @@ from amr_tf.training.config import TrainingConfig
 from amr_tf.training.run import RunFolder, train
 
 commands.define_flags(TrainingConfig)
-_RESUME = flags.DEFINE_bool(
-    "resume", False, "Continue the run in --run_dir with its own settings."
-)
+_RESUME = flags.DEFINE_bool("resume", False, "Continue the run in --run_dir with its own settings.")
 
 
 def main(argv):

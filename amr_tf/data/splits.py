@@ -42,9 +42,7 @@ def split_off(split, fraction, seed):
         ValueError: the fraction is out of range, or leaves one of the parts empty.
     """
     if not 0 < fraction < 1:
-        raise ValueError(
-            f"validation_fraction must be above 0 and below 1; got {fraction}."
-        )
+        raise ValueError(f"validation_fraction must be above 0 and below 1; got {fraction}.")
     if not len(split):
         raise ValueError("The data set is empty: it holds no training images.")
     count = round(fraction * len(split))

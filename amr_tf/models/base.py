@@ -230,9 +230,7 @@ class ResynthesisModel(keras.Model):
 
     # The training step.
 
-    def forward(
-        self, images, training=False, permutations=None, coefficients=None, seed=None
-    ):
+    def forward(self, images, training=False, permutations=None, coefficients=None, seed=None):
         """Runs encoder, mixer, decoder and discriminator once each.
 
         Decoder and discriminator treat every image by itself, so codes and mixed codes go

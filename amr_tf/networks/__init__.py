@@ -1,7 +1,11 @@
 """Networks: functions that build Keras functional models."""
 
-from amr_tf.networks.convolutional import ACAINormal, build_decoder, build_discriminator
-from amr_tf.networks.convolutional import build_encoder
+from amr_tf.networks.convolutional import (
+    ACAINormal,
+    build_decoder,
+    build_discriminator,
+    build_encoder,
+)
 from amr_tf.networks.heads import build_linear_probe
 
 __all__ = [

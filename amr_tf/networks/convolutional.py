@@ -89,9 +89,7 @@ class _NormalizedBlock:
 
     def __call__(self, x, channels, name):
         x = _convolution(channels, 3, f"{name}_conv")(x)
-        x = keras.layers.GroupNormalization(
-            groups=-1, epsilon=self.epsilon, name=f"{name}_norm"
-        )(x)
+        x = keras.layers.GroupNormalization(groups=-1, epsilon=self.epsilon, name=f"{name}_norm")(x)
         return keras.layers.LeakyReLU(self.slope, name=f"{name}_relu")(x)
 
 

@@ -1,7 +1,6 @@
 """Checkpoints from which a run continues exactly, and the best model so far."""
 
 import json
-import os
 import pathlib
 
 import keras
@@ -107,10 +106,10 @@ def _save_whole(model, path):
     """Saves beside `path` and moves into place, so that a kill leaves the old file whole."""
     partial = path.with_name(f"partial-{path.name}")
     model.save(partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _write_whole(path, text):
     partial = path.with_name(f"partial-{path.name}")
     partial.write_text(text)
-    os.replace(partial, path)
+    partial.replace(path)

@@ -9,6 +9,28 @@ from amr_tf.registry import unknown_name
 
 METHODS = ("amr", "ae_gan")
 OUTPUT_ACTIVATIONS = ("none", "tanh")
+_POSITIVE_INTEGERS = (
+    "k",
+    "epochs",
+    "batch_size",
+    "generator_update_every",
+    "latent_channels",
+    "latent_width",
+    "depth",
+    "checkpoint_every",
+)
+_NOT_NEGATIVE = (
+    "lambda_",
+    "beta",
+    "learning_rate",
+    "probe_learning_rate",
+    "beta_1",
+    "beta_2",
+    "epsilon",
+    "l2_weight_decay",
+    "seed",
+    "sample_every",
+)
 # What may differ between a run and its continuation: nothing that changes a step.
 RESUMABLE = ("run_dir", "data_dir", "epochs", "sample_every", "checkpoint_every", "verbose")
 
@@ -88,14 +110,9 @@ class TrainingConfig:
         ):
             if value not in allowed:
                 raise unknown_name(kind, value, allowed)
-        for name in (
-            "k epochs batch_size generator_update_every latent_channels latent_width depth "
-            "checkpoint_every"
-        ).split():
+        for name in _POSITIVE_INTEGERS:
             checks.check_positive_integer(name, getattr(self, name))
-        for name in (
-            "lambda_ beta learning_rate probe_learning_rate beta_1 beta_2 epsilon l2_weight_decay seed sample_every"
-        ).split():
+        for name in _NOT_NEGATIVE:
             checks.check_not_negative(name.rstrip("_"), getattr(self, name))
         if self.method == "amr":
             if self.k < 2:
@@ -110,6 +127,10 @@ class TrainingConfig:
             )
         if not 0 <= self.verbose <= 2:
             raise ValueError(f"verbose must be 0, 1 or 2; got {self.verbose}.")
+
+    def replace(self, **changes):
+        """A config with some fields changed."""
+        return dataclasses.replace(self, **changes)
 
     def to_json(self):
         """A JSON document from which `from_json` makes an equal config."""

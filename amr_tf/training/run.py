@@ -245,7 +245,7 @@ def _fit(model, data, config, folder, steps, state):
 
 
 def _segments(first_epoch, first_batch, epochs, steps):
-    """Calls of `fit` as (epoch, end, steps per epoch): the rest of a broken epoch, then whole ones."""
+    """The calls of `fit` as (epoch, end, steps per epoch): the rest of a broken epoch first."""
     if first_batch and first_epoch < epochs:
         yield first_epoch, first_epoch + 1, steps - first_batch
         first_epoch += 1
