@@ -91,7 +91,7 @@ class Mixer(keras.layers.Layer):
             ValueError: the second axis of `stack` is not k.
         """
         stack = ops.convert_to_tensor(stack, dtype=self.compute_dtype)
-        if stack.ndim < 3 or stack.shape[1] != self.k:
+        if len(stack.shape) < 3 or stack.shape[1] != self.k:
             raise ValueError(
                 f"stack must have the shape (N, k, ...) with k = {self.k}; "
                 f"got {tuple(stack.shape)}."
@@ -99,7 +99,7 @@ class Mixer(keras.layers.Layer):
         return ops.sum(ops.cast(coefficients, stack.dtype) * stack, axis=1)
 
     def call(self, codes, permutations=None, coefficients=None):
-        if codes.ndim not in (2, 4):
+        if len(codes.shape) not in (2, 4):
             raise ValueError(
                 f"codes must have the shape (N, H, W, C) or (N, D); got {tuple(codes.shape)}."
             )

@@ -103,5 +103,5 @@ def interpolation_figure(model, images_a, images_b, steps=9, title=None, pixels=
     for number, (a, b, line) in enumerate(zip(images_a, images_b, lines), start=1):
         if pixels:
             rows[f"{number}: pixel space"] = [a, *((1 - weights) * a + weights * b), b]
-        rows[f"{number}: {model.name}"] = [a, *line, b]
+        rows[f"{number}: latent space"] = [a, *line, b]
     return grid_figure(rows, title)

@@ -1,0 +1,162 @@
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from amr_tf import SpectralNormalization
+
+RECORDED = pathlib.Path(__file__).parent / "oracles" / "tfa_spectral_normalization.npz"
+
+
+def conv(**kwargs):
+    return keras.layers.Conv2D(6, 3, padding="same", **kwargs)
+
+
+def pair(layer_factory, x, power_iterations=1):
+    """Our wrapper and Keras' with equal kernels and vectors."""
+    ours = SpectralNormalization(layer_factory(), power_iterations)
+    theirs = keras.layers.SpectralNormalization(layer_factory(), power_iterations)
+    ours.build(x.shape)
+    theirs.build(x.shape)
+    theirs.layer.set_weights(ours.layer.get_weights())
+    theirs.vector_u.assign(ours.vector_u)
+    return ours, theirs
+
+
+def largest_singular_value(kernel):
+    kernel = np.asarray(kernel)
+    return np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), compute_uv=False)[0]
+
+
+X = np.random.default_rng(0).normal(size=(2, 7, 6, 4)).astype("float32")
+
+
+@pytest.mark.parametrize("factory", [conv, lambda: keras.layers.Dense(5)])
+@pytest.mark.parametrize("power_iterations", [1, 3])
+def test_output_equals_keras(factory, power_iterations):
+    """Two calls: after the first, Keras' kernel is the normalised one and ours still the raw."""
+    ours, theirs = pair(factory, X, power_iterations)
+    raw = np.asarray(ours.kernel)
+    for _ in range(2):
+        np.testing.assert_allclose(ours(X, training=True), theirs(X, training=True), atol=1e-5)
+        np.testing.assert_allclose(ours.vector_u, theirs.vector_u, atol=1e-5)
+    np.testing.assert_array_equal(ours.kernel, raw)
+    assert not np.allclose(theirs.kernel, raw)
+
+
+def test_sigma_converges_to_the_largest_singular_value():
+    layer = SpectralNormalization(conv(), power_iterations=200)
+    layer.build(X.shape)
+    _, sigma = layer.spectral_norm()
+    assert float(sigma) == pytest.approx(largest_singular_value(layer.kernel), rel=1e-5)
+
+
+def test_repeated_steps_converge_too():
+    layer = SpectralNormalization(conv())
+    for _ in range(200):
+        layer(X, training=True)
+    _, sigma = layer.spectral_norm()
+    assert float(sigma) == pytest.approx(largest_singular_value(layer.kernel), rel=1e-4)
+
+
+def test_inference_changes_nothing():
+    layer = SpectralNormalization(conv())
+    layer(X, training=True)
+    before = [np.asarray(weight) for weight in layer.weights]
+    layer(X)
+    layer(X, training=False)
+    for weight, value in zip(layer.weights, before):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_gradient_flows_through_sigma():
+    """Against Miyato's equation 12: (G - <G, W / sigma> u v') / sigma for a loss <G, W / sigma>."""
+    layer = SpectralNormalization(keras.layers.Dense(5, use_bias=False), power_iterations=300)
+    layer.build((None, 4))
+    kernel = np.asarray(layer.kernel)
+    left, singular, right = np.linalg.svd(kernel)
+    x = np.random.default_rng(1).normal(size=(3, 4)).astype("float32")
+    upstream = np.random.default_rng(2).normal(size=(3, 5)).astype("float32")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x) * upstream)
+    gradient = tape.gradient(loss, layer.layer.trainable_variables[0])
+    sigma, direction = singular[0], np.outer(left[:, 0], right[0])
+    plain = x.T @ upstream
+    expected = (plain - np.sum(plain * kernel / sigma) * direction) / sigma
+    np.testing.assert_allclose(gradient, expected, atol=1e-4)
+
+
+def test_works_in_a_graph_and_saves(tmp_path):
+    inputs = keras.Input(X.shape[1:])
+    model = keras.Model(inputs, SpectralNormalization(conv(), power_iterations=2)(inputs))
+    model.compile("sgd", "mse")
+    model.fit(X, np.zeros((2, 7, 6, 6)), verbose=0)
+    model.save(tmp_path / "layer.keras")
+    again = keras.saving.load_model(tmp_path / "layer.keras")
+    assert again.layers[1].power_iterations == 2
+    np.testing.assert_array_equal(model.predict(X, verbose=0), again.predict(X, verbose=0))
+
+
+def test_mixed_precision_estimates_in_float32():
+    policy = keras.DTypePolicy("mixed_bfloat16")
+    layer = SpectralNormalization(conv(dtype=policy))
+    plain = SpectralNormalization(conv())
+    layer.build(X.shape)
+    plain.build(X.shape)
+    plain.set_weights(layer.get_weights())
+    for _ in range(5):
+        output = layer(X, training=True)
+        expected = plain(X, training=True)
+    assert output.dtype == "bfloat16"
+    np.testing.assert_allclose(layer.vector_u, plain.vector_u, atol=1e-6)
+    np.testing.assert_allclose(tf.cast(output, "float32"), expected, atol=0.05)
+
+
+def test_zero_kernel_gives_zero_not_nan():
+    layer = SpectralNormalization(conv(kernel_initializer="zeros"))
+    np.testing.assert_array_equal(layer(X, training=True), np.zeros((2, 7, 6, 6)))
+    assert np.isfinite(layer.vector_u).all()
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="power_iterations=0"):
+        SpectralNormalization(conv(), power_iterations=0)
+    with pytest.raises(ValueError, match="ReLU object has no attribute 'kernel'"):
+        SpectralNormalization(keras.layers.ReLU())(X)
+
+
+def recorded_cases():
+    with np.load(RECORDED, allow_pickle=False) as archive:
+        return sorted({name.split("/")[0] for name in archive.files})
+
+
+@pytest.mark.parametrize("case", recorded_cases())
+def test_recorded_outputs_of_tensorflow_addons(case):
+    """tensorflow-addons 0.23.0 (see oracles/): the same outputs, by another route.
+
+    It assigns the normalised kernel back; we keep the raw one, so ours divided by the product of
+    the sigmas so far must be its stored kernel.
+    """
+    with np.load(RECORDED, allow_pickle=False) as archive:
+        prefix = f"{case}/"
+        names = [name for name in archive.files if name.startswith(prefix)]
+        recorded = {name.removeprefix(prefix): archive[name] for name in names}
+    config = json.loads(str(recorded["config"]))
+    wrapped = getattr(keras.layers, config["layer"])(**config["kwargs"])
+    layer = SpectralNormalization(wrapped, config["power_iterations"])
+    layer.build(recorded["x"].shape)
+    wrapped.kernel.assign(recorded["kernel"])
+    if "bias" in recorded:
+        wrapped.bias.assign(recorded["bias"])
+    layer.vector_u.assign(recorded["u"])
+    for step in ("step0", "step1"):
+        _, sigma = layer.spectral_norm()
+        output = layer(recorded["x"], training=True)
+        np.testing.assert_allclose(output, recorded[f"output_{step}"], atol=1e-5)
+        np.testing.assert_allclose(layer.vector_u, recorded[f"u_{step}"], atol=1e-5)
+        normalised = recorded["kernel"] / float(sigma)
+        np.testing.assert_allclose(normalised, recorded[f"kernel_{step}"], atol=1e-5)
+        np.testing.assert_array_equal(wrapped.kernel, recorded["kernel"])
