@@ -14,12 +14,14 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-deps -e .
 	touch $@
 
+# A second `make demo` goes on from what the first has trained; it deletes nothing.
 demo: $(VENV)/.installed
-	rm -rf runs/digits
-	$(BIN)/python -m amr_tf.train --flagfile=configs/digits.cfg
-	$(BIN)/python -m amr_tf.interpolate --run=runs/digits
-	$(BIN)/python -m amr_tf.export --run=runs/digits --out=saved_models/digits
-	@echo "Look at runs/digits/samples/ and runs/digits/interpolation.png."
+	if [ -e runs/demo/config.json ]; \
+	then $(BIN)/python -m amr_tf.train --run_dir=runs/demo --resume; \
+	else $(BIN)/python -m amr_tf.train --flagfile=configs/digits.cfg --run_dir=runs/demo; fi
+	$(BIN)/python -m amr_tf.interpolate --run=runs/demo
+	$(BIN)/python -m amr_tf.export --run=runs/demo --out=saved_models/demo
+	@echo "Look at runs/demo/samples/ and runs/demo/interpolation.png."
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q

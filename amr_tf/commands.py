@@ -4,7 +4,7 @@ import dataclasses
 import sys
 import typing
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from amr_tf.training.config import flag_name
 
@@ -53,6 +53,8 @@ def run(main):
     def guarded(argv):
         if len(argv) > 1:
             _fail(f"Arguments are flags, --name=value; got '{argv[1]}'.")
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # Other libraries' progress is not ours.
         try:
             return main(argv)
         except (ValueError, OSError) as error:

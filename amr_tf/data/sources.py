@@ -6,6 +6,8 @@ labels in memory. `load` cuts a source's training images into training and valid
 
 import dataclasses
 import pathlib
+import socket
+import urllib.request
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from amr_tf.registry import Registry
 
 DATASETS = Registry("data set")
 _DIGITS_TEST_FRACTION = 0.2
+_TFDS_HOST = "storage.googleapis.com"  # Where TFDS keeps its own copies of data sets.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +153,8 @@ def _tfds_builder(name, data_dir):
         )
     builder = tfds.builder(name, data_dir=data_dir)
     try:
+        if not pathlib.Path(builder.data_path).exists():
+            _check_network()
         builder.download_and_prepare()
     except Exception as error:  # TFDS, requests and the checksum code each raise their own.
         raise FileNotFoundError(
@@ -158,6 +163,12 @@ def _tfds_builder(name, data_dir):
             f"'{name}', or connect to the network."
         ) from error
     return builder
+
+
+def _check_network():
+    """Raises an OSError without a network: TFDS itself would retry for more than three minutes."""
+    if not urllib.request.getproxies():
+        socket.getaddrinfo(_TFDS_HOST, 443)
 
 
 def _tfds_split(builder, split):
