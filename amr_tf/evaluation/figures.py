@@ -1,5 +1,7 @@
 """Figures of images, drawn with matplotlib without a display."""
 
+import csv
+
 import numpy as np
 import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -58,6 +60,43 @@ def figure_pixels(figure):
     """A figure as a uint8 array (H, W, 3)."""
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3]
+
+
+def curve_figure(logs, metric, title=None):
+    """A metric over the epochs of several runs.
+
+    Args:
+        logs: dictionary from labels to paths of `log.csv` files.
+        metric: a column of these, such as "val_probe_accuracy".
+        title: text above the axes, or None.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: a log has no such column.
+    """
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for label, path in logs.items():
+        epochs, values = _read_curve(path, metric)
+        axes.plot(epochs, values, label=label, linewidth=1.2)
+    axes.set(xlabel="epoch", ylabel=metric.replace("_", " "), title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def _read_curve(path, metric):
+    """Epoch numbers from 1, and the metric's values, of a `log.csv`."""
+    with open(path, newline="") as file:  # noqa: PTH123, str or Path
+        reader = csv.DictReader(file)
+        if metric not in (reader.fieldnames or ()):
+            columns = ", ".join(reader.fieldnames or ())
+            raise ValueError(f"'{path}' has no metric '{metric}'; it has {columns}.")
+        rows = list(reader)
+    return [int(row["epoch"]) + 1 for row in rows], [float(row[metric]) for row in rows]
 
 
 def sample_figure(model, images, title=None):
