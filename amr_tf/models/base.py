@@ -355,7 +355,7 @@ class ResynthesisModel(keras.Model):
 
     # What users call.
 
-    def fit(self, x=None, y=None, batch_size=None, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, *args, validation_data=None, **kwargs):
         """As `keras.Model.fit`, after checking the data.
 
         Args:
@@ -363,38 +363,43 @@ class ResynthesisModel(keras.Model):
                 of batches of images or (images, labels).
             y: integer class labels (N,) for the probe, or None.
             batch_size: images per step for arrays, 32 by default; the paper's is 64.
+            validation_data: pair of arrays, or a data set, or None.
+            *args: as of `keras.Model.fit`.
             **kwargs: as of `keras.Model.fit`.
 
         Raises:
             ValueError: images of another shape, outside of [-1, 1], not finite or not there at
                 all, labels out of range, or k larger than the batch.
         """
-        self._check_data(x, y, batch_size)
-        return super().fit(x, y, batch_size, **kwargs)
+        k = 1 if self.mixer is None else self.mixer.k
+        self._check_data(x, y, batch_size or 32, k)
+        if isinstance(validation_data, (tuple, list)):
+            images, labels, _ = keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
+            self._check_data(images, labels, None, 1, "validation ")
+        elif validation_data is not None:
+            self._check_data(validation_data, None, None, 1, "validation ")
+        return super().fit(x, y, batch_size, *args, validation_data=validation_data, **kwargs)
 
-    def _check_data(self, x, y, batch_size):
+    def _check_data(self, x, y, batch_size, k, prefix=""):
         """Checks arrays whole; of a data set, its first batch."""
         if isinstance(x, tf.data.Dataset):
             first = next(iter(x.take(1)), None)
             if first is None:
-                raise ValueError("The data set is empty: it must hold at least one batch.")
+                raise ValueError(f"The {prefix}data set is empty: it must hold at least one batch.")
             x, y, _ = keras.utils.unpack_x_y_sample_weight(first)
             batch_size = None
         elif isinstance(x, keras.utils.PyDataset):
             if not len(x):
-                raise ValueError("The data set is empty: it must hold at least one batch.")
+                raise ValueError(f"The {prefix}data set is empty: it must hold at least one batch.")
             x, y, _ = keras.utils.unpack_x_y_sample_weight(x[0])
             batch_size = None
-        else:
-            batch_size = batch_size or 32
         if x is None or not hasattr(x, "shape"):
             return  # Something of Keras' own, such as a Python generator: no look without taking.
         images = np.asarray(x)
-        checks.check_images(images, self.image_shape)
-        if self.mixer is not None:
-            checks.check_batch_size(min(batch_size or len(images), len(images)), self.mixer.k)
+        checks.check_images(images, self.image_shape, f"{prefix}images")
+        checks.check_batch_size(min(batch_size or len(images), len(images)), k)
         if y is not None and self.probe is not None:
-            checks.check_labels(y, len(images), self.num_classes)
+            checks.check_labels(y, len(images), self.num_classes, f"{prefix}labels")
 
     def encode(self, images, batch_size=256):
         """Codes of images, as a NumPy array (N, *latent_shape).

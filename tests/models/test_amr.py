@@ -83,6 +83,12 @@ def test_fit_takes_what_keras_takes(data):
     assert int(model.step_counter) == (2 if "validation_split" in data else 3)
 
 
+def test_fit_takes_positional_arguments():
+    model = make()
+    history = model.fit(X, Y, 8, 2, 0).history  # batch_size, epochs, verbose
+    assert len(history["loss"]) == 2
+
+
 def test_a_step_updates_every_network():
     model = make()
     networks = (model.encoder, model.decoder, model.discriminator, model.probe)
@@ -289,6 +295,12 @@ def nan_images():
         ({"x": X, "y": Y[:5]}, r"labels must have the shape \(24,\); got \(5,\)"),
         ({"x": X, "y": Y.astype("float32")}, "labels must be integers"),
         ({"x": X, "y": Y + 1}, "labels must lie in 0 to 2; got 1 to 3"),
+        ({"x": X, "validation_data": (X * 2, Y)}, r"validation images must lie in \[-1, 1\]"),
+        ({"x": X, "validation_data": (X, Y + 1)}, "validation labels must lie in 0 to 2"),
+        (
+            {"x": X, "validation_data": tf.data.Dataset.from_tensor_slices(X[:0]).batch(4)},
+            "The validation data set is empty",
+        ),
         ({"x": tf.data.Dataset.from_tensor_slices(X[:0]).batch(4)}, "data set is empty"),
         ({"x": tf.data.Dataset.from_tensor_slices(2 * X).batch(4)}, r"lie in \[-1, 1\]"),
         ({"x": tf.data.Dataset.from_tensor_slices(X).batch(2)}, "A batch of 2 is too small"),
