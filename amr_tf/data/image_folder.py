@@ -90,8 +90,17 @@ def _read_image(path, image_size):
     try:
         with Image.open(path) as image:
             # Applies the camera's orientation, which viewers do and decoders do not.
-            image = ImageOps.exif_transpose(image).convert("RGB")
+            image = _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"'{path}' cannot be read as an image: {error}") from error
     square = ImageOps.fit(image, (image_size, image_size), Image.Resampling.LANCZOS)
     return np.asarray(square, dtype="uint8")
+
+
+def _eight_bits(image):
+    """A 16-bit grayscale image scaled to 8 bits, where Pillow's own conversion would clip it."""
+    from PIL import Image
+
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray(np.round(np.asarray(image) / 257).astype("uint8"))

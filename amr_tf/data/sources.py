@@ -107,7 +107,7 @@ def load(
         validation=validation,
         test=source.test,
         class_names=source.class_names,
-        image_size=image_size or source.image_size,
+        image_size=source.image_size if image_size is None else image_size,
     )
 
 
@@ -127,7 +127,7 @@ def _digits(data_dir, image_size):
 @DATASETS.register("image_folder")
 def _image_folder(data_dir, image_size):
     """Image files in `data_dir`, one subfolder per class; see `read_image_folder`."""
-    image_size = image_size or 32
+    image_size = 32 if image_size is None else image_size
     train, test, class_names = read_image_folder(data_dir, image_size)
     return Source(train, test, class_names, image_size)
 
@@ -172,10 +172,17 @@ def _check_network():
 
 
 def _tfds_split(builder, split):
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    dataset = builder.as_dataset(split=split, as_supervised=True, batch_size=-1)
-    images, labels = tfds.as_numpy(dataset)
+    try:
+        dataset = builder.as_dataset(split=split, as_supervised=True, batch_size=-1)
+        images, labels = tfds.as_numpy(dataset)
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"The '{split}' split of data set '{builder.name}' in '{builder.data_path}' is damaged "
+            f"({type(error).__name__}); prepare it again."
+        ) from error
     return Split(images, labels.astype("int64"))
 
 

@@ -74,7 +74,9 @@ class StopOnSignal(keras.callbacks.Callback):
             signal.signal(other, handler)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._raise_if_asked()
+        # After an epoch's last step its validation comes first, or its figures would be lost.
+        if batch + 1 < self.params["steps"]:
+            self._raise_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
         self._raise_if_asked()

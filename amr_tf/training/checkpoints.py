@@ -5,6 +5,8 @@ import pathlib
 
 import keras
 
+from amr_tf.models import ResynthesisModel
+
 _STATE = "state.json"
 _BEST = "best.keras"
 
@@ -97,9 +99,12 @@ def load_model(path):
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"There is no model '{path}'.")
     try:
-        return keras.saving.load_model(path)
+        model = keras.saving.load_model(path)
     except Exception as error:  # Keras, zipfile, h5py and json each raise their own.
         raise ValueError(f"'{path}' cannot be loaded as a model: {error}") from error
+    if not isinstance(model, ResynthesisModel):
+        raise ValueError(f"'{path}' holds a {type(model).__name__}, not a model of this package.")
+    return model
 
 
 def _save_whole(model, path):

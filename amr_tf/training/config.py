@@ -114,6 +114,12 @@ class TrainingConfig:
             checks.check_positive_integer(name, getattr(self, name))
         for name in _NOT_NEGATIVE:
             checks.check_not_negative(name.rstrip("_"), getattr(self, name))
+        for name in ("image_size", "train_subset"):
+            if getattr(self, name) is not None:
+                checks.check_positive_integer(name, getattr(self, name))
+        for name in ("beta_1", "beta_2"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")
         if self.method == "amr":
             if self.k < 2:
                 raise ValueError(f"k must be at least 2; got {self.k}.")

@@ -1,0 +1,258 @@
+"""Folders of image files: layouts, kinds of images, what is wrong with a folder."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from amr_tf.data.image_folder import read_image_folder
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def solid(path, colour=RED, size=(8, 8), mode="RGB"):
+    """Writes an image of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+    return path
+
+
+def colours(split):
+    """The colour of the middle of each image."""
+    size = split.images.shape[1]
+    return [tuple(int(v) for v in image[size // 2, size // 2]) for image in split.images]
+
+
+def assert_solid(image, colour, tolerance=0):
+    """All pixels of an (H, W, 3) array have the colour."""
+    assert abs(image.astype(int) - np.array(colour)).max() <= tolerance
+
+
+def test_one_folder_per_class(tmp_path):
+    solid(tmp_path / "dog" / "1.png", GREEN)
+    solid(tmp_path / "cat" / "1.png", RED)
+    solid(tmp_path / "cat" / "2.png", BLUE)
+    train, test, names = read_image_folder(str(tmp_path), 4)
+    assert names == ("cat", "dog")
+    assert test is None
+    assert train.images.shape == (3, 4, 4, 3)
+    assert train.images.dtype == np.uint8
+    assert train.labels.dtype == np.int64
+    assert train.labels.tolist() == [0, 0, 1]
+    assert colours(train) == [RED, BLUE, GREEN]
+
+
+def test_train_and_test_folders(tmp_path):
+    for split, files in (("train", 3), ("test", 2)):
+        for name, colour in (("a", RED), ("b", BLUE)):
+            for number in range(files):
+                solid(tmp_path / split / name / f"{number}.png", colour)
+    train, test, names = read_image_folder(tmp_path, 8)
+    assert names == ("a", "b")
+    assert train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert test.labels.tolist() == [0, 0, 1, 1]
+    assert colours(test) == [RED, RED, BLUE, BLUE]
+
+
+def test_a_train_folder_alone(tmp_path):
+    for name in "ab":
+        solid(tmp_path / "train" / name / "1.png")
+    train, test, names = read_image_folder(tmp_path, 8)
+    assert (len(train), test, names) == (2, None, ("a", "b"))
+
+
+@pytest.mark.parametrize("below", ("", "train"))
+def test_images_without_classes(tmp_path, below):
+    solid(tmp_path / below / "b.png", BLUE)
+    solid(tmp_path / below / "a.png", RED)
+    train, test, names = read_image_folder(tmp_path, 8)
+    assert train.labels is None
+    assert test is None
+    assert names is None
+    assert colours(train) == [RED, BLUE]
+
+
+def test_train_and_test_without_classes(tmp_path):
+    solid(tmp_path / "train" / "a.png", BLUE)
+    solid(tmp_path / "test" / "a.png", RED)
+    train, test, names = read_image_folder(tmp_path, 8)
+    assert names is None
+    assert test.labels is None
+    assert (colours(train), colours(test)) == ([BLUE], [RED])
+
+
+def test_folders_nested_below_a_class_belong_to_it(tmp_path):
+    solid(tmp_path / "a" / "x" / "y" / "1.png", RED)
+    solid(tmp_path / "b" / "1.png", BLUE)
+    solid(tmp_path / "b" / "z" / "1.png", GREEN)
+    train, _, names = read_image_folder(tmp_path, 8)
+    assert names == ("a", "b")
+    assert train.labels.tolist() == [0, 1, 1]
+    assert set(colours(train)) == {RED, GREEN, BLUE}
+
+
+def test_files_that_are_no_images_are_passed_over(tmp_path):
+    solid(tmp_path / "a" / "1.png")
+    solid(tmp_path / "b" / "1.png")
+    (tmp_path / "a" / "notes.txt").write_text("hello")
+    (tmp_path / "README").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    train, _, names = read_image_folder(tmp_path, 8)
+    assert names == ("a", "b")
+    assert len(train) == 2
+
+
+@pytest.mark.parametrize("extension", ("png", "jpg", "jpeg", "bmp", "webp", "PNG", "JPG"))
+def test_formats(tmp_path, extension):
+    solid(tmp_path / f"1.{extension}", (200, 60, 60))
+    train, _, _ = read_image_folder(tmp_path, 8)
+    # The lossy formats move a colour a little.
+    assert_solid(train.images[0], (200, 60, 60), tolerance=4)
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "expected"),
+    [
+        ("L", 77, (77, 77, 77)),
+        ("1", 1, (255, 255, 255)),
+        ("LA", (77, 255), (77, 77, 77)),
+        ("RGBA", (10, 20, 30, 255), (10, 20, 30)),
+        ("I;16", 77 * 257, (77, 77, 77)),
+    ],
+)
+def test_other_kinds_of_png_become_rgb(tmp_path, mode, value, expected):
+    solid(tmp_path / "1.png", value, mode=mode)
+    train, _, _ = read_image_folder(tmp_path, 8)
+    assert train.images.shape == (1, 8, 8, 3)
+    assert_solid(train.images[0], expected)
+
+
+def test_palette_images_become_rgb(tmp_path):
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 12, 34, 56])
+    image.save(tmp_path / "1.png")
+    assert Image.open(tmp_path / "1.png").mode == "P"
+    train, _, _ = read_image_folder(tmp_path, 8)
+    assert_solid(train.images[0], (12, 34, 56))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, (RED, GREEN, BLUE, (255, 255, 255))),
+        (2, (GREEN, RED, (255, 255, 255), BLUE)),
+        (3, ((255, 255, 255), BLUE, GREEN, RED)),
+        (6, (BLUE, RED, (255, 255, 255), GREEN)),
+        (8, (GREEN, (255, 255, 255), RED, BLUE)),
+    ],
+)
+def test_the_cameras_orientation_is_applied(tmp_path, orientation, expected):
+    """Quarters red, green / blue, white, as a viewer shows them."""
+    image = Image.new("RGB", (16, 16), RED)
+    image.paste(GREEN, (8, 0, 16, 8))
+    image.paste(BLUE, (0, 8, 8, 16))
+    image.paste((255, 255, 255), (8, 8, 16, 16))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "1.jpg", exif=exif, quality=100, subsampling=0)
+    train, _, _ = read_image_folder(tmp_path, 16)
+    corners = [train.images[0][row, column] for row in (3, 12) for column in (3, 12)]
+    for corner, colour in zip(corners, expected, strict=True):
+        assert abs(corner.astype(int) - np.array(colour)).max() <= 8
+
+
+@pytest.mark.parametrize("wide", (True, False))
+def test_images_are_cropped_to_the_central_square(tmp_path, wide):
+    size = (30, 10) if wide else (10, 30)
+    image = Image.new("RGB", size, RED)
+    image.paste(GREEN, (10, 0, 20, 10) if wide else (0, 10, 10, 20))
+    image.paste(BLUE, (20, 0, 30, 10) if wide else (0, 20, 10, 30))
+    image.save(tmp_path / "1.png")
+    train, _, _ = read_image_folder(tmp_path, 10)
+    assert train.images.shape == (1, 10, 10, 3)
+    assert_solid(train.images[0], GREEN)
+
+
+def test_images_of_different_sizes_become_one_array(tmp_path):
+    solid(tmp_path / "1.png", RED, size=(5, 9))
+    solid(tmp_path / "2.png", BLUE, size=(40, 7))
+    train, _, _ = read_image_folder(tmp_path, 16)
+    assert train.images.shape == (2, 16, 16, 3)
+    assert_solid(train.images[0], RED)
+    assert_solid(train.images[1], BLUE)
+
+
+def test_no_folder_named():
+    with pytest.raises(FileNotFoundError, match="^image_folder needs --data_dir=FOLDER"):
+        read_image_folder(None, 8)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"^--data_dir '.*/nowhere' is not a folder\.$"):
+        read_image_folder(tmp_path / "nowhere", 8)
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    path = solid(tmp_path / "1.png")
+    with pytest.raises(FileNotFoundError, match="1.png' is not a folder"):
+        read_image_folder(path, 8)
+
+
+@pytest.mark.parametrize("below", ("", "train", "a/b"))
+def test_a_folder_without_images(tmp_path, below):
+    (tmp_path / below).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(ValueError, match=f"^'{tmp_path}.*' holds no image files"):
+        read_image_folder(tmp_path, 8)
+
+
+def test_a_test_folder_without_images(tmp_path):
+    solid(tmp_path / "train" / "1.png")
+    (tmp_path / "test").mkdir()
+    with pytest.raises(ValueError, match=f"^'{tmp_path}/test' holds no image files"):
+        read_image_folder(tmp_path, 8)
+
+
+def damage(path, how):
+    content = solid(path, size=(64, 64)).read_bytes()
+    if how == "cut off":
+        # Noise does not compress, so half a file is far from all the pixels.
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype="uint8")
+        Image.fromarray(noise).save(path)
+        content = path.read_bytes()
+        content = content[: len(content) // 2]
+    path.write_bytes({"empty": b"", "text": b"not an image"}.get(how, content))
+
+
+@pytest.mark.parametrize("how", ("empty", "text", "cut off"))
+@pytest.mark.parametrize("name", ("bad.png", "bad.jpg"))
+def test_a_damaged_image_is_named(tmp_path, how, name):
+    solid(tmp_path / "good.png")
+    damage(tmp_path / name, how)
+    with pytest.raises(ValueError, match=f"^'{tmp_path}/{name}' cannot be read as an image: "):
+        read_image_folder(tmp_path, 8)
+
+
+def test_images_beside_class_folders(tmp_path):
+    for name in "ab":
+        solid(tmp_path / name / "1.png")
+    solid(tmp_path / "loose.jpg")
+    with pytest.raises(ValueError, match=r"holds both class folders \(a, b, .* \(loose\.jpg"):
+        read_image_folder(tmp_path, 8)
+
+
+def test_a_single_class_folder(tmp_path):
+    solid(tmp_path / "only" / "1.png")
+    with pytest.raises(ValueError, match=r"holds a single class folder \('only'\)"):
+        read_image_folder(tmp_path, 8)
+
+
+@pytest.mark.parametrize("test_classes", (("a", "c"), ("a", "b", "c"), ()))
+def test_train_and_test_must_have_the_same_classes(tmp_path, test_classes):
+    for name in "ab":
+        solid(tmp_path / "train" / name / "1.png")
+    for name in test_classes:
+        solid(tmp_path / "test" / name / "1.png")
+    if not test_classes:
+        solid(tmp_path / "test" / "1.png")
+    with pytest.raises(ValueError, match=r"/train' and '.*/test' must have the same class folders"):
+        read_image_folder(tmp_path, 8)

@@ -1,0 +1,137 @@
+"""The pipeline: values, order, and streams that go on where they were left."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from amr_tf.data.pipeline import (
+    evaluation_batches,
+    preprocess,
+    steps_per_epoch,
+    training_batches,
+)
+from amr_tf.data.splits import Split
+
+
+def numbered(count, labelled=True):
+    """A split whose image and label number n are n."""
+    images = np.full((count, 4, 4, 1), 0, dtype="uint8")
+    images += np.arange(count, dtype="uint8").reshape(-1, 1, 1, 1)
+    return Split(images, np.arange(count) if labelled else None)
+
+
+def take(split, count, **kwargs):
+    """The labels of the first batches of a stream, (count, batch_size)."""
+    batches = training_batches(split, 4, 4, **kwargs).take(count)
+    return np.stack([labels.numpy() for _, labels in batches])
+
+
+def test_all_values_are_scaled_to_minus_one_to_one():
+    images = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1)
+    scaled = preprocess(images, 16)
+    assert scaled.dtype == tf.float32
+    assert scaled.numpy().min() == -1.0
+    assert scaled.numpy().max() == 1.0
+    np.testing.assert_allclose(scaled.numpy().ravel(), np.linspace(-1, 1, 256), atol=1e-6)
+
+
+def test_images_of_another_size_are_resized():
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), dtype="uint8")
+    resized = preprocess(images, 32)
+    assert resized.shape == (3, 32, 32, 1)
+    assert resized.dtype == tf.float32
+    expected = tf.image.resize(images, (32, 32), method="bilinear").numpy() / 127.5 - 1
+    np.testing.assert_allclose(resized, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", (8, 32))
+def test_resizing_keeps_the_range(size):
+    images = np.random.default_rng(0).choice([0, 255], (4, 28, 28, 3)).astype("uint8")
+    resized = preprocess(images, size).numpy()
+    assert resized.shape == (4, size, size, 3)
+    assert abs(resized).max() <= 1.0
+
+
+def test_labels_follow_their_images():
+    split = numbered(40)
+    for images, labels in training_batches(split, 8, 8, seed=1).take(10):
+        assert images.shape == (8, 8, 8, 1)
+        shown = np.round((images[:, 0, 0, 0].numpy() + 1) * 127.5)
+        assert shown.tolist() == labels.numpy().tolist()
+
+
+def test_an_epoch_is_a_permutation_and_each_is_another():
+    epochs = take(numbered(40), 30).reshape(3, 40)
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(40))
+        assert epoch.tolist() != list(range(40))
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_the_images_left_over_differ_between_epochs():
+    split = numbered(42)
+    assert steps_per_epoch(split, 4) == 10
+    epochs = take(split, 100).reshape(10, 40)
+    left_over = {frozenset(range(42)) - frozenset(epoch.tolist()) for epoch in epochs}
+    assert all(len(numbers) == 2 for numbers in left_over)
+    assert len(left_over) > 1
+
+
+def test_the_seed_decides():
+    split = numbered(40)
+    assert (take(split, 20, seed=1) == take(split, 20, seed=1)).all()
+    assert (take(split, 20, seed=1) != take(split, 20, seed=2)).any()
+
+
+def test_the_largest_seed_is_fine():
+    assert sorted(take(numbered(40), 10, seed=2**32 - 1).ravel()) == list(range(40))
+
+
+@pytest.mark.parametrize("first_step", (1, 9, 10, 11, 25, 1000))
+def test_a_stream_goes_on_where_it_was_left(first_step):
+    split = numbered(42)
+    whole = take(split, first_step + 15, seed=5)
+    assert (take(split, 15, seed=5, first_step=first_step) == whole[first_step:]).all()
+
+
+def test_a_stream_does_not_end():
+    assert len(take(numbered(8), 50)) == 50
+
+
+def test_images_without_labels():
+    batches = list(training_batches(numbered(10, labelled=False), 4, 4).take(2))
+    assert all(isinstance(images, tf.Tensor) and images.shape == (4, 4, 4, 1) for images in batches)
+    labelled = take(numbered(10), 2)
+    shown = [np.round((images[:, 0, 0, 0].numpy() + 1) * 127.5) for images in batches]
+    assert (np.stack(shown) == labelled).all()
+
+
+@pytest.mark.parametrize("make", (steps_per_epoch, lambda *args: training_batches(*args, 4)))
+def test_a_batch_larger_than_the_data_is_named(make):
+    with pytest.raises(ValueError, match=r"^batch_size = 11 is more than the 10 training images"):
+        make(numbered(10), 11)
+
+
+def test_a_batch_as_large_as_the_data():
+    split = numbered(10)
+    assert steps_per_epoch(split, 10) == 1
+    images, labels = next(iter(training_batches(split, 10, 4)))
+    assert len(images) == 10
+    assert sorted(labels.numpy()) == list(range(10))
+
+
+@pytest.mark.parametrize("batch_size", (1, 4, 5, 10, 64))
+def test_evaluation_covers_everything_once_in_order(batch_size):
+    split = numbered(10)
+    batches = list(evaluation_batches(split, batch_size, 4))
+    sizes = [len(images) for images, _ in batches]
+    assert sum(sizes) == 10
+    assert set(sizes[:-1]) <= {batch_size}
+    assert np.concatenate([labels for _, labels in batches]).tolist() == list(range(10))
+    images = np.concatenate([images for images, _ in batches])
+    np.testing.assert_array_equal(images, preprocess(split.images, 4))
+
+
+def test_evaluation_without_labels():
+    batches = list(evaluation_batches(numbered(10, labelled=False), 4, 8))
+    assert [images.shape for images in batches] == [(4, 8, 8, 1), (4, 8, 8, 1), (2, 8, 8, 1)]

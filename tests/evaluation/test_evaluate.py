@@ -1,0 +1,103 @@
+"""The figures of a model on its data, against plain NumPy."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from amr_tf.data import preprocess
+from amr_tf.evaluation.evaluate import evaluate
+from amr_tf.evaluation.probes import linear_probe
+from tests.evaluation.conftest import make_data
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_data()
+
+
+@pytest.fixture(scope="module")
+def results(model, data):
+    return evaluate(model, data)
+
+
+def float_images(split):
+    return preprocess(split.images, 8).numpy()
+
+
+def test_what_there_is(results):
+    assert list(results) == ["validation", "test", "linear_probe"]
+    metrics = {
+        "loss",
+        "reconstruction_loss",
+        "adversarial_loss",
+        "discriminator_loss",
+        "probe_loss",
+        "probe_accuracy",
+    }
+    for name in ("validation", "test"):
+        assert set(results[name]) == metrics
+        assert all(type(value) is float for value in results[name].values())
+
+
+def test_the_reconstruction_loss(model, data, results):
+    for name, split in (("validation", data.validation), ("test", data.test)):
+        images = float_images(split)
+        expected = abs(images - model.reconstruct(images)).mean()
+        assert results[name]["reconstruction_loss"] == pytest.approx(expected, rel=1e-4)
+        parts = 10.0 * results[name]["reconstruction_loss"] + results[name]["adversarial_loss"]
+        assert results[name]["loss"] == pytest.approx(parts, rel=1e-5)
+
+
+def test_the_probe_that_was_trained_in_unison(model, data, results):
+    codes = model.encode(float_images(data.test))
+    logits = model.probe.predict(codes, verbose=0)
+    expected = (logits.argmax(axis=-1) == data.test.labels).mean()
+    assert results["test"]["probe_accuracy"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_linear_probe(model, data, results):
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    codes = {name: (model.encode(float_images(s)), s.labels) for name, s in splits.items()}
+    expected = linear_probe(**codes)
+    assert set(results["linear_probe"]) == set(expected)
+    for name, value in expected.items():
+        assert results["linear_probe"][name] == pytest.approx(value, abs=1e-6)
+    # Far from chance even without training: the classes differ in brightness.
+    assert results["linear_probe"]["test_accuracy"] > 0.5
+
+
+def test_small_batches_and_a_smaller_last_one_change_nothing(model, data, results):
+    again = evaluate(model, data, batch_size=8)
+    for name in ("validation", "test"):
+        # Each image counts the same, those of the last batch of five or one as well.
+        for metric in ("reconstruction_loss", "probe_loss", "probe_accuracy"):
+            assert again[name][metric] == pytest.approx(results[name][metric], rel=1e-4)
+    assert again["linear_probe"] == pytest.approx(results["linear_probe"], abs=1e-6)
+
+
+def test_evaluating_changes_nothing(model, data, results):
+    before = [variable.numpy() for variable in model.variables]
+    assert evaluate(model, data) == results
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_no_test_split(model, data):
+    results = evaluate(model, dataclasses.replace(data, test=None))
+    assert list(results) == ["validation", "linear_probe"]
+    assert "test_accuracy" not in results["linear_probe"]
+
+
+def test_no_labels(model):
+    results = evaluate(model, make_data(labelled=False))
+    assert list(results) == ["validation", "test"]
+    assert not any("probe" in name for name in results["test"])
+    assert results["test"]["reconstruction_loss"] > 0
+
+
+def test_images_of_another_shape(model, data):
+    other = dataclasses.replace(data, image_size=16)
+    message = r"^The model takes images of \(8, 8, 1\); data set 'noise' has \(16, 16, 1\)\.$"
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, other)

@@ -1,0 +1,88 @@
+"""The linear probe: what it chooses, and on what."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from amr_tf.evaluation.probes import INVERSE_REGULARISATIONS, linear_probe
+
+
+def blobs(count, seed, spread=1.0, classes=3):
+    """Codes (count, 2, 2, 3) around one point per class, and their labels."""
+    centres = 2.0 * np.random.default_rng(99).normal(size=(classes, 2, 2, 3))
+    labels = np.arange(count) % classes
+    noise = np.random.default_rng(seed).normal(size=(count, 2, 2, 3))
+    return (centres[labels] + spread * noise).astype("float32"), labels
+
+
+def scores(train, other):
+    """The accuracy on `other` for each strength, computed step by step."""
+    codes, labels = train[0].reshape(len(train[0]), -1), train[1]
+    mean, std = codes.mean(axis=0), codes.std(axis=0)
+    others = (other[0].reshape(len(other[0]), -1) - mean) / std
+    accuracies = []
+    for strength in INVERSE_REGULARISATIONS:
+        probe = LogisticRegression(C=strength, max_iter=2000).fit((codes - mean) / std, labels)
+        accuracies.append(float((probe.predict(others) == other[1]).mean()))
+    return accuracies
+
+
+def test_blobs_that_lie_apart_are_told_apart():
+    results = linear_probe(blobs(90, 0, 0.1), blobs(30, 1, 0.1), blobs(30, 2, 0.1))
+    assert results["train_accuracy"] == 1.0
+    assert results["validation_accuracy"] == 1.0
+    assert results["test_accuracy"] == 1.0
+
+
+def test_labels_that_have_nothing_to_do_with_the_codes():
+    codes, _ = blobs(600, 0)
+    labels = np.random.default_rng(1).integers(0, 3, 600)
+    pairs = [(codes[part], labels[part]) for part in (slice(200), slice(200, 400), slice(400, 600))]
+    results = linear_probe(*pairs)
+    assert 0.2 < results["test_accuracy"] < 0.47
+
+
+@pytest.mark.parametrize("seed", (0, 10, 20))
+def test_the_strength_is_the_best_on_the_validation_codes(seed):
+    train, validation, test = (blobs(count, seed + i, 4.0) for i, count in enumerate((40, 60, 60)))
+    results = linear_probe(train, validation, test)
+    accuracies = scores(train, validation)
+    best = int(np.argmax(accuracies))  # The strongest regularisation of equally good ones.
+    assert results["inverse_regularisation"] == INVERSE_REGULARISATIONS[best]
+    assert results["validation_accuracy"] == pytest.approx(accuracies[best])
+    assert results["train_accuracy"] == pytest.approx(scores(train, train)[best])
+    assert results["test_accuracy"] == pytest.approx(scores(train, test)[best])
+
+
+def test_these_seeds_do_choose():
+    """The test above would pass without a choice if all strengths were equally good."""
+    chosen = set()
+    for seed in (0, 10, 20):
+        accuracies = scores(blobs(40, seed, 4.0), blobs(60, seed + 1, 4.0))
+        assert len(set(accuracies)) > 1
+        chosen.add(int(np.argmax(accuracies)))
+    assert len(chosen) > 1
+
+
+def test_test_codes_play_no_part_in_the_choice():
+    train, validation = blobs(40, 0, 4.0), blobs(60, 1, 4.0)
+    without = linear_probe(train, validation)
+    assert set(without) == {"inverse_regularisation", "train_accuracy", "validation_accuracy"}
+    for seed in (2, 3):
+        results = linear_probe(train, validation, blobs(60, seed, 4.0))
+        assert 0 <= results.pop("test_accuracy") <= 1
+        assert results == without
+
+
+def test_the_scale_of_the_codes_does_not_matter():
+    pairs = [blobs(count, seed, 3.0) for seed, count in enumerate((60, 60, 60))]
+    scales = 10.0 ** np.arange(-6, 6).reshape(2, 2, 3)
+    scaled = [(codes.astype("float64") * scales, labels) for codes, labels in pairs]
+    assert linear_probe(*scaled) == pytest.approx(linear_probe(*pairs), abs=1e-6)
+
+
+def test_vector_codes():
+    pairs = [
+        (codes.reshape(len(codes), -1), labels) for codes, labels in (blobs(60, 0), blobs(9, 1))
+    ]
+    assert linear_probe(*pairs) == linear_probe(blobs(60, 0), blobs(9, 1))

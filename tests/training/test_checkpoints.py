@@ -1,0 +1,275 @@
+"""Checkpoints: which epoch is the best, what a kill leaves behind, what is wrong with a file."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from amr_tf import AMR
+from amr_tf.training import checkpoints
+from amr_tf.training.checkpoints import Checkpoints, best_path, load_model, read_state
+from tests.training.conftest import assert_same_checkpoint, checkpoint_arrays
+
+
+@pytest.fixture
+def model(model):
+    """The module's model, back at step 0."""
+    model.step_counter.assign(0)
+    return model
+
+
+def run_epochs(callback, model, values, epochs=None, steps=4, first=0):
+    """What `fit` calls, with a value of the monitored metric for each epoch."""
+    callback.set_model(model)
+    callback.set_params({"epochs": epochs or first + len(values)})
+    for epoch, value in enumerate(values, start=first):
+        model.step_counter.assign_add(steps)
+        callback.on_epoch_end(epoch, {} if value is None else {callback.monitor: value})
+
+
+def best_step(folder):
+    """The step at which the best model was saved."""
+    return int(load_model(best_path(folder)).step_counter)
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "epoch"),
+    [
+        ("max", (0.5, 0.9, 0.7), 2),
+        ("max", (0.9, 0.5, 0.7), 1),
+        ("max", (0.5, 0.9, 0.9), 2),
+        ("max", (0.0,), 1),
+        ("min", (0.5, 0.1, 0.7), 2),
+        ("min", (0.5, 0.4, 0.3), 3),
+        ("min", (0.5, 0.5, 0.6), 1),
+    ],
+)
+def test_the_first_of_the_best_epochs_is_kept(tmp_path, model, mode, values, epoch):
+    callback = Checkpoints(tmp_path, "val_x", mode)
+    run_epochs(callback, model, values)
+    best = max(values) if mode == "max" else min(values)
+    assert callback.best == best
+    assert read_state(tmp_path)["best"] == best
+    assert best_step(tmp_path) == 4 * epoch
+    assert read_state(tmp_path)["step"] == 4 * len(values)
+
+
+def test_a_resumed_run_must_beat_the_best_so_far(tmp_path, model):
+    run_epochs(Checkpoints(tmp_path, "val_x", "max"), model, (0.8,))
+    again = Checkpoints(tmp_path, "val_x", "max", best=read_state(tmp_path)["best"])
+    run_epochs(again, model, (0.7,), first=1)
+    assert read_state(tmp_path)["best"] == 0.8
+    assert best_step(tmp_path) == 4
+    run_epochs(again, model, (0.9,), first=2)
+    assert read_state(tmp_path)["best"] == 0.9
+    assert best_step(tmp_path) == 12
+
+
+def test_an_epoch_without_the_metric_is_no_best(tmp_path, model):
+    run_epochs(Checkpoints(tmp_path, "val_x", "min"), model, (None,))
+    assert not best_path(tmp_path).exists()
+    assert read_state(tmp_path)["best"] is None
+
+
+@pytest.mark.parametrize(
+    ("every", "steps"), [(1, [4, 8, 12, 16, 20]), (2, [8, 16, 20]), (5, [20]), (9, [20])]
+)
+def test_how_often_and_after_the_last_epoch(tmp_path, model, monkeypatch, every, steps):
+    saved = []
+    callback = Checkpoints(tmp_path, "val_x", "max", every=every)
+    save = callback.save
+    monkeypatch.setattr(callback, "save", lambda: (saved.append(int(model.step_counter)), save()))
+    run_epochs(callback, model, (0.5, 0.4, 0.3, 0.2, 0.1))
+    assert saved == steps
+
+
+def test_old_checkpoints_are_removed(tmp_path, model):
+    run_epochs(Checkpoints(tmp_path, "val_x", "max"), model, (0.1, 0.2, 0.3))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["best.keras", "last-00000012.keras", "state.json"]
+
+
+def test_the_folder_is_made(tmp_path, model):
+    run_epochs(Checkpoints(tmp_path / "a" / "b", "val_x", "max"), model, (0.1,))
+    assert read_state(tmp_path / "a" / "b")["step"] == 4
+
+
+def test_the_state_names_the_checkpoint(tmp_path, model):
+    run_epochs(Checkpoints(tmp_path, "val_x", "max"), model, (0.25,))
+    assert json.loads((tmp_path / "state.json").read_text()) == {
+        "checkpoint": "last-00000004.keras",
+        "step": 4,
+        "best": 0.25,
+        "monitor": "val_x",
+    }
+    path = tmp_path / "last-00000004.keras"
+    assert read_state(tmp_path) == {"checkpoint": path, "step": 4, "best": 0.25}
+
+
+def test_a_run_folder_can_be_moved(tmp_path, model):
+    run_epochs(Checkpoints(tmp_path / "here", "val_x", "max"), model, (0.25,))
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert read_state(tmp_path / "there")["checkpoint"].parent == tmp_path / "there"
+
+
+def test_the_state_is_written_last(tmp_path, model, monkeypatch):
+    callback = Checkpoints(tmp_path, "val_x", "max")
+    run_epochs(callback, model, (0.1,))
+    seen = []
+
+    def look(path, text):
+        seen.append((json.loads(text)["step"], sorted(p.name for p in tmp_path.glob("*.keras"))))
+        write(path, text)
+
+    write = checkpoints._write_whole
+    monkeypatch.setattr(checkpoints, "_write_whole", look)
+    run_epochs(callback, model, (0.2,), first=1)
+    assert best_step(tmp_path) == 8
+    # Old and new were both there while the state changed from one to the other.
+    assert seen == [(8, ["best.keras", "last-00000004.keras", "last-00000008.keras"])]
+
+
+class Killed(Exception):
+    """In place of a kill: nothing after it is run."""
+
+
+@pytest.mark.parametrize("moment", ("model", "state", "partial model", "partial state"))
+def test_a_kill_while_saving_leaves_the_old_checkpoint(tmp_path, model, monkeypatch, moment):
+    callback = Checkpoints(tmp_path, "val_x", "max")
+    run_epochs(callback, model, (0.5,))
+    before = checkpoint_arrays(tmp_path / "last-00000004.keras")
+
+    def killed(*args):
+        raise Killed
+
+    if moment == "model":
+        monkeypatch.setattr(checkpoints, "_save_whole", killed)
+    elif moment == "state":
+        monkeypatch.setattr(checkpoints, "_write_whole", killed)
+    elif moment == "partial model":
+        monkeypatch.setattr(
+            checkpoints.keras.Model,
+            "save",
+            lambda self, path: (path.write_bytes(b"half a file"), killed()),
+        )
+    else:
+        monkeypatch.setattr(
+            checkpoints.pathlib.Path,
+            "write_text",
+            lambda self, text: (self.write_bytes(text[:10].encode()), killed()),
+        )
+    with pytest.raises(Killed):
+        run_epochs(callback, model, (0.4,), first=1)
+    monkeypatch.undo()
+    assert (tmp_path / "last-00000008.keras").exists() == ("state" in moment)
+    state = read_state(tmp_path)
+    assert state == {"checkpoint": tmp_path / "last-00000004.keras", "step": 4, "best": 0.5}
+    after = checkpoint_arrays(state["checkpoint"])
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+    assert int(load_model(state["checkpoint"]).step_counter) == 4
+    # The next checkpoint clears up.
+    run_epochs(callback, model, (0.3,), first=1)
+    assert [path.name for path in tmp_path.glob("last-*")] == ["last-00000012.keras"]
+
+
+def test_a_newer_file_that_the_state_does_not_name_is_ignored(tmp_path, model):
+    run_epochs(Checkpoints(tmp_path, "val_x", "max"), model, (0.5,))
+    (tmp_path / "last-00000099.keras").write_bytes(b"half a file")
+    assert read_state(tmp_path)["checkpoint"].name == "last-00000004.keras"
+
+
+def test_no_checkpoint_yet(tmp_path):
+    assert read_state(tmp_path) is None
+    assert read_state(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    (
+        "",
+        '{"checkpoint": "last-',
+        "[1, 2]",
+        "3",
+        "null",
+        '{"step": 4, "best": 0.5}',
+        '{"checkpoint": "last-00000004.keras", "best": 0.5}',
+        '{"checkpoint": "last-00000004.keras", "step": 4}',
+        '{"checkpoint": "last-00000004.keras", "step": "four", "best": 0.5}',
+        '{"checkpoint": null, "step": 4, "best": 0.5}',
+    ),
+)
+def test_a_damaged_state_is_named(tmp_path, text):
+    (tmp_path / "last-00000004.keras").touch()
+    (tmp_path / "state.json").write_text(text)
+    with pytest.raises(ValueError, match=r"/state\.json' is damaged: "):
+        read_state(tmp_path)
+
+
+def test_a_state_of_a_file_that_is_not_there(tmp_path, model):
+    run_epochs(Checkpoints(tmp_path, "val_x", "max"), model, (0.5,))
+    (tmp_path / "last-00000004.keras").unlink()
+    message = r"/state\.json' names 'last-00000004\.keras', which is not there"
+    with pytest.raises(ValueError, match=message):
+        read_state(tmp_path)
+
+
+def everything(model):
+    """All variables that the next step reads."""
+    optimizers = (model.autoencoder_optimizer, model.discriminator_optimizer, model.probe_optimizer)
+    return [
+        *(v for network in (model.encoder, model.decoder) for v in network.variables),
+        *(v for network in (model.discriminator, model.probe) for v in network.variables),
+        *(v for optimizer in optimizers for v in optimizer.variables),
+        model.mixer.seed_generator.state,
+        model.step_counter,
+    ]
+
+
+def test_a_saved_model_comes_back_whole(tmp_path):
+    model = AMR.convolutional((8, 8, 1), depth=2, num_classes=10, k=3, seed=0)
+    model.compile()
+    generator = np.random.default_rng(0)
+    for variable in everything(model):
+        # No two numbers are alike, so one in the wrong place would show.
+        low, high = (0, 1) if "float" in variable.dtype else (1, 2**31)
+        values = generator.uniform(low, high, size=variable.shape)
+        variable.assign(values.astype(variable.dtype))
+    model.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    wanted, found = everything(model), everything(loaded)
+    # Each of the three Adams has two variables and two moments for each variable it trains.
+    assert len(wanted) == len(model.variables) + 3 * 2 + 2 * len(model.trainable_variables)
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    loaded.save(tmp_path / "again.keras")
+    assert_same_checkpoint(tmp_path / "again.keras", tmp_path / "model.keras")
+
+
+def test_no_model_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"^There is no model '.*/best\.keras'\.$"):
+        load_model(best_path(tmp_path))
+
+
+@pytest.mark.parametrize("how", ("empty", "text", "cut off", "overwritten"))
+def test_a_damaged_model_is_named(tmp_path, model, how):
+    path = best_path(tmp_path)
+    model.save(path)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    damaged = {
+        "empty": b"",
+        "text": b"not a model",
+        "cut off": content[:middle],
+        "overwritten": content[:middle] + bytes(1000) + content[middle + 1000 :],
+    }
+    path.write_bytes(damaged[how])
+    with pytest.raises(ValueError, match=r"/best\.keras' cannot be loaded as a model: "):
+        load_model(path)
+
+
+def test_a_model_of_another_package(tmp_path):
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match=r"other\.keras"):
+        load_model(tmp_path / "other.keras")

@@ -1,0 +1,405 @@
+"""Runs in a folder: what they leave, what they refuse, and that a resumed run is the same run."""
+
+import json
+import math
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from amr_tf.training import run as run_lib
+from amr_tf.training.callbacks import StopOnSignal
+from amr_tf.training.checkpoints import Checkpoints, load_model, read_state
+from amr_tf.training.config import TrainingConfig
+from amr_tf.training.run import RunFolder, load_run, train
+from tests.training.conftest import assert_same_checkpoint, read_log, tiny_config
+
+STEPS = 4  # Per epoch, see tiny_config.
+EPOCHS = 3
+VARIANTS = {
+    # The second epoch is the best: a resumed run must remember it.
+    "mixup": {"seed": 2, "probe_learning_rate": 0.1},
+    # Three steps of the discriminator to one of the auto-encoder: no divisor of an epoch's four.
+    "bernoulli": {"mixer": "bernoulli", "k": 3, "beta": 1.0, "generator_update_every": 3},
+    "ae_gan": {"method": "ae_gan", "gan_loss": "least_squares"},
+}
+
+
+def files_of(folder):
+    """Names and contents of all files below a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def interrupt_after(monkeypatch, batches=None, validation=False):
+    """Lets the next run get a Ctrl-C after so many batches, or in its first validation."""
+
+    class Interrupting(StopOnSignal):
+        seen = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.seen += 1
+            if self.seen == batches:
+                self.received = "SIGINT"
+            super().on_train_batch_end(batch, logs)
+
+        def on_test_batch_end(self, batch, logs=None):
+            if validation:
+                self.received = "SIGINT"
+
+    monkeypatch.setattr(run_lib, "StopOnSignal", Interrupting)
+
+
+def train_in_parts(config, monkeypatch, interruptions):
+    """A run that is interrupted after each of so many batches, and then goes on to the end."""
+    for number, batches in enumerate(interruptions):
+        interrupt_after(monkeypatch, batches)
+        assert train(config, resume=number > 0) is None
+        step = sum(interruptions[: number + 1])
+        assert read_state(RunFolder(config.run_dir).checkpoints)["step"] == step
+    monkeypatch.setattr(run_lib, "StopOnSignal", StopOnSignal)
+    return train(config, resume=True)
+
+
+def assert_same_run(folder, expected, results, expected_results, partial_epochs=()):
+    """Weights, optimizers, random numbers, best model and value, log and results are the same."""
+    states = [read_state(run.checkpoints) for run in (folder, expected)]
+    assert states[0]["step"] == states[1]["step"]
+    assert states[0]["best"] == states[1]["best"]
+    assert_same_checkpoint(states[0]["checkpoint"], states[1]["checkpoint"])
+    assert_same_checkpoint(folder.checkpoints / "best.keras", expected.checkpoints / "best.keras")
+    rows, expected_rows = read_log(folder.log), read_log(expected.log)
+    assert [row["epoch"] for row in rows] == list(range(len(expected_rows)))
+    for row, expected_row in zip(rows, expected_rows, strict=True):
+        if row["epoch"] in partial_epochs:
+            # Means over what was left of the epoch; the validation sees the same model.
+            validated = {name for name in expected_row if name.startswith("val_")}
+            assert validated
+            row = {name: row[name] for name in validated}
+            expected_row = {name: expected_row[name] for name in validated}
+        assert row == expected_row
+    assert results == expected_results
+    assert json.loads(folder.results.read_text()) == results
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A function that gives an uninterrupted run of a variant: its folder and results."""
+    made = {}
+
+    def get(variant):
+        if variant not in made:
+            config = tiny_config(tmp_path_factory.mktemp(variant) / "run", **VARIANTS[variant])
+            made[variant] = RunFolder(config.run_dir), train(config)
+        return made[variant]
+
+    return get
+
+
+def test_what_a_run_leaves(whole):
+    folder, results = whole("mixup")
+    names = sorted(path.name for path in folder.path.iterdir())
+    expected = ["checkpoints", "config.json", "flagfile.cfg", "log.csv", "results.json"]
+    assert names == [*expected, "tensorboard"]
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == [
+        "best.keras",
+        f"last-{EPOCHS * STEPS:08d}.keras",
+        "state.json",
+    ]
+    config = tiny_config(folder.path, **VARIANTS["mixup"])
+    assert folder.read_config() == config
+    assert folder.flagfile.read_text() == config.to_flagfile()
+    assert json.loads(folder.results.read_text()) == results
+    for split in ("train", "validation"):
+        assert list((folder.tensorboard / split).glob("events.out.tfevents.*"))
+
+
+def test_the_log(whole):
+    folder, _ = whole("mixup")
+    rows = read_log(folder.log)
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    metrics = {
+        "loss",
+        "reconstruction_loss",
+        "adversarial_loss",
+        "discriminator_loss",
+        "probe_loss",
+        "probe_accuracy",
+    }
+    assert set(rows[0]) == {"epoch", *metrics, *(f"val_{name}" for name in metrics)}
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    for row in rows:
+        parts = 10.0 * row["reconstruction_loss"] + row["adversarial_loss"]
+        assert row["loss"] == pytest.approx(parts, rel=1e-5)
+    # It learns: nothing in it stands still.
+    assert rows[2]["val_reconstruction_loss"] < rows[0]["val_reconstruction_loss"]
+    assert rows[2]["val_probe_loss"] < rows[0]["val_probe_loss"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_results_are_those_of_the_best_epoch(whole, variant):
+    folder, results = whole(variant)
+    accuracies = [row["val_probe_accuracy"] for row in read_log(folder.log)]
+    assert results["best_val_probe_accuracy"] == max(accuracies)
+    best = load_model(folder.checkpoints / "best.keras")
+    assert int(best.step_counter) == STEPS * (1 + int(np.argmax(accuracies)))
+    assert (int(best.step_counter) < STEPS * EPOCHS) == (variant == "mixup")
+    assert results["validation"]["probe_accuracy"] == pytest.approx(max(accuracies), abs=1e-6)
+    assert set(results) == {"best_val_probe_accuracy", "validation", "test", "linear_probe"}
+    assert ("consistency_loss" in results["test"]) == (variant == "bernoulli")
+    assert 0.3 < results["linear_probe"]["test_accuracy"] <= 1
+
+
+def test_load_run(whole):
+    folder, _ = whole("bernoulli")
+    config, model = load_run(folder.path)
+    assert config == tiny_config(folder.path, **VARIANTS["bernoulli"])
+    assert type(model.mixer).__name__ == "BernoulliMixup"
+    assert (model.mixer.k, model.beta, model.generator_update_every) == (3, 1.0, 3)
+    assert model.image_shape == (8, 8, 1)
+
+
+def test_the_config_reaches_the_model(whole):
+    config, model = load_run(whole("ae_gan")[0].path)
+    assert model.mixer is None
+    assert model.name == "ae_gan"
+    optimizers = (model.autoencoder_optimizer, model.discriminator_optimizer, model.probe_optimizer)
+    rates = [float(optimizer.learning_rate) for optimizer in optimizers]
+    np.testing.assert_allclose(rates, [1e-4, 1e-4, 0.01], rtol=1e-6)
+    for optimizer in optimizers:
+        assert (optimizer.beta_1, optimizer.beta_2) == (config.beta_1, config.beta_2)
+        assert (optimizer.epsilon, optimizer.l2_weight_decay) == (1e-8, 1e-5)
+
+
+def test_a_run_that_is_given_more_epochs(whole, tmp_path):
+    config = tiny_config(tmp_path / "run", epochs=1, **VARIANTS["mixup"])
+    train(config)
+    folder = RunFolder(config.run_dir)
+    results = train(config.replace(epochs=EPOCHS), resume=True)
+    assert_same_run(folder, whole("mixup")[0], results, whole("mixup")[1])
+    assert folder.read_config().epochs == EPOCHS
+
+
+@pytest.mark.parametrize(
+    ("variant", "interruptions", "partial_epochs"),
+    [
+        ("mixup", (1, 8), (0, 2)),  # Once in the first epoch, and once in the last.
+        ("bernoulli", (6,), (1,)),
+        ("ae_gan", (6,), (1,)),
+    ],
+)
+def test_a_run_that_is_interrupted_in_an_epoch(
+    whole, tmp_path, monkeypatch, capsys, variant, interruptions, partial_epochs
+):
+    handler = signal.getsignal(signal.SIGINT)
+    config = tiny_config(tmp_path / "run", **VARIANTS[variant])
+    results = train_in_parts(config, monkeypatch, interruptions)
+    assert signal.getsignal(signal.SIGINT) is handler
+    expected, expected_results = whole(variant)
+    folder = RunFolder(config.run_dir)
+    assert_same_run(folder, expected, results, expected_results, partial_epochs)
+    told = capsys.readouterr().out
+    assert f"Stopped by SIGINT after step {sum(interruptions)}" in told
+    assert f"python -m amr_tf.train --run_dir={config.run_dir} --resume" in told
+
+
+def test_an_interruption_after_the_last_batch_of_an_epoch(whole, tmp_path, monkeypatch):
+    config = tiny_config(tmp_path / "run", epochs=1, **VARIANTS["mixup"])
+    folder = RunFolder(config.run_dir)
+    results = train_in_parts(config, monkeypatch, (STEPS,))
+    row = read_log(folder.log)[0]
+    assert results["best_val_probe_accuracy"] == row["val_probe_accuracy"]
+    results = train(config.replace(epochs=EPOCHS), resume=True)
+    assert_same_run(folder, whole("mixup")[0], results, whole("mixup")[1])
+
+
+def test_an_interruption_in_the_validation(whole, tmp_path, monkeypatch):
+    config = tiny_config(tmp_path / "run", **VARIANTS["mixup"])
+    folder = RunFolder(config.run_dir)
+    interrupt_after(monkeypatch, validation=True)
+    assert train(config) is None
+    assert len(read_log(folder.log)) == 1
+    assert read_state(folder.checkpoints)["step"] == STEPS
+    monkeypatch.undo()
+    results = train(config, resume=True)
+    assert_same_run(folder, whole("mixup")[0], results, whole("mixup")[1])
+
+
+def test_a_run_that_is_killed_between_two_checkpoints(whole, tmp_path, monkeypatch):
+    """Epoch 3 is logged and the best, but the checkpoint to resume from is epoch 2's."""
+
+    class Killed(Exception):
+        pass
+
+    class Dying(Checkpoints):
+        def save(self):
+            if int(self.model.step_counter) == EPOCHS * STEPS:
+                raise Killed
+            super().save()
+
+    config = tiny_config(tmp_path / "run", checkpoint_every=2, **VARIANTS["bernoulli"])
+    folder = RunFolder(config.run_dir)
+    monkeypatch.setattr(run_lib, "Checkpoints", Dying)
+    with pytest.raises(Killed):
+        train(config)
+    monkeypatch.undo()
+    assert len(read_log(folder.log)) == 3
+    assert read_state(folder.checkpoints)["step"] == 2 * STEPS
+    assert int(load_model(folder.checkpoints / "best.keras").step_counter) == EPOCHS * STEPS
+    results = train(config, resume=True)
+    assert_same_run(folder, whole("bernoulli")[0], results, whole("bernoulli")[1])
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint(whole, tmp_path):
+    config = tiny_config(tmp_path / "run", **VARIANTS["mixup"])
+    folder, expected = RunFolder(config.run_dir), whole("mixup")[0]
+    folder.checkpoints.mkdir(parents=True)
+    folder.config.write_text(config.to_json())
+    folder.log.write_text(expected.log.read_text())
+    (folder.checkpoints / "partial-last-00000004.keras").write_bytes(b"half a file")
+    results = train(config, resume=True)
+    assert_same_run(folder, expected, results, whole("mixup")[1])
+
+
+def test_resuming_a_finished_run_trains_nothing(whole, tmp_path):
+    folder, results = whole("mixup")
+    before = files_of(folder.path)
+    assert train(folder.read_config(), resume=True) == results
+    after = files_of(folder.path)
+    assert {name: after.get(name) for name in before} == before
+
+
+def test_images_without_labels(tmp_path):
+    """The best epoch is the one that reconstructs best; samples are drawn in each."""
+    images = tmp_path / "images"
+    images.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(40):
+        pixels = generator.integers(0, 256, (8, 8, 3), dtype="uint8")
+        Image.fromarray(pixels).save(images / f"{number}.png")
+    config = tiny_config(
+        tmp_path / "run",
+        dataset="image_folder",
+        data_dir=str(images),
+        validation_fraction=0.2,
+        train_subset=None,
+        batch_size=8,
+        epochs=2,
+        sample_every=1,
+    )
+    results = train(config)
+    folder = RunFolder(config.run_dir)
+    losses = [row["val_reconstruction_loss"] for row in read_log(folder.log)]
+    assert results["best_val_reconstruction_loss"] == min(losses)
+    assert set(results) == {"best_val_reconstruction_loss", "validation"}
+    assert not any("probe" in name for name in results["validation"])
+    best = load_model(folder.checkpoints / "best.keras")
+    assert best.probe is None
+    assert int(best.step_counter) == STEPS * (1 + int(np.argmin(losses)))
+    samples = sorted(folder.samples.iterdir())
+    assert [path.name for path in samples] == ["epoch_00001.png", "epoch_00002.png"]
+    with Image.open(samples[0]) as picture:
+        # The eight validation images, in three rows below a title.
+        assert picture.size == (round(120 * (1.7 + 8 * 0.75)), round(120 * (0.4 + 3 * 0.75)))
+    assert list((folder.tensorboard / "samples").glob("events.out.tfevents.*"))
+
+
+def test_an_existing_run_is_not_overwritten(whole):
+    folder, _ = whole("mixup")
+    before = files_of(folder.path)
+    message = r"/run' already holds a run\. Continue it with --resume, or choose another --run_dir"
+    with pytest.raises(ValueError, match=message):
+        train(folder.read_config())
+    with pytest.raises(ValueError, match=message):
+        train(folder.read_config().replace(seed=1))
+    assert files_of(folder.path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 7}, "seed was 2 and is 7"),
+        ({"lambda_": 5.0}, r"lambda was 10\.0 and is 5\.0"),
+        ({"k": 3}, "k was 2 and is 3"),
+        ({"mixer": "bernoulli"}, "mixer was mixup and is bernoulli"),
+        ({"train_subset": None}, "train_subset was 131 and is None"),
+        ({"depth": 4, "epochs": 5}, "depth was 2 and is 4"),
+    ],
+)
+def test_a_resumed_run_keeps_its_settings(whole, changes, message):
+    folder, _ = whole("mixup")
+    before = files_of(folder.path)
+    with pytest.raises(ValueError, match=rf"^A resumed run keeps its settings, but {message}\.$"):
+        train(folder.read_config().replace(**changes), resume=True)
+    assert files_of(folder.path) == before
+
+
+def test_there_must_be_a_run_to_resume(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"/run' is not a run folder: it has no config"):
+        train(tiny_config(tmp_path / "run"), resume=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": 1}, "k must be at least 2"),
+        ({"mixer": "mixupp"}, "Unknown mixer 'mixupp'"),
+        ({"dataset": "digit"}, "Unknown data set 'digit'"),
+        ({"validation_fraction": 1.5}, "validation_fraction must be above 0"),
+        ({"train_subset": 5000}, "train_subset must lie in 1 to 1294"),
+        ({"batch_size": 132}, "batch_size = 132 is more than the 131 training images"),
+        ({"image_size": 12}, "Images must be square, with a width .* got 12 x 12"),
+        ({"image_size": -8}, "image_size|got -8 x -8"),
+        ({"latent_width": 3}, "latent_width = 3 times 2"),
+        ({"seed": 2**32}, "(?i)seed must be"),
+        ({"dataset": "image_folder"}, "image_folder needs --data_dir"),
+        ({"dataset": "mnist", "data_dir": "/nowhere"}, "--data_dir '/nowhere' is not a folder"),
+        ({"image_size": 0}, "image_size must be a positive integer; got 0"),
+    ],
+)
+def test_wrong_values_leave_nothing_behind(tmp_path, monkeypatch, changes, message):
+    def not_reached(*args):
+        raise AssertionError(f"{changes} is let through")
+
+    monkeypatch.setattr(run_lib, "_write_config", not_reached)
+    config = tiny_config(tmp_path / "run", epochs=1).replace(**changes)
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
+        train(config)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_holds_no_run(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(FileNotFoundError, match="is not a run folder: it has no config.json"):
+            load_run(path)
+
+
+@pytest.mark.parametrize("text", ("", "{", '{"kk": 3}', "[1]", "3", "null"))
+def test_a_damaged_config_is_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"/config\.json' is damaged: "):
+        load_run(tmp_path)
+
+
+def test_a_run_without_a_model_yet(tmp_path):
+    (tmp_path / "config.json").write_text(TrainingConfig().to_json())
+    with pytest.raises(FileNotFoundError, match=r"There is no model '.*/best\.keras'"):
+        load_run(tmp_path)
+
+
+def test_a_checkpoint_that_is_damaged(whole, tmp_path):
+    folder, _ = whole("mixup")
+    copy = RunFolder(tmp_path / "run")
+    for name, content in files_of(folder.path).items():
+        (copy.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy.path / name).write_bytes(content)
+    path = read_state(copy.checkpoints)["checkpoint"]
+    path.write_bytes(path.read_bytes()[:1000])
+    config = copy.read_config().replace(run_dir=str(copy.path), epochs=4)
+    before = files_of(copy.path)
+    with pytest.raises(ValueError, match=rf"{path.name}' cannot be loaded as a model"):
+        train(config, resume=True)
+    assert files_of(copy.path) == before
