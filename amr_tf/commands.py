@@ -59,10 +59,12 @@ def run(main):
             return main(argv)
         except (ValueError, OSError) as error:
             _fail(str(error))
+        except KeyboardInterrupt:
+            _fail("interrupted.", code=130)
 
     app.run(guarded)
 
 
-def _fail(message):
+def _fail(message, code=2):
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

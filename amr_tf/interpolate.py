@@ -36,6 +36,8 @@ def main(argv):
     title += f", {config.mixer} k={config.k}" if model.mixer is not None else ""
     figure = interpolation_figure(model, left, right, _STEPS.value, title)
     path = pathlib.Path(_OUT.value or pathlib.Path(_RUN.value) / "interpolation.png")
+    if not path.suffix:
+        path = path.with_suffix(".png")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     print(f"Drew {path}")

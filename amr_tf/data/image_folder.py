@@ -26,8 +26,8 @@ def read_image_folder(folder, image_size):
 
     Raises:
         FileNotFoundError: there is no such folder, or none was named.
-        ValueError: the folder holds no images, one cannot be read, or classes differ between
-            train and test.
+        ValueError: the folder holds no images, one cannot be read, classes differ between train
+            and test, or class folders lie beside train.
     """
     if folder is None:
         raise FileNotFoundError("image_folder needs --data_dir=FOLDER with the image files.")
@@ -36,6 +36,8 @@ def read_image_folder(folder, image_size):
         raise FileNotFoundError(f"--data_dir '{folder}' is not a folder.")
     train_root = root / "train" if (root / "train").is_dir() else root
     test_root = root / "test" if train_root != root and (root / "test").is_dir() else None
+    if train_root != root:
+        _check_no_other_classes(root)
     class_names = _class_names(train_root)
     if test_root is not None and _class_names(test_root) != class_names:
         raise ValueError(
@@ -45,6 +47,18 @@ def read_image_folder(folder, image_size):
     train = _read_split(train_root, class_names, image_size)
     test = None if test_root is None else _read_split(test_root, class_names, image_size)
     return train, test, class_names
+
+
+def _check_no_other_classes(root):
+    """`train` and `test` are splits, not classes: class folders beside them would be lost."""
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    others = [path.name for path in folders if path.name not in ("train", "test")]
+    others = [name for name in others if _image_files(root / name)]
+    if others:
+        raise ValueError(
+            f"'{root}' holds a folder 'train' of training images and, beside it, images in "
+            f"'{others[0]}'; rename 'train' if it is a class, or move the others elsewhere."
+        )
 
 
 def _image_files(folder):

@@ -16,7 +16,8 @@ def evaluate(model, data, batch_size=256):
 
     Returns:
         A dictionary from split names ("validation", and "test" where there is one) to the model's
-        metrics on it, and, for labelled data, "linear_probe" as of `probes.linear_probe`.
+        metrics on it, and, for training data of two classes or more, "linear_probe" as of
+        `probes.linear_probe`.
     """
     if model.image_shape != data.image_shape:
         raise ValueError(
@@ -26,12 +27,14 @@ def evaluate(model, data, batch_size=256):
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     splits = {name: split for name, split in splits.items() if split is not None}
     results, codes = {}, {}
+    # A classifier of a single class has nothing to tell apart.
+    labelled = data.train.labels is not None and len(np.unique(data.train.labels)) > 1
     for name, split in splits.items():
         batches = evaluation_batches(split, batch_size, data.image_size)
         if name != "train":
             metrics = model.evaluate(batches, verbose=0, return_dict=True)
             results[name] = {key: float(value) for key, value in metrics.items()}
-        if split.labels is not None:
+        if labelled:
             encoded = [model.encoder.predict_on_batch(images) for images, _ in batches]
             codes[name] = (np.concatenate(encoded), split.labels)
     if codes:

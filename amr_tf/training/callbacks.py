@@ -2,6 +2,7 @@
 
 import pathlib
 import signal
+import threading
 
 import keras
 import tensorflow as tf
@@ -49,7 +50,8 @@ class Interrupted(Exception):
 class StopOnSignal(keras.callbacks.Callback):
     """Turns Ctrl-C and SIGTERM into `Interrupted` between two training steps.
 
-    A context manager: the handlers hold while it is entered. A second Ctrl-C acts at once.
+    A context manager: the handlers hold while it is entered. A second Ctrl-C acts at once. Outside
+    of the main thread, where Python allows no handlers, it does nothing.
     """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -60,6 +62,8 @@ class StopOnSignal(keras.callbacks.Callback):
         self._previous = {}
 
     def __enter__(self):
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in self._SIGNALS:
             self._previous[number] = signal.signal(number, self._handle)
         return self

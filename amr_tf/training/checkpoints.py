@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import zipfile
 
 import keras
 
@@ -98,6 +99,8 @@ def load_model(path):
     """
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"There is no model '{path}'.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"'{path}' cannot be loaded as a model: it is no whole .keras archive.")
     try:
         model = keras.saving.load_model(path)
     except Exception as error:  # Keras, zipfile, h5py and json each raise their own.

@@ -62,6 +62,11 @@ class TrainingConfig:
     method: str = _field("amr", f"Method: {', '.join(METHODS)}.")
     mixer: str = _field("mixup", f"Mixer of amr: {', '.join(mixers.MIXERS.names())}.")
     k: int = _field(2, "How many codes a mix combines.")
+    bernoulli_probability: str = _field(
+        "batch",
+        "How often mixer bernoulli with k = 2 draws its probability: once for each "
+        f"{', '.join(mixers.BernoulliMixup.PROBABILITIES)}.",
+    )
     lambda_: float = _field(10.0, "Weight of the reconstruction loss.")
     beta: float = _field(0.0, "Weight of the consistency loss of mixes.")
     reconstruction_loss: str = _field(
@@ -107,6 +112,11 @@ class TrainingConfig:
         for kind, value, allowed in (
             ("method", self.method, METHODS),
             ("output_activation", self.output_activation, OUTPUT_ACTIVATIONS),
+            (
+                "bernoulli_probability",
+                self.bernoulli_probability,
+                mixers.BernoulliMixup.PROBABILITIES,
+            ),
         ):
             if value not in allowed:
                 raise unknown_name(kind, value, allowed)

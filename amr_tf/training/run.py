@@ -7,6 +7,7 @@ import pathlib
 import keras
 
 from amr_tf import data as data_lib
+from amr_tf import mixers
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.evaluate import evaluate
 from amr_tf.models import AMR
@@ -70,11 +71,9 @@ def build_model(config, num_classes, image_shape):
         latent_channels=config.latent_channels,
         latent_width=config.latent_width,
         depth=config.depth,
-        mixer=config.mixer if config.method == "amr" else None,
-        k=config.k,
+        mixer=_build_mixer(config) if config.method == "amr" else None,
         num_classes=num_classes,
         output_activation=activation,
-        seed=config.seed,
         name=config.method,
     )
     optimizers = [
@@ -100,6 +99,11 @@ def build_model(config, num_classes, image_shape):
         generator_update_every=config.generator_update_every,
     )
     return model
+
+
+def _build_mixer(config):
+    own = {"probability": config.bernoulli_probability} if config.mixer == "bernoulli" else {}
+    return mixers.get(config.mixer, k=config.k, seed=config.seed, **own)
 
 
 def load_data(config):

@@ -256,3 +256,10 @@ def test_train_and_test_must_have_the_same_classes(tmp_path, test_classes):
         solid(tmp_path / "test" / "1.png")
     with pytest.raises(ValueError, match=r"/train' and '.*/test' must have the same class folders"):
         read_image_folder(tmp_path, 8)
+
+
+def test_class_folders_beside_train(tmp_path):
+    for name in ("bus", "train"):
+        solid(tmp_path / name / "1.png")
+    with pytest.raises(ValueError, match="rename 'train' if it is a class"):
+        read_image_folder(tmp_path, 8)

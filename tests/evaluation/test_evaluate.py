@@ -96,6 +96,13 @@ def test_no_labels(model):
     assert results["test"]["reconstruction_loss"] > 0
 
 
+def test_a_single_class_to_train_on_has_no_linear_probe(model, data):
+    single = data.train.take(np.flatnonzero(data.train.labels == 1))
+    results = evaluate(model, dataclasses.replace(data, train=single))
+    assert list(results) == ["validation", "test"]
+    assert "probe_accuracy" in results["test"]
+
+
 def test_images_of_another_shape(model, data):
     other = dataclasses.replace(data, image_size=16)
     message = r"^The model takes images of \(8, 8, 1\); data set 'noise' has \(16, 16, 1\)\.$"

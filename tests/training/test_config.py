@@ -26,6 +26,7 @@ OTHERS = {
     "method": "ae_gan",
     "mixer": "bernoulli",
     "k": 3,
+    "bernoulli_probability": "element",
     "lambda_": 0.1,
     "beta": 2.5,
     "reconstruction_loss": "mean_squared_error",
@@ -208,6 +209,7 @@ def test_numbers_that_are_not_negative(name, value):
         ("method", "amrr", "method", "amr"),
         ("method", "aegan", "method", "ae_gan"),
         ("output_activation", "tahn", "output_activation", "tanh"),
+        ("bernoulli_probability", "elements", "bernoulli_probability", "element"),
     ],
 )
 def test_unknown_names(name, value, kind, nearest):

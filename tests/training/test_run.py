@@ -1,5 +1,6 @@
 """Runs in a folder: what they leave, what they refuse, and that a resumed run is the same run."""
 
+import concurrent.futures
 import json
 import math
 import signal
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from amr_tf import BernoulliMixup
 from amr_tf.training import run as run_lib
 from amr_tf.training.callbacks import StopOnSignal
 from amr_tf.training.checkpoints import Checkpoints, load_model, read_state
@@ -149,6 +151,23 @@ def test_the_results_are_those_of_the_best_epoch(whole, variant):
     assert set(results) == {"best_val_probe_accuracy", "validation", "test", "linear_probe"}
     assert ("consistency_loss" in results["test"]) == (variant == "bernoulli")
     assert 0.3 < results["linear_probe"]["test_accuracy"] <= 1
+
+
+def test_the_mixer_that_the_flags_name():
+    config = TrainingConfig(mixer="bernoulli", bernoulli_probability="element", seed=5)
+    mixer = run_lib.build_model(config, None, (8, 8, 1)).mixer
+    assert mixer.get_config() | {"name": ""} == (
+        BernoulliMixup(2, "element", seed=5).get_config() | {"name": ""}
+    )
+    assert run_lib.build_model(TrainingConfig(method="ae_gan"), None, (8, 8, 1)).mixer is None
+
+
+def test_in_another_thread(tmp_path):
+    """Python allows signal handlers in the main thread only; a run does without them elsewhere."""
+    config = tiny_config(tmp_path / "run", epochs=1)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        results = pool.submit(train, config).result()
+    assert 0 <= results["best_val_probe_accuracy"] <= 1
 
 
 def test_load_run(whole):
