@@ -241,6 +241,27 @@ def test_encode_decode_mix_interpolate():
     assert model.mix(X).shape == X.shape
 
 
+@pytest.mark.parametrize("mixer", [Mixup(3, seed=0), BernoulliMixup(2, seed=0)])
+def test_own_networks_with_vector_codes(mixer, tmp_path):
+    layers = keras.layers
+    encoder = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(5)])
+    decoder = keras.Sequential([keras.Input((5,)), layers.Dense(256), layers.Reshape(SHAPE)])
+    discriminator = keras.Sequential(
+        [keras.Input(SHAPE), layers.Flatten(), layers.Dense(1), layers.Reshape(())]
+    )
+    model = AMR(encoder, decoder, discriminator, mixer)
+    model.compile(beta=1.0)
+    before = values(encoder.weights)
+    model.fit(X, batch_size=8, verbose=0)
+    assert not same(before, values(encoder.weights))
+    assert model.encode(X).shape == (24, 5)
+    assert model.mix(X).shape == X.shape
+    assert model.interpolate(X, X[::-1], steps=4).shape == (24, 4, *SHAPE)
+    model.save(tmp_path / "own.keras")
+    again = keras.saving.load_model(tmp_path / "own.keras")
+    np.testing.assert_array_equal(model.reconstruct(X), again.reconstruct(X))
+
+
 def test_optimizers_by_keras_name_and_learning_rate_callback():
     model = make(compile_kwargs={"autoencoder_optimizer": "sgd"})
     assert isinstance(model.optimizer, keras.optimizers.SGD)
