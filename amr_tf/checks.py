@@ -38,7 +38,7 @@ def check_images(images, image_shape, name="images"):
         image_shape: (H, W, C).
         name: what to call the array in the message.
     """
-    if not np.issubdtype(np.asarray(images[:0]).dtype, np.floating):
+    if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(
             f"{name} must be floating point with values in [-1, 1]; got {images.dtype}. "
             "For uint8 images use images / 127.5 - 1."

@@ -51,9 +51,7 @@ def read_image_folder(folder, image_size):
 
 def _check_no_other_classes(root):
     """`train` and `test` are splits, not classes: class folders beside them would be lost."""
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    others = [path.name for path in folders if path.name not in ("train", "test")]
-    others = [name for name in others if _image_files(root / name)]
+    others = [name for name in _folders_of_images(root) if name not in ("train", "test")]
     if others:
         raise ValueError(
             f"'{root}' holds a folder 'train' of training images and, beside it, images in "
@@ -66,10 +64,15 @@ def _image_files(folder):
     return sorted(path for path in files if path.suffix.lower() in EXTENSIONS and path.is_file())
 
 
+def _folders_of_images(root):
+    """Sorted names of the subfolders that hold images at any depth."""
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    return tuple(path.name for path in folders if _image_files(path))
+
+
 def _class_names(root):
     """Names of the subfolders that hold images, or None where the images lie in `root` itself."""
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    names = tuple(path.name for path in folders if _image_files(path))
+    names = _folders_of_images(root)
     if not names:
         return None
     loose = [path.name for path in root.iterdir() if path.suffix.lower() in EXTENSIONS]

@@ -23,17 +23,18 @@ class ACAINormal(keras.initializers.Initializer):
     axes but the last, (out, in, height).
     """
 
+    def __init__(self, seed=None):
+        self.seed = seed
+        # A generator, so that an initialiser without a seed draws anew at each call.
+        self._draws = keras.random.SeedGenerator() if seed is None else seed
+
     def __call__(self, shape, dtype=None):
         height, _, inputs, outputs = shape
         stddev = 1.0 / math.sqrt((1.0 + 0.2**2) * outputs * inputs * height)
-        return keras.random.normal(shape, stddev=stddev, dtype=dtype, seed=self.seed)
-
-    def __init__(self, seed=None):
-        self.seed = seed if seed is not None else keras.random.SeedGenerator()
-        self._config = {"seed": seed}
+        return keras.random.normal(shape, stddev=stddev, dtype=dtype, seed=self._draws)
 
     def get_config(self):
-        return dict(self._config)
+        return {"seed": self.seed}
 
 
 def _check_sizes(image_shape, latent_width, latent_channels, depth):
