@@ -19,6 +19,13 @@ def check_not_negative(name, value):
         raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}.")
 
 
+def check_share(name, value):
+    """Raises a ValueError unless `value` is a number from 0 to 1."""
+    check_not_negative(name, value)
+    if value > 1:
+        raise ValueError(f"{name} must lie in 0 to 1; got {value!r}.")
+
+
 def check_shape(name, shape, expected):
     """Raises a ValueError unless `shape` is (N, *expected); None stands for an unknown size."""
     shape = tuple(shape)
@@ -56,15 +63,52 @@ def check_images(images, image_shape, name="images"):
 
 
 def check_labels(labels, count, num_classes, name="labels"):
-    """Raises a ValueError unless `labels` holds `count` integers below `num_classes`."""
+    """Raises a ValueError unless `labels` holds `count` classes.
+
+    Args:
+        labels: integers (count,) below `num_classes`, -1 for an unlabelled image; or one-hot rows
+            (count, num_classes), all zero for an unlabelled image.
+        count: how many.
+        num_classes: how many classes there are.
+        name: what to call the array in the message.
+    """
     labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        _check_one_hot(labels, count, num_classes, name)
+        return
     if labels.shape not in ((count,), (count, 1)):
         raise ValueError(f"{name} must have the shape ({count},); got {labels.shape}.")
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"{name} must be integers (class numbers); got {labels.dtype}.")
-    if labels.min() < 0 or labels.max() >= num_classes:
+    if labels.min() < -1 or labels.max() >= num_classes:
         raise ValueError(
-            f"{name} must lie in 0 to {num_classes - 1}; got {labels.min()} to {labels.max()}."
+            f"{name} must lie in 0 to {num_classes - 1}, or be -1 where unlabelled; got "
+            f"{labels.min()} to {labels.max()}."
+        )
+
+
+def _check_one_hot(labels, count, num_classes, name):
+    if labels.shape != (count, num_classes):
+        raise ValueError(
+            f"{name} must have the shape ({count},) or, one-hot, ({count}, {num_classes}); got "
+            f"{labels.shape}."
+        )
+    if not np.isin(labels, (0, 1)).all() or labels.sum(axis=1).max() > 1:
+        raise ValueError(f"{name} must be one-hot: at most a single 1 in a row of zeros.")
+
+
+def check_attributes(labels, count, attributes, name="labels"):
+    """Raises a ValueError unless `labels` is (count, attributes) of 0, 1, or -1 for unknown."""
+    labels = np.asarray(labels)
+    if labels.shape != (count, attributes):
+        raise ValueError(
+            f"{name} must have the shape ({count}, {attributes}), a column for each attribute; "
+            f"got {labels.shape}."
+        )
+    wrong = labels[~np.isin(labels, (-1, 0, 1))]
+    if wrong.size:
+        raise ValueError(
+            f"{name} must be 0 or 1, or -1 where unknown, for attributes; got {wrong[0]}."
         )
 
 

@@ -4,6 +4,56 @@ import keras
 from keras import ops
 
 _EPSILON = 1e-12
+_SEED_STATE = "seed_generator_state"
+
+
+class SeedStateSaving:
+    """Part of a Keras layer with a `seed_generator`: saves the generator's state with the layer.
+
+    Keras leaves it out of files, but a training that is resumed must continue its draws.
+    """
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store[_SEED_STATE] = ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store):
+        values = {key: store[key] for key in store.keys()}  # noqa: SIM118, it is no dictionary
+        self.seed_generator.state.assign(values.pop(_SEED_STATE))
+        super().load_own_variables(values)
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class GaussianSampling(SeedStateSaving, keras.layers.Layer):
+    """Draws from a diagonal Gaussian by the reparametrisation of Kingma & Welling (2013).
+
+    Args:
+        seed: an integer, or None for one drawn from Keras' global seed.
+        **kwargs: as of `keras.layers.Layer`.
+
+    Call arguments:
+        mean: any shape.
+        log_variance: shaped as `mean`.
+        seed: an integer for draws that are the same at each call, or None.
+
+    Returns:
+        `mean + exp(log_variance / 2) * epsilon`, float32, with epsilon ~ N(0, 1).
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        # Always float32: exp and the small variances of a trained encoder need it.
+        super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, mean, log_variance, seed=None):
+        mean, log_variance = ops.cast(mean, "float32"), ops.cast(log_variance, "float32")
+        seed = self.seed_generator if seed is None else seed
+        noise = keras.random.normal(ops.shape(mean), seed=seed)
+        return mean + ops.exp(0.5 * log_variance) * noise
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")

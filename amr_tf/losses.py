@@ -4,7 +4,6 @@ Every function returns a float32 scalar, the mean over the batch, and computes i
 whatever the precision of its inputs.
 """
 
-import keras
 from keras import ops
 
 from amr_tf.registry import Registry
@@ -75,7 +74,80 @@ def consistency(mixed_codes, reencoded_codes):
     return ops.mean(ops.abs(mixed_codes - reencoded_codes))
 
 
-def probe_crossentropy(labels, logits):
-    """Mean cross-entropy of the probe's `logits` (N, classes) against integer `labels` (N,)."""
-    (logits,) = _float32(logits)
-    return ops.mean(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+def gaussian_kl(mean, log_variance):
+    """KL(N(mean, variance) || N(0, 1)), summed over a code, mean over the batch.
+
+    Kingma & Welling (2013), appendix B.
+
+    Args:
+        mean: (N, ...).
+        log_variance: shaped as `mean`.
+    """
+    mean, log_variance = _float32(mean, log_variance)
+    divergence = 0.5 * (ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance)
+    return ops.mean(ops.sum(divergence, axis=tuple(range(1, divergence.ndim))))
+
+
+def label_crossentropy(targets, logits, weights, multi_label=False):
+    """Mean cross-entropy over what is known of the labels; 0 where nothing is.
+
+    Args:
+        targets: (N, classes) probabilities: one-hot or mixed classes, or attributes in [0, 1].
+        logits: (N, classes).
+        weights: what counts: (N,) for classes and (N, classes) for attributes, 0 or 1.
+        multi_label: whether the columns are attributes, each with a cross-entropy of its own.
+    """
+    targets, logits = _float32(targets, logits)
+    if multi_label:
+        entropy = ops.softplus(logits) - targets * logits
+    else:
+        entropy = -ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1)
+    return masked_mean(entropy, weights)
+
+
+def label_accuracy(targets, logits, weights, multi_label=False):
+    """The share of known labels that the largest logit (or each attribute's sign) gets right.
+
+    Arguments as of `label_crossentropy`.
+    """
+    targets, logits = _float32(targets, logits)
+    if multi_label:
+        hits = ops.equal(logits > 0, targets > 0.5)
+    else:
+        hits = ops.equal(ops.argmax(logits, axis=-1), ops.argmax(targets, axis=-1))
+    return masked_mean(hits, weights)
+
+
+def masked_mean(values, weights):
+    """Mean of `values` where `weights`, of the same shape, is 1; 0 where it is 0 everywhere."""
+    values, weights = _float32(values, weights)
+    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1.0)
+
+
+def label_targets(labels, num_classes, multi_label=False):
+    """Labels as `fit` takes them, as targets and weights for `label_crossentropy`.
+
+    Args:
+        labels: class numbers (N,) or (N, 1), -1 for unlabelled, or one-hot rows (N, classes), or
+            attributes (N, attributes) in {0, 1}, -1 for unknown.
+        num_classes: number of classes or attributes.
+        multi_label: whether the columns are attributes.
+
+    Returns:
+        Targets, float32 (N, num_classes); weights, float32, (N,) for classes and
+        (N, num_classes) for attributes. Unknown entries have weight 0, and a target that favours
+        nothing: 0.5 for an attribute, 1 / num_classes for a class.
+    """
+    labels = ops.convert_to_tensor(labels)
+    if multi_label:
+        known = labels >= 0
+        return ops.where(known, ops.cast(labels, "float32"), 0.5), ops.cast(known, "float32")
+    if len(labels.shape) == 2 and labels.shape[1] == num_classes and num_classes > 1:
+        targets = ops.cast(labels, "float32")
+        known = ops.max(targets, axis=-1) > 0
+    else:
+        labels = ops.reshape(labels, (-1,))
+        known = labels >= 0
+        targets = ops.one_hot(ops.maximum(ops.cast(labels, "int32"), 0), num_classes)
+    targets = ops.where(known[:, None], targets, 1.0 / num_classes)
+    return targets, ops.cast(known, "float32")

@@ -1,15 +1,29 @@
-"""Reads a folder of image files into memory."""
+"""Folders of image files, with a class a folder or without classes."""
 
 import pathlib
 
 import numpy as np
 
+from amr_tf.data.image_files import EXTENSIONS, read_images
+from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+def existing_folder(folder, name):
+    """The path of a folder that a user named for data set `name`.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or none was named.
+    """
+    if folder is None:
+        raise FileNotFoundError(f"{name} needs --data_dir=FOLDER with the image files.")
+    root = pathlib.Path(folder).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"--data_dir '{folder}' is not a folder.")
+    return root
 
 
-def read_image_folder(folder, image_size):
+def read_image_folder(folder, image_size, crop=None, pad=False, name="image_folder"):
     """Reads image files, cropped to a central square and resized, as RGB.
 
     Three layouts are understood: `folder/CLASS/*.png`; `folder/train/CLASS/*.png` with
@@ -19,6 +33,9 @@ def read_image_folder(folder, image_size):
     Args:
         folder: path of the folder.
         image_size: width and height of the arrays, in pixels.
+        crop: side in pixels of the central square that is cut out before resizing, or None.
+        pad: whether an image that is no square is fitted into a white one, and not cropped.
+        name: the data set's name, for the error where no folder was named.
 
     Returns:
         A `Split` of training images, a `Split` of test images or None, and the class names in
@@ -26,14 +43,10 @@ def read_image_folder(folder, image_size):
 
     Raises:
         FileNotFoundError: there is no such folder, or none was named.
-        ValueError: the folder holds no images, one cannot be read, classes differ between train
-            and test, or class folders lie beside train.
+        ValueError: the folder holds no images, one cannot be read or is smaller than `crop`,
+            classes differ between train and test, or class folders lie beside train.
     """
-    if folder is None:
-        raise FileNotFoundError("image_folder needs --data_dir=FOLDER with the image files.")
-    root = pathlib.Path(folder).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(f"--data_dir '{folder}' is not a folder.")
+    root = existing_folder(folder, name)
     train_root = root / "train" if (root / "train").is_dir() else root
     test_root = root / "test" if train_root != root and (root / "test").is_dir() else None
     if train_root != root:
@@ -44,9 +57,11 @@ def read_image_folder(folder, image_size):
             f"'{train_root}' and '{test_root}' must have the same class folders; got "
             f"{class_names} and {_class_names(test_root)}."
         )
-    train = _read_split(train_root, class_names, image_size)
-    test = None if test_root is None else _read_split(test_root, class_names, image_size)
-    return train, test, class_names
+    splits = [
+        None if part is None else _read_split(part, class_names, image_size, crop, pad)
+        for part in (train_root, test_root)
+    ]
+    return *splits, class_names
 
 
 def _check_no_other_classes(root):
@@ -89,7 +104,7 @@ def _class_names(root):
     return names
 
 
-def _read_split(root, class_names, image_size):
+def _read_split(root, class_names, image_size, crop, pad):
     if class_names is None:
         files, labels = _image_files(root), None
     else:
@@ -98,26 +113,23 @@ def _read_split(root, class_names, image_size):
         labels = np.repeat(np.arange(len(by_class)), [len(paths) for paths in by_class])
     if not files:
         raise ValueError(f"'{root}' holds no image files ({', '.join(EXTENSIONS)}).")
-    return Split(np.stack([_read_image(path, image_size) for path in files]), labels)
+    return Split(read_images(files, image_size, crop, pad), labels)
 
 
-def _read_image(path, image_size):
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            # Applies the camera's orientation, which viewers do and decoders do not.
-            image = _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"'{path}' cannot be read as an image: {error}") from error
-    square = ImageOps.fit(image, (image_size, image_size), Image.Resampling.LANCZOS)
-    return np.asarray(square, dtype="uint8")
+@DATASETS.register("image_folder")
+def _image_folder(data_dir, image_size, crop=None):
+    """Image files in `data_dir`, one subfolder per class; see `read_image_folder`."""
+    image_size = image_size or 32
+    return Source(*read_image_folder(data_dir, image_size, crop), image_size)
 
 
-def _eight_bits(image):
-    """A 16-bit grayscale image scaled to 8 bits, where Pillow's own conversion would clip it."""
-    from PIL import Image
+@DATASETS.register("zappos")
+def _zappos(data_dir, image_size):
+    """UT-Zap50K's folders, CATEGORY/SUBCATEGORY/BRAND/*.jpg; the categories are the classes.
 
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray(np.round(np.asarray(image) / 257).astype("uint8"))
+    Its 136 x 102 photographs on white are fitted into white squares, for a crop would cut the
+    tips off the shoes.
+    """
+    image_size = image_size or 64
+    splits = read_image_folder(data_dir, image_size, pad=True, name="zappos")
+    return Source(*splits, image_size)

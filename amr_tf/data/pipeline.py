@@ -1,18 +1,26 @@
 """From arrays of uint8 images to batches of float images in [-1, 1]."""
 
+import numpy as np
 import tensorflow as tf
+
+from amr_tf.data.lazy import LazyImages
 
 
 def preprocess(images, image_size):
-    """Scales and resizes a batch.
+    """Scales and resizes a batch of images; points pass through unchanged.
 
     Args:
-        images: uint8, (N, H, W, C).
-        image_size: width and height to resize to (bilinear; the paper's 28 -> 32 for MNIST).
+        images: uint8 (N, H, W, C), an array, tensor or `LazyImages`; or float points (N, D) that
+            already lie in [-1, 1].
+        image_size: width and height to resize to (bilinear; the paper's 28 -> 32 for MNIST);
+            points ignore it.
 
     Returns:
-        float32 tensor (N, image_size, image_size, C) in [-1, 1].
+        float32 tensor in [-1, 1], (N, image_size, image_size, C) or (N, D).
     """
+    images = images if tf.is_tensor(images) else np.asarray(images)
+    if tf.as_dtype(images.dtype).is_floating:
+        return tf.cast(images, "float32")
     images = tf.cast(images, "float32") / 127.5 - 1.0
     if images.shape[1] != image_size or images.shape[2] != image_size:
         images = tf.image.resize(images, (image_size, image_size))
@@ -29,7 +37,7 @@ def training_batches(split, batch_size, image_size, seed=0, first_step=0):
     Args:
         split: a `Split`.
         batch_size: images per batch.
-        image_size: width and height of the images.
+        image_size: width and height of the images, or None for points.
         seed: of the order.
         first_step: number of batches to start after.
 
@@ -78,13 +86,29 @@ def steps_per_epoch(split, batch_size):
 
 
 def _gather(split, numbers, image_size):
-    images = tf.constant(split.images)
+    choose = _chooser(split.images)
     labels = None if split.labels is None else tf.constant(split.labels)
 
     def batch(indices):
-        chosen = preprocess(tf.gather(images, indices), image_size)
+        chosen = preprocess(choose(indices), image_size)
         return chosen if labels is None else (chosen, tf.gather(labels, indices))
 
     parallel = tf.data.AUTOTUNE
     dataset = numbers.map(batch, num_parallel_calls=parallel, deterministic=True)
     return dataset.prefetch(parallel)
+
+
+def _chooser(images):
+    """A function from int64 indices (B,) to the images at these, (B, H, W, C) or (B, D)."""
+    if isinstance(images, LazyImages):
+        return lambda indices: _render(images, indices)
+    in_memory = tf.constant(images)
+    return lambda indices: tf.gather(in_memory, indices)
+
+
+def _render(images, indices):
+    """Renders the lazy images of one batch."""
+    rendered = tf.numpy_function(
+        lambda chosen: np.asarray(images[chosen]), [indices], images.dtype, stateful=False
+    )
+    return tf.ensure_shape(rendered, (*indices.shape, *images.shape[1:]))

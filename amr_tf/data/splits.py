@@ -5,30 +5,39 @@ import dataclasses
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from amr_tf.data.lazy import LazyImages
+
+UNLABELLED = -1
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images of one split in memory.
+    """The images, or points, of one split.
 
     Attributes:
-        images: uint8, (N, H, W, C).
-        labels: int64, (N,), or None.
+        images: uint8, (N, H, W, C), an array or `LazyImages`; or points, float32 (N, D) that
+            already lie in [-1, 1].
+        labels: class numbers, int64 (N,); or binary attributes, int64 (N, A) in {0, 1}; in both
+            -1 stands for an unknown label. None where nothing is labelled.
+        factors: int64 (N, F), the number of each ground-truth factor's value, or None.
     """
 
-    images: np.ndarray
+    images: np.ndarray | LazyImages
     labels: np.ndarray | None
+    factors: np.ndarray | None = None
 
     def __len__(self):
         return len(self.images)
 
     def take(self, indices):
-        """The images at `indices`, as a new `Split`."""
+        """The images at `indices`, with their labels and factors, as a new `Split`."""
         labels = None if self.labels is None else self.labels[indices]
-        return Split(self.images[indices], labels)
+        factors = None if self.factors is None else self.factors[indices]
+        return Split(self.images[indices], labels, factors)
 
 
 def split_off(split, fraction, seed):
-    """Cuts a share of the images off, stratified by label where there are labels.
+    """Cuts a share of the images off, stratified by class where there are class numbers.
 
     Args:
         split: a `Split`.
@@ -50,12 +59,12 @@ def split_off(split, fraction, seed):
         raise ValueError(
             f"validation_fraction = {fraction} of {len(split)} images leaves no image on one side."
         )
-    rest, part = _stratified(split, count, seed)
+    rest, part = _stratified(split.labels, len(split), count, seed)
     return split.take(rest), split.take(part)
 
 
 def draw_subset(split, count, seed):
-    """`count` of the images, stratified by label where there are labels, as a `Split`.
+    """`count` of the images, stratified by class where there are class numbers, as a `Split`.
 
     Raises:
         ValueError: `count` is below 1 or more than there are.
@@ -67,18 +76,45 @@ def draw_subset(split, count, seed):
         )
     if count == len(split):
         return split
-    return split.take(_stratified(split, count, seed)[1])
+    return split.take(_stratified(split.labels, len(split), count, seed)[1])
 
 
-def _stratified(split, count, seed):
-    """Sorted indices: of all but `count` images, and of these."""
+def hide_labels(split, count, seed):
+    """All images, of which `count` keep their labels and the others get -1.
+
+    The images that keep theirs are stratified by class where there are class numbers. Factors
+    stay: they are for the evaluation, not for training.
+
+    Raises:
+        ValueError: there are no labels, or `count` is below 1 or more than there are.
+    """
+    if split.labels is None:
+        raise ValueError(f"labelled = {count} needs labels, but the data set has none.")
     labels = split.labels
+    known = np.flatnonzero((labels.reshape(len(labels), -1) != UNLABELLED).any(axis=1))
+    if not 1 <= count <= len(known):
+        raise ValueError(
+            f"labelled must lie in 1 to {len(known)}, the number of labelled training images; "
+            f"got {count}."
+        )
+    if count == len(known):
+        return split
+    kept = known[_stratified(labels[known], len(known), count, seed)[1]]
+    visible = np.full_like(labels, UNLABELLED)
+    visible[kept] = labels[kept]
+    return dataclasses.replace(split, labels=visible)
+
+
+def _stratified(labels, size, count, seed):
+    """Sorted indices below `size`: all but `count` of them, and these."""
+    if labels is not None and labels.ndim > 1:
+        labels = None  # The combinations of many attributes are too rare for strata.
     if labels is not None:
         classes, members = np.unique(labels, return_counts=True)
         # Too few images for one of each class on both sides: draw without regard to labels.
-        if members.min() < 2 or min(count, len(split) - count) < len(classes):
+        if members.min() < 2 or min(count, size - count) < len(classes):
             labels = None
     rest, part = train_test_split(
-        np.arange(len(split)), test_size=count, random_state=seed, stratify=labels
+        np.arange(size), test_size=count, random_state=seed, stratify=labels
     )
     return np.sort(rest), np.sort(part)

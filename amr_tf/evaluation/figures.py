@@ -3,9 +3,10 @@
 import csv
 
 import numpy as np
-import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from amr_tf.evaluation.manifold import manifold_figure
 
 _CELL_INCHES = 0.75
 _LABEL_INCHES = 1.7
@@ -111,14 +112,14 @@ def sample_figure(model, images, title=None):
         A `matplotlib.figure.Figure`.
     """
     images = np.asarray(images)
-    codes = model.encode(images)
-    rows = {"original": images, "reconstruction": model.decode(codes)}
+    if images.ndim == 2:
+        return manifold_figure({title or "decoded mixes": model}, images)
+    rows = {"original": images, "reconstruction": model.reconstruct(images)}
     if model.mixer is not None:
         k = model.mixer.k
         # Each image meets its right-hand neighbours; the coefficients are the same at each call.
         permutations = np.stack([np.roll(np.arange(len(images)), -shift) for shift in range(k)])
-        mixed, _ = model.mixer.mix_batch(tf.convert_to_tensor(codes), permutations, seed=0)
-        rows[f"mix of {k} neighbours"] = model.decode(np.asarray(mixed, dtype="float32"))
+        rows[f"mix of {k} neighbours"] = model.mix(images, permutations, seed=0)
     return grid_figure(rows, title)
 
 

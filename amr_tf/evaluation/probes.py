@@ -12,10 +12,12 @@ def linear_probe(train, validation, test=None):
     """Logistic regression on standardised, flattened codes.
 
     The inverse regularisation strength is the one of `INVERSE_REGULARISATIONS` with the best
-    validation accuracy; test codes play no part in the choice.
+    validation accuracy; test codes play no part in the choice. Unlabelled examples (-1) are left
+    out.
 
     Args:
-        train: pair of codes (N, ...) and integer labels (N,).
+        train: pair of codes (N, ...) and integer labels (N,), or attributes (N, A) of 0 and 1:
+            each attribute then has a probe, and the figures are means over these.
         validation: likewise.
         test: likewise, or None.
 
@@ -41,3 +43,20 @@ def linear_probe(train, validation, test=None):
 
 def _flat(codes):
     return np.reshape(codes, (len(codes), -1))
+
+
+def _labelled(pair):
+    if pair is None:
+        return None
+    codes, labels = pair
+    known = np.asarray(labels) >= 0
+    return codes[known], labels[known]
+
+
+def _mean_over_attributes(*splits):
+    results = []
+    for attribute in range(splits[0][1].shape[1]):
+        columns = [None if pair is None else (pair[0], pair[1][:, attribute]) for pair in splits]
+        if len(np.unique(_labelled(columns[0])[1])) > 1:
+            results.append(linear_probe(*columns))
+    return {name: float(np.mean([result[name] for result in results])) for name in results[0]}

@@ -1,15 +1,11 @@
-"""Adversarial mixup resynthesis (Beckham et al. 2019), and AE+GAN, its case without a mixer."""
+"""Adversarial mixup resynthesis (Beckham et al. 2019), its case without mixes, and in pixels."""
 
 import keras
+import numpy as np
+import tensorflow as tf
 
-from amr_tf import losses, mixers
+from amr_tf import checks
 from amr_tf.models.base import ResynthesisModel
-from amr_tf.networks import (
-    build_decoder,
-    build_discriminator,
-    build_encoder,
-    build_linear_probe,
-)
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")
@@ -28,71 +24,52 @@ class AMR(ResynthesisModel):
     >>> model.compile(lambda_=10.0)
     """
 
-    @classmethod
-    def convolutional(
-        cls,
-        image_shape,
-        latent_channels=2,
-        latent_width=4,
-        depth=16,
-        mixer="mixup",
-        k=2,
-        num_classes=None,
-        output_activation=None,
-        seed=None,
-        **kwargs,
-    ):
-        """A model of the networks that the paper's tables use.
-
-        Args:
-            image_shape: (H, W, C) with H = W = `latent_width` times a power of two, at least 2.
-            latent_channels: feature maps of a code; d_h = latent_width^2 * latent_channels.
-            latent_width: height and width of a code.
-            depth: channels of the networks at full resolution.
-            mixer: a mixer, its registered name ("mixup", "bernoulli"), or None for AE+GAN.
-            k: how many codes a mix combines, where `mixer` is a name.
-            num_classes: classes of the linear probe, or None for no probe.
-            output_activation: of the decoder, None or "tanh".
-            seed: of the mixer's random generator; the initial weights come from
-                `keras.utils.set_random_seed`.
-            **kwargs: as of `keras.Model`.
-
-        Raises:
-            ValueError: a size or name that is not allowed.
-        """
-        if isinstance(mixer, str):
-            mixer = mixers.get(mixer, k=k, seed=seed)
-        sizes = {"latent_channels": latent_channels, "latent_width": latent_width, "depth": depth}
-        image_shape = tuple(image_shape)
-        encoder = build_encoder(image_shape, **sizes)
-        probe = None
-        if num_classes is not None:
-            probe = build_linear_probe(encoder.output_shape[1:], num_classes)
-        return cls(
-            encoder,
-            build_decoder(image_shape, **sizes, output_activation=output_activation),
-            build_discriminator(image_shape, **sizes),
-            mixer,
-            probe,
-            **kwargs,
-        )
-
     def autoencoder_losses(self, step):
         reconstruction = self._reconstruction_loss(step.images, step.reconstructions)
-        adversarial = self._gan_loss(step.reconstruction_logits, 1.0)
-        if self.mixer is not None:
-            adversarial = adversarial + self._gan_loss(step.mix_logits, 1.0)
-        loss = self.lambda_ * reconstruction + adversarial
+        adversarial = sum(self._gan_loss(step.verdicts[group], 1.0) for group in step.decoded)
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
-        if self.beta:
-            reencoded = self.encoder(step.mixes)
-            terms["consistency_loss"] = losses.consistency(step.mixed_codes, reencoded)
-            loss = loss + self.beta * terms["consistency_loss"]
-        return loss, terms
+        return self.lambda_ * reconstruction + adversarial, terms
 
     def discriminator_losses(self, step):
-        loss = self._gan_loss(step.real_logits, 1.0)
-        loss = loss + self._gan_loss(step.reconstruction_logits, 0.0)
-        if self.mixer is not None:
-            loss = loss + self._gan_loss(step.mix_logits, 0.0)
-        return loss
+        loss = self._gan_loss(step.verdicts["real"], 1.0)
+        for group in step.decoded:
+            loss = loss + self._gan_loss(step.verdicts[group], 0.0)
+        return loss, {}
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class AEGAN(AMR):
+    """The adversarial reconstruction auto-encoder (paper, equation 2): AMR without a mixer."""
+
+    MIXES = False
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class PixelMixup(AMR):
+    """The baseline that mixes images, not codes: AMR of blends, encoded and decoded again.
+
+    The mixer recombines the images in pixel space, as mixup (Zhang et al. 2018) does; the
+    blends pass through the auto-encoder, which learns to render them as something real. All
+    losses are AMR's, so what differs is only where the mixing takes place.
+    """
+
+    @property
+    def mixed_shape(self):
+        """Shape of what the mixer mixes: an image's."""
+        return self.image_shape
+
+    def make_latents(self, step, training):
+        if self.mixer is None:
+            return super().make_latents(step, training)
+        images = tf.cast(step.images, "float32")
+        both = tf.concat([images, tf.cast(self._mix(step, images), "float32")], axis=0)
+        step.codes, blends = tf.split(self.encoder(both, training=training), 2)
+        return {"reconstruction": step.codes, "mix": blends}
+
+    def _before_mixing(self, images, batch_size):
+        images = np.asarray(images, dtype="float32")
+        checks.check_images(images, self.image_shape)
+        return images
+
+    def _after_mixing(self, mixed, batch_size):
+        return self.predict(mixed, batch_size=batch_size, verbose=0)

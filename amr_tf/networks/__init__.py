@@ -1,17 +1,33 @@
 """Networks: functions that build Keras functional models."""
 
+from amr_tf.networks.blocks import ACAINormal
 from amr_tf.networks.convolutional import (
-    ACAINormal,
+    build_autoencoding_discriminator,
     build_decoder,
     build_discriminator,
     build_encoder,
 )
-from amr_tf.networks.heads import build_linear_probe
+from amr_tf.networks.dsprites import (
+    build_dsprites_decoder,
+    build_dsprites_encoder,
+    build_residual_discriminator,
+)
+from amr_tf.networks.heads import PROBES, build_linear_probe, build_mlp_probe
+from amr_tf.networks.mlp import build_mlp_decoder, build_mlp_discriminator, build_mlp_encoder
 
 __all__ = [
+    "PROBES",
     "ACAINormal",
+    "build_autoencoding_discriminator",
     "build_decoder",
     "build_discriminator",
+    "build_dsprites_decoder",
+    "build_dsprites_encoder",
     "build_encoder",
     "build_linear_probe",
+    "build_mlp_decoder",
+    "build_mlp_discriminator",
+    "build_mlp_encoder",
+    "build_mlp_probe",
+    "build_residual_discriminator",
 ]

@@ -4,70 +4,31 @@
 latent_width x latent_width; the number of channels doubles with each from `depth`.
 """
 
-import math
-
 import keras
 from keras import ops
 
+from amr_tf import checks
 from amr_tf.layers import SpectralNormalization
-
-LEAKY_RELU_SLOPE = 0.01
-INSTANCE_NORM_EPSILON = 1e-5
-
-
-@keras.saving.register_keras_serializable(package="amr_tf")
-class ACAINormal(keras.initializers.Initializer):
-    """Normal with standard deviation `1 / sqrt((1 + 0.2^2) * out * in * kernel_height)`.
-
-    The scale of the released code: He's with a slope of 0.2, but over all of a PyTorch kernel's
-    axes but the last, (out, in, height).
-    """
-
-    def __init__(self, seed=None):
-        self.seed = seed
-        # A generator, so that an initialiser without a seed draws anew at each call.
-        self._draws = keras.random.SeedGenerator() if seed is None else seed
-
-    def __call__(self, shape, dtype=None):
-        height, _, inputs, outputs = shape
-        stddev = 1.0 / math.sqrt((1.0 + 0.2**2) * outputs * inputs * height)
-        return keras.random.normal(shape, stddev=stddev, dtype=dtype, seed=self._draws)
-
-    def get_config(self):
-        return {"seed": self.seed}
+from amr_tf.networks.blocks import (
+    INSTANCE_NORM_EPSILON,
+    LEAKY_RELU_SLOPE,
+    ConvolutionBlock,
+    activate,
+    check_choice,
+    check_image_shape,
+    convolution,
+    critic,
+)
 
 
-def _check_sizes(image_shape, latent_width, latent_channels, depth):
+def _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim=None):
     """The number of scales, after checking that the networks can be built."""
-    if len(image_shape) != 3:
-        raise ValueError(f"image_shape must be (height, width, channels); got {image_shape}.")
-    for name, value in (
-        ("latent_width", latent_width),
-        ("latent_channels", latent_channels),
-        ("depth", depth),
-        ("channels", image_shape[2]),
-    ):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive integer; got {value!r}.")
-    height, width, _ = image_shape
-    scales = round(math.log2(width / latent_width)) if width >= latent_width else 0
-    if height != width or scales < 1 or latent_width << scales != width:
-        raise ValueError(
-            f"Images must be square, with a width that is latent_width = {latent_width} times 2, "
-            f"4, 8, ...; got {height} x {width}."
-        )
-    return scales
-
-
-def _convolution(channels, kernel_size, name, dtype=None):
-    return keras.layers.Conv2D(
-        channels,
-        kernel_size,
-        padding="same",
-        kernel_initializer=ACAINormal(),
-        name=name,
-        dtype=dtype,
-    )
+    checks.check_positive_integer("latent_width", latent_width)
+    checks.check_positive_integer("latent_channels", latent_channels)
+    checks.check_positive_integer("depth", depth)
+    if latent_dim is not None:
+        checks.check_positive_integer("latent_dim", latent_dim)
+    return check_image_shape(image_shape, latent_width)
 
 
 def _first_convolution(x, scales, depth):
@@ -78,32 +39,7 @@ def _first_convolution(x, scales, depth):
     """
     if scales > 1:
         x = keras.layers.ZeroPadding2D(1, name="padding")(x)
-    return _convolution(depth, 1, "conv_in")(x)
-
-
-class _NormalizedBlock:
-    """3x3 convolution, instance normalisation, LeakyReLU."""
-
-    def __init__(self, slope, epsilon):
-        self.slope = slope
-        self.epsilon = epsilon
-
-    def __call__(self, x, channels, name):
-        x = _convolution(channels, 3, f"{name}_conv")(x)
-        x = keras.layers.GroupNormalization(groups=-1, epsilon=self.epsilon, name=f"{name}_norm")(x)
-        return keras.layers.LeakyReLU(self.slope, name=f"{name}_relu")(x)
-
-
-class _SpectralBlock:
-    """Spectrally normalised 3x3 convolution, LeakyReLU."""
-
-    def __init__(self, slope):
-        self.slope = slope
-
-    def __call__(self, x, channels, name):
-        convolution = _convolution(channels, 3, f"{name}_kernel")
-        x = SpectralNormalization(convolution, name=f"{name}_conv")(x)
-        return keras.layers.LeakyReLU(self.slope, name=f"{name}_relu")(x)
+    return convolution(depth, 1, "conv_in")(x)
 
 
 def _downscale(images, scales, depth, block):
@@ -123,27 +59,41 @@ def build_encoder(
     depth=16,
     leaky_relu_slope=LEAKY_RELU_SLOPE,
     instance_norm_epsilon=INSTANCE_NORM_EPSILON,
+    latent_dim=None,
+    normalization="instance",
     name="encoder",
 ):
-    """The encoder f: images (N, H, W, C) in [-1, 1] to codes (N, h, h, latent_channels).
+    """The encoder f: images (N, H, W, C) in [-1, 1] to float32 codes.
+
+    Codes have the shape (N, h, h, latent_channels), or (N, latent_dim) with a `latent_dim`.
 
     Args:
         image_shape: (H, W, C) with H = W = `latent_width` times a power of two, at least 2.
-        latent_channels: feature maps of the code; 2, 16 and 64 for the paper's d_h of 32, 256
-            and 1024.
+        latent_channels: feature maps of a spatial code; 2, 16 and 64 for the paper's d_h of 32,
+            256 and 1024. Plays no part with a `latent_dim`.
         latent_width: h.
         depth: channels at full resolution.
         leaky_relu_slope: slope of LeakyReLU below zero.
         instance_norm_epsilon: added to the variance by instance normalisation.
+        latent_dim: None for spatial codes, or the length of vector codes: a dense layer takes the
+            place of the convolution to the latent channels.
+        normalization: "instance" before every LeakyReLU, or None for none (the original ACAI).
+        name: the model's name.
 
     Raises:
-        ValueError: a size is not positive or does not fit `latent_width`.
+        ValueError: a size is not positive or does not fit `latent_width`, or another
+            normalisation.
     """
-    scales = _check_sizes(image_shape, latent_width, latent_channels, depth)
+    scales = _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim)
+    check_choice("normalization", normalization, ("instance", None))
     images = keras.Input(image_shape, name="images")
-    block = _NormalizedBlock(leaky_relu_slope, instance_norm_epsilon)
+    block = ConvolutionBlock(normalization, leaky_relu_slope, instance_norm_epsilon)
     x = _downscale(images, scales, depth, block)
-    codes = _convolution(latent_channels, 3, "conv_out", dtype="float32")(x)
+    if latent_dim is None:
+        codes = convolution(latent_channels, 3, "conv_out", dtype="float32")(x)
+    else:
+        flat = keras.layers.Flatten(name="flatten")(x)
+        codes = keras.layers.Dense(latent_dim, name="dense_out", dtype="float32")(flat)
     return keras.Model(images, codes, name=name)
 
 
@@ -155,26 +105,38 @@ def build_decoder(
     leaky_relu_slope=LEAKY_RELU_SLOPE,
     instance_norm_epsilon=INSTANCE_NORM_EPSILON,
     output_activation=None,
+    latent_dim=None,
+    normalization="instance",
     name="decoder",
 ):
-    """The decoder g: codes (N, h, h, latent_channels) to images (N, H, W, C).
+    """The decoder g: codes to float32 images (N, H, W, C).
 
-    Arguments and errors as of `build_encoder`; `output_activation` is None (the paper's) or any
-    Keras activation, such as "tanh" for images that cannot leave [-1, 1].
+    Arguments and errors as of `build_encoder`; with a `latent_dim` a dense layer makes feature
+    maps of the code. `output_activation` is None (the paper's) or any Keras activation, such as
+    "tanh" for images that cannot leave [-1, 1].
     """
-    scales = _check_sizes(image_shape, latent_width, latent_channels, depth)
-    codes = keras.Input((latent_width, latent_width, latent_channels), name="codes")
-    block = _NormalizedBlock(leaky_relu_slope, instance_norm_epsilon)
-    x = codes
+    scales = _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim)
+    check_choice("normalization", normalization, ("instance", None))
+    block = ConvolutionBlock(normalization, leaky_relu_slope, instance_norm_epsilon)
+    if latent_dim is None:
+        x = codes = keras.Input((latent_width, latent_width, latent_channels), name="codes")
+    else:
+        codes = keras.Input((latent_dim,), name="codes")
+        x = _feature_maps(codes, (latent_width, latent_width, depth << scales))
     for scale in reversed(range(scales)):
         x = block(x, depth << scale, f"scale{scale}_a")
         x = block(x, depth << scale, f"scale{scale}_b")
         x = keras.layers.UpSampling2D(2, name=f"scale{scale}_upsample")(x)
     x = block(x, depth, "top")
-    images = _convolution(image_shape[2], 3, "conv_out", dtype="float32")(x)
-    if output_activation is not None:
-        images = keras.layers.Activation(output_activation, name="out", dtype="float32")(images)
-    return keras.Model(codes, images, name=name)
+    images = convolution(image_shape[2], 3, "conv_out", dtype="float32")(x)
+    return keras.Model(codes, activate(images, output_activation), name=name)
+
+
+def _feature_maps(codes, shape):
+    """What a dense layer makes of vector codes, in the given shape."""
+    height, width, channels = shape
+    x = keras.layers.Dense(height * width * channels, name="dense_in")(codes)
+    return keras.layers.Reshape(shape, name="reshape")(x)
 
 
 def build_discriminator(
@@ -183,18 +145,63 @@ def build_discriminator(
     latent_width=4,
     depth=16,
     leaky_relu_slope=LEAKY_RELU_SLOPE,
+    normalization="spectral",
+    num_classes=None,
     name="discriminator",
 ):
     """The discriminator D: images (N, H, W, C) to float32 logits (N,), high for real.
 
     The encoder's shape with spectral normalisation of every convolution but the first in place
-    of instance normalisation; the logit is the mean over the last map. Arguments and errors as of
-    `build_encoder`.
+    of instance normalisation; the logit is the mean over the last map.
+
+    Args:
+        image_shape: as of `build_encoder`.
+        latent_channels: feature maps whose mean is the logit.
+        latent_width: as of `build_encoder`.
+        depth: as of `build_encoder`.
+        leaky_relu_slope: as of `build_encoder`.
+        normalization: "spectral", or None for none (the original ACAI).
+        num_classes: None, or the number of classes (or attributes) of a classifier branch off the
+            top block, as in an AC-GAN (paper, section 2.2). The model then returns [logits, class
+            logits (N, num_classes)].
+        name: the model's name.
+
+    Raises:
+        ValueError: as of `build_encoder`, or `num_classes` is not positive.
     """
     scales = _check_sizes(image_shape, latent_width, latent_channels, depth)
+    check_choice("normalization", normalization, ("spectral", None))
     images = keras.Input(image_shape, name="images")
-    x = _downscale(images, scales, depth, _SpectralBlock(leaky_relu_slope))
-    last = _convolution(latent_channels, 3, "kernel_out", dtype="float32")
-    x = SpectralNormalization(last, name="conv_out")(x)
-    logits = ops.mean(x, axis=(1, 2, 3))
-    return keras.Model(images, logits, name=name)
+    features = _downscale(images, scales, depth, ConvolutionBlock(normalization, leaky_relu_slope))
+    if normalization is None:
+        last = convolution(latent_channels, 3, "conv_out", dtype="float32")
+    else:
+        kernel = convolution(latent_channels, 3, "kernel_out", dtype="float32")
+        last = SpectralNormalization(kernel, name="conv_out")
+    logits = ops.mean(last(features), axis=(1, 2, 3))
+    return critic(images, logits, features, num_classes, name)
+
+
+def build_autoencoding_discriminator(
+    image_shape,
+    latent_channels=2,
+    latent_width=4,
+    depth=16,
+    normalization="instance",
+    name="discriminator",
+):
+    """A discriminator that is an auto-encoder, as in BEGAN (Berthelot et al. 2017) and GAIA.
+
+    From images (N, H, W, C) to float32 images of the same shape: it tells real from fake by how
+    well it reproduces them. An encoder and a decoder of its own, with arguments and errors as of
+    `build_encoder`.
+    """
+    sizes = {
+        "latent_channels": latent_channels,
+        "latent_width": latent_width,
+        "depth": depth,
+        "normalization": normalization,
+    }
+    images = keras.Input(image_shape, name="images")
+    codes = build_encoder(image_shape, **sizes)(images)
+    return keras.Model(images, build_decoder(image_shape, **sizes)(codes), name=name)

@@ -2,20 +2,69 @@
 
 import keras
 
+from amr_tf import checks
+from amr_tf.networks.blocks import check_widths
+from amr_tf.registry import Registry
 
-def build_linear_probe(latent_shape, num_classes, name="probe"):
+PROBES = Registry("probe")
+
+
+@PROBES.register("linear")
+def build_linear_probe(latent_shape, num_classes, multi_label=False, name="probe"):
     """A linear classifier of flattened codes (paper, section 4.1).
 
     Args:
         latent_shape: shape of one code, (H, W, C) or (D,).
-        num_classes: number of classes, at least 2.
+        num_classes: number of classes, at least 2, or with `multi_label` of attributes.
+        multi_label: whether the outputs are attributes, of which there may be a single one.
+        name: the model's name.
 
     Returns:
         A `keras.Model` from codes (N, *latent_shape) to float32 logits (N, num_classes).
+
+    Raises:
+        ValueError: too few classes.
     """
-    if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2; got {num_classes}.")
+    _check_num_classes(num_classes, multi_label)
+    return _probe(latent_shape, (), num_classes, name)
+
+
+@PROBES.register("mlp")
+def build_mlp_probe(latent_shape, num_classes, hidden=(256,), multi_label=False, name="probe"):
+    """A classifier of flattened codes with hidden layers (paper, section 5: "deeper classifiers").
+
+    Args:
+        latent_shape: as of `build_linear_probe`.
+        num_classes: likewise.
+        hidden: widths of the hidden layers, ReLU after each; at least one.
+        multi_label: as of `build_linear_probe`.
+        name: likewise.
+
+    Returns:
+        As `build_linear_probe`.
+
+    Raises:
+        ValueError: too few classes, no hidden layer or a width that is not positive.
+    """
+    _check_num_classes(num_classes, multi_label)
+    check_widths("hidden", hidden)
+    return _probe(latent_shape, hidden, num_classes, name)
+
+
+def _check_num_classes(num_classes, multi_label):
+    checks.check_positive_integer("num_classes", num_classes)
+    if num_classes < 2 and not multi_label:
+        raise ValueError(
+            f"num_classes must be at least 2; got {num_classes}. A single attribute needs "
+            "multi_label=True."
+        )
+
+
+def _probe(latent_shape, hidden, num_classes, name):
+    # All in float32: a probe measures the codes, and costs little.
     codes = keras.Input(latent_shape, name="codes")
-    flat = keras.layers.Flatten(name="flatten", dtype="float32")(codes)
-    logits = keras.layers.Dense(num_classes, name="logits", dtype="float32")(flat)
+    x = keras.layers.Flatten(name="flatten", dtype="float32")(codes)
+    for index, width in enumerate(hidden):
+        x = keras.layers.Dense(width, activation="relu", name=f"dense{index}", dtype="float32")(x)
+    logits = keras.layers.Dense(num_classes, name="logits", dtype="float32")(x)
     return keras.Model(codes, logits, name=name)

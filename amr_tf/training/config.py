@@ -5,10 +5,34 @@ import json
 
 from amr_tf import checks, losses, mixers
 from amr_tf.data import DATASETS
+from amr_tf.mixers.supervised import ALPHAS, CONDITIONS, ESTIMATORS
+from amr_tf.models import METHODS
+from amr_tf.networks import PROBES
+from amr_tf.networks.architectures import ARCHITECTURES
 from amr_tf.registry import unknown_name
 
-METHODS = ("amr", "ae_gan")
 OUTPUT_ACTIVATIONS = ("none", "tanh")
+# What a flag that is not set stands for, by method.
+DEFAULTS = {
+    "mixer": "mixup",
+    "lambda_": 10.0,
+    "reconstruction_loss": "mean_absolute_error",
+    "gan_loss": "binary_crossentropy",
+    "output_activation": "none",
+}
+_VAE = {"lambda_": 1.0, "reconstruction_loss": "binary_crossentropy", "output_activation": "tanh"}
+METHOD_DEFAULTS = {
+    "supervised_amr": {"mixer": "none"},
+    "acai_original": {
+        "mixer": "folded",
+        "lambda_": 1.0,
+        "reconstruction_loss": "mean_squared_error",
+        "gan_loss": "least_squares",
+    },
+    "gaia": {"mixer": "gaussian"},
+    "vae": _VAE,
+    "beta_vae": _VAE,
+}
 _POSITIVE_INTEGERS = (
     "k",
     "epochs",
@@ -19,9 +43,15 @@ _POSITIVE_INTEGERS = (
     "depth",
     "checkpoint_every",
 )
+_POSITIVE_INTEGERS_OR_NONE = ("image_size", "crop", "train_subset", "labelled", "latent_dim")
 _NOT_NEGATIVE = (
     "lambda_",
     "beta",
+    "supervision",
+    "class_weight",
+    "adversarial_weight",
+    "kl_weight",
+    "balance_rate",
     "learning_rate",
     "probe_learning_rate",
     "beta_1",
@@ -59,32 +89,94 @@ class TrainingConfig:
     train_subset: int | None = _field(
         None, "Number of training images to keep, stratified (the paper's table 2)."
     )
-    method: str = _field("amr", f"Method: {', '.join(METHODS)}.")
-    mixer: str = _field("mixup", f"Mixer of amr: {', '.join(mixers.MIXERS.names())}.")
+    labelled: int | None = _field(
+        None, "Number of training images that keep their label; the others become unlabelled."
+    )
+    attributes: str | None = _field(
+        None, "Comma-separated attributes to use, of a data set that has attributes."
+    )
+    crop: int | None = _field(
+        None, "Side in pixels of the central square cut from photographs before resizing."
+    )
+    method: str = _field("amr", f"Method: {', '.join(METHODS.names())}.")
+    mixer: str | None = _field(
+        None,
+        f"Mixer: {', '.join(mixers.MIXERS.names())}, or none; by default mixup, for acai_original "
+        "folded, for gaia gaussian, for supervised_amr none beside its label mixer.",
+    )
     k: int = _field(2, "How many codes a mix combines.")
     bernoulli_probability: str = _field(
         "batch",
         "How often mixer bernoulli with k = 2 draws its probability: once for each "
         f"{', '.join(mixers.BernoulliMixup.PROBABILITIES)}.",
     )
-    lambda_: float = _field(10.0, "Weight of the reconstruction loss.")
-    beta: float = _field(0.0, "Weight of the consistency loss of mixes.")
-    reconstruction_loss: str = _field(
-        "mean_absolute_error",
-        f"Reconstruction loss: {', '.join(losses.RECONSTRUCTION_LOSSES.names())}.",
+    gaussian_sigma: float = _field(
+        0.25, "Standard deviation of mixer gaussian's alpha around the midpoint 0.5."
     )
-    gan_loss: str = _field(
-        "binary_crossentropy", f"GAN loss: {', '.join(losses.GAN_LOSSES.names())}."
+    composite_mixers: str = _field(
+        "mixup,bernoulli", "Comma-separated mixers among which mixer composite draws."
+    )
+    label_mixer: str = _field("supervised_bernoulli", "Mixer by labels of supervised_amr.")
+    mask_estimator: str = _field(
+        "straight_through",
+        f"Gradient through supervised_bernoulli's mask: {', '.join(ESTIMATORS)}.",
+    )
+    mask_temperature: float = _field(0.5, "Temperature of the concrete estimator.")
+    mask_condition: str = _field(
+        "label",
+        "What supervised_bernoulli's embedding sees: label (the mix's, as in the paper) or "
+        "parents (theirs too).",
+    )
+    label_alphas: str = _field(
+        "example",
+        f"Labels are mixed with one alpha for each {' or '.join(ALPHAS)}.",
+    )
+    lambda_: float | None = _field(
+        None, "Weight of the reconstruction loss; by default 10, 1 for acai_original and VAEs."
+    )
+    beta: float = _field(0.0, "Weight of the consistency loss of mixes.")
+    supervision: float = _field(
+        0.0, "Weight of the probe's loss in the auto-encoder's; above 0 labels train the encoder."
+    )
+    class_weight: float = _field(1.0, "Weight of the mixes' class loss in supervised_amr.")
+    adversarial_weight: float = _field(0.5, "Weight of acai_original's adversarial term.")
+    critic_blend: float = _field(
+        0.2, "Share of the real image in the blend that regularises acai_original's critic."
+    )
+    kl_weight: float = _field(4.0, "Weight of beta_vae's divergence from the prior, its beta.")
+    balance_target: float = _field(
+        0.5, "gaia: the error on real images that the error on mixes is held at, as a share."
+    )
+    balance_rate: float = _field(0.01, "gaia: how fast the weight of mixes is moved.")
+    reconstruction_loss: str | None = _field(
+        None,
+        f"Reconstruction loss: {', '.join(losses.RECONSTRUCTION_LOSSES.names())}; by default "
+        "mean_absolute_error, for acai_original mean_squared_error, for VAEs binary_crossentropy.",
+    )
+    gan_loss: str | None = _field(
+        None,
+        f"GAN loss: {', '.join(losses.GAN_LOSSES.names())}; by default binary_crossentropy, for "
+        "acai_original least_squares.",
     )
     generator_update_every: int = _field(
         1, "The auto-encoder is updated in every n-th step (5 in the paper's published runs)."
     )
+    architecture: str = _field(
+        "convolutional",
+        f"Networks: {', '.join(ARCHITECTURES.names())} (mlp is for points).",
+    )
     latent_channels: int = _field(2, "Feature maps of a code; d_h is 16 times as many.")
     latent_width: int = _field(4, "Width and height of a code.")
-    depth: int = _field(16, "Channels of the networks at full resolution.")
-    output_activation: str = _field(
-        "none", f"Activation of the decoder's output: {', '.join(OUTPUT_ACTIVATIONS)}."
+    latent_dim: int | None = _field(
+        None, "Length of vector codes, in place of feature maps; 10 for dsprites, 2 for mlp."
     )
+    depth: int = _field(16, "Channels of the convolutional networks at full resolution.")
+    output_activation: str | None = _field(
+        None,
+        f"Activation of the decoder's output: {', '.join(OUTPUT_ACTIVATIONS)}; by default none, "
+        "for VAEs tanh.",
+    )
+    probe: str = _field("linear", f"Probe: {', '.join(PROBES.names())}.")
     epochs: int = _field(100, "Number of epochs to train, in all.")
     batch_size: int = _field(64, "Images per step.")
     learning_rate: float = _field(1e-4, "Adam's step size for auto-encoder and discriminator.")
@@ -100,49 +192,90 @@ class TrainingConfig:
     checkpoint_every: int = _field(1, "Epochs between checkpoints to resume from.")
     verbose: int = _field(1, "0 silent, 1 progress bar, 2 a line per epoch.")
 
+    def resolve(self):
+        """A config in which what was left to the method (None) has its value."""
+        METHODS.get(self.method)
+        defaults = {**DEFAULTS, **METHOD_DEFAULTS.get(self.method, {})}
+        unset = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return self.replace(**unset)
+
     def validate(self):
         """Raises a ValueError that names the first value that is not allowed."""
+        config = self.resolve()
+        config._check_names()
+        config._check_numbers()
+        config._check_method()
+
+    def _check_names(self):
         for registry, name in (
             (DATASETS, self.dataset),
-            (mixers.MIXERS, self.mixer),
+            (ARCHITECTURES, self.architecture),
+            (PROBES, self.probe),
             (losses.RECONSTRUCTION_LOSSES, self.reconstruction_loss),
             (losses.GAN_LOSSES, self.gan_loss),
+            (mixers.MIXERS, self.label_mixer),
         ):
             registry.get(name)
-        for kind, value, allowed in (
-            ("method", self.method, METHODS),
-            ("output_activation", self.output_activation, OUTPUT_ACTIVATIONS),
-            (
-                "bernoulli_probability",
-                self.bernoulli_probability,
-                mixers.BernoulliMixup.PROBABILITIES,
-            ),
+        if self.mixer != "none":
+            mixers.MIXERS.get(self.mixer)
+        for kind, allowed in (
+            ("output_activation", OUTPUT_ACTIVATIONS),
+            ("bernoulli_probability", mixers.BernoulliMixup.PROBABILITIES),
+            ("mask_estimator", ESTIMATORS),
+            ("mask_condition", CONDITIONS),
+            ("label_alphas", ALPHAS),
         ):
-            if value not in allowed:
-                raise unknown_name(kind, value, allowed)
+            if getattr(self, kind) not in allowed:
+                raise unknown_name(kind, getattr(self, kind), allowed)
+
+    def _check_numbers(self):
         for name in _POSITIVE_INTEGERS:
             checks.check_positive_integer(name, getattr(self, name))
         for name in _NOT_NEGATIVE:
             checks.check_not_negative(name.rstrip("_"), getattr(self, name))
-        for name in ("image_size", "train_subset"):
+        for name in _POSITIVE_INTEGERS_OR_NONE:
             if getattr(self, name) is not None:
                 checks.check_positive_integer(name, getattr(self, name))
+        for name in ("critic_blend", "balance_target"):
+            checks.check_share(name, getattr(self, name))
+        for name in ("gaussian_sigma", "mask_temperature"):
+            checks.check_not_negative(name, getattr(self, name))
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be above 0; got {getattr(self, name)}.")
         for name in ("beta_1", "beta_2"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")
-        if self.method == "amr":
+        if not 0 <= self.verbose <= 2:
+            raise ValueError(f"verbose must be 0, 1 or 2; got {self.verbose}.")
+
+    def _check_method(self):
+        method = METHODS.get(self.method)
+        mixes = method.MIXES and self.mixer != "none"
+        if mixes:
             if self.k < 2:
                 raise ValueError(f"k must be at least 2; got {self.k}.")
             checks.check_batch_size(self.batch_size, self.k)
-        if self.method == "ae_gan" and self.beta:
-            raise ValueError(f"beta = {self.beta:g} needs mixes; method ae_gan makes none.")
+            if getattr(mixers.MIXERS.get(self.mixer), "needs_labels", False):
+                raise ValueError(
+                    f"mixer {self.mixer} mixes by labels: use --method=supervised_amr "
+                    f"--label_mixer={self.mixer}."
+                )
+        if self.method in ("acai", "acai_original") and (not mixes or self.k != 2):
+            got = f"k = {self.k}" if mixes else "mixer none"
+            raise ValueError(
+                f"method {self.method} needs a mixer of k = 2, since its critic predicts the one "
+                f"coefficient alpha; got {got}."
+            )
+        if self.beta and not (mixes and method.trains_on_mixes):
+            raise ValueError(
+                f"beta = {self.beta:g} weighs the consistency of mixes, but in training method "
+                f"{self.method} with mixer {self.mixer} makes none."
+            )
         if self.reconstruction_loss == "binary_crossentropy" and self.output_activation != "tanh":
             raise ValueError(
                 "reconstruction_loss=binary_crossentropy needs output_activation=tanh: "
                 "the loss takes images within [-1, 1]."
             )
-        if not 0 <= self.verbose <= 2:
-            raise ValueError(f"verbose must be 0, 1 or 2; got {self.verbose}.")
 
     def replace(self, **changes):
         """A config with some fields changed."""

@@ -7,11 +7,9 @@ import pathlib
 import keras
 
 from amr_tf import data as data_lib
-from amr_tf import mixers
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.evaluate import evaluate
-from amr_tf.models import AMR
-from amr_tf.optimizers import AdamL2
+from amr_tf.training.build import build_model
 from amr_tf.training.callbacks import Interrupted, SampleGrid, StopOnSignal
 from amr_tf.training.checkpoints import Checkpoints, best_path, load_model, read_state
 from amr_tf.training.config import TrainingConfig
@@ -57,55 +55,6 @@ class RunFolder:
             raise ValueError(f"'{self.config}' is damaged: {error}") from error
 
 
-def build_model(config, num_classes, image_shape):
-    """The compiled model that a `TrainingConfig` describes.
-
-    Args:
-        config: a `TrainingConfig`.
-        num_classes: classes of the probe, or None.
-        image_shape: (H, W, C).
-    """
-    activation = None if config.output_activation == "none" else config.output_activation
-    model = AMR.convolutional(
-        image_shape,
-        latent_channels=config.latent_channels,
-        latent_width=config.latent_width,
-        depth=config.depth,
-        mixer=_build_mixer(config) if config.method == "amr" else None,
-        num_classes=num_classes,
-        output_activation=activation,
-        name=config.method,
-    )
-    optimizers = [
-        AdamL2(
-            learning_rate,
-            beta_1=config.beta_1,
-            beta_2=config.beta_2,
-            epsilon=config.epsilon,
-            l2_weight_decay=config.l2_weight_decay,
-        )
-        for learning_rate in (
-            config.learning_rate,
-            config.learning_rate,
-            config.probe_learning_rate,
-        )
-    ]
-    model.compile(
-        *optimizers,
-        reconstruction_loss=config.reconstruction_loss,
-        gan_loss=config.gan_loss,
-        lambda_=config.lambda_,
-        beta=config.beta,
-        generator_update_every=config.generator_update_every,
-    )
-    return model
-
-
-def _build_mixer(config):
-    own = {"probability": config.bernoulli_probability} if config.mixer == "bernoulli" else {}
-    return mixers.get(config.mixer, k=config.k, seed=config.seed, **own)
-
-
 def load_data(config):
     """The `ImageData` of a `TrainingConfig`."""
     return data_lib.load(
@@ -114,6 +63,9 @@ def load_data(config):
         image_size=config.image_size,
         validation_fraction=config.validation_fraction,
         train_subset=config.train_subset,
+        labelled=config.labelled,
+        attributes=config.attributes,
+        crop=config.crop,
         seed=config.seed,
     )
 
@@ -148,13 +100,14 @@ def train(config, resume=False):
             a run folder that does not fit; raised before anything is trained or written.
     """
     config.validate()
+    config = config.resolve()
     folder = RunFolder(config.run_dir)
     state = _check_folder(folder, config, resume)
     keras.utils.set_random_seed(config.seed)
     data = load_data(config)
     steps = steps_per_epoch(data.train, config.batch_size)
     if state is None:
-        model = build_model(config, data.num_classes, data.image_shape)
+        model = build_model(config, data.image_shape, data.num_classes, data.multi_label)
     else:
         model = load_model(state["checkpoint"])
     _write_config(folder, config)

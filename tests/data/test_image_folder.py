@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from amr_tf.data import load
 from amr_tf.data.image_folder import read_image_folder
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -263,3 +264,83 @@ def test_class_folders_beside_train(tmp_path):
         solid(tmp_path / name / "1.png")
     with pytest.raises(ValueError, match="rename 'train' if it is a class"):
         read_image_folder(tmp_path, 8)
+
+
+def test_an_image_folder(tmp_path):
+    generator = np.random.default_rng(0)
+    for label, name in enumerate(("cat", "dog")):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            pixels = generator.integers(0, 256, (20, 20, 3), dtype="uint8")
+            pixels[..., 2] = 255 * label
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    data = load("image_folder", data_dir=str(tmp_path), validation_fraction=0.2)
+    assert data.class_names == ("cat", "dog")
+    assert data.image_shape == (32, 32, 3)
+    assert (len(data.train), len(data.validation), data.test) == (16, 4, None)
+    assert np.bincount(data.validation.labels).tolist() == [2, 2]
+    for split in (data.train, data.validation):
+        assert (split.images[:, 16, 16, 2] == 255 * split.labels).all()
+    smaller = load("image_folder", data_dir=str(tmp_path), image_size=16)
+    assert smaller.train.images.shape[1:] == (16, 16, 3)
+    assert smaller.image_shape == (16, 16, 3)
+
+
+def test_an_image_folder_without_classes(tmp_path):
+    for number in range(10):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    data = load("image_folder", data_dir=str(tmp_path), image_size=8)
+    assert data.class_names is None
+    assert data.num_classes is None
+    assert (len(data.train), len(data.validation)) == (9, 1)
+    assert data.train.labels is None
+
+
+def test_a_crop_of_an_image_folder(tmp_path):
+    """A red frame of 8 pixels around green: a crop cuts it off."""
+    image = Image.new("RGB", (36, 40), RED)
+    image.paste(GREEN, (8, 8, 28, 32))
+    for number in range(2):
+        image.save(tmp_path / f"{number}.png")
+    data = load("image_folder", data_dir=str(tmp_path), crop=20, validation_fraction=0.5)
+    assert data.image_shape == (32, 32, 3)
+    assert_solid(data.train.images[0], GREEN)
+    with pytest.raises(ValueError, match=r"^crop = 37 is more than the 36 x 40 pixels of .*0\.png"):
+        load("image_folder", data_dir=str(tmp_path), crop=37)
+
+
+def zappos(root):
+    """UT-Zap50K's layout: CATEGORY/SUBCATEGORY/BRAND/ID.jpg, a shoe as wide as its photograph."""
+    shoe = Image.new("RGB", (136, 102), (255, 255, 255))
+    shoe.paste((20, 20, 20), (0, 40, 136, 62))
+    for category in ("Boots", "Sandals", "Shoes"):
+        for below in ("Ankle/Levi's® Kids", "Flat/Born"):
+            folder = root / category / below
+            folder.mkdir(parents=True)
+            for number in range(2):
+                shoe.save(folder / f"7965985.{number}.jpg")
+    return root
+
+
+def test_zappos_pads_its_photographs_to_white_squares(tmp_path):
+    data = load("zappos", data_dir=str(zappos(tmp_path)), validation_fraction=0.5)
+    assert data.class_names == ("Boots", "Sandals", "Shoes")
+    assert data.image_shape == (64, 64, 3)
+    assert (len(data.train), len(data.validation), data.test) == (6, 6, None)
+    assert np.bincount(data.train.labels).tolist() == [2, 2, 2]
+    for image in data.train.images:
+        assert_solid(image[:24], (255, 255, 255), tolerance=6)
+        assert_solid(image[-24:], (255, 255, 255), tolerance=6)
+        # Nothing is cut off at the tips: the shoe goes from edge to edge.
+        assert_solid(image[30:34], (20, 20, 20), tolerance=6)
+
+
+def test_zappos_of_another_size(tmp_path):
+    data = load("zappos", data_dir=str(zappos(tmp_path)), image_size=32)
+    assert data.train.images.shape[1:] == (32, 32, 3)
+    assert data.image_shape == (32, 32, 3)
+
+
+def test_zappos_without_a_folder():
+    with pytest.raises(FileNotFoundError, match="^zappos needs --data_dir=FOLDER"):
+        load("zappos")

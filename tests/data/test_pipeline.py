@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from amr_tf.data.lazy import LazyImages
 from amr_tf.data.pipeline import (
     evaluation_batches,
     preprocess,
@@ -135,3 +136,74 @@ def test_evaluation_covers_everything_once_in_order(batch_size):
 def test_evaluation_without_labels():
     batches = list(evaluation_batches(numbered(10, labelled=False), 4, 8))
     assert [images.shape for images in batches] == [(4, 8, 8, 1), (4, 8, 8, 1), (2, 8, 8, 1)]
+
+
+def test_points_pass_through():
+    points = np.random.default_rng(0).uniform(-1, 1, (10, 2))
+    passed = preprocess(points, None)
+    assert passed.dtype == tf.float32
+    np.testing.assert_array_equal(passed, points.astype("float32"))
+    split = Split(points.astype("float32"), None)
+    batches = list(evaluation_batches(split, 4, None))
+    assert [batch.shape for batch in batches] == [(4, 2), (4, 2), (2, 2)]
+    np.testing.assert_array_equal(np.concatenate(batches), split.images)
+    batch = next(iter(training_batches(split, 4, None)))
+    assert batch.shape == (4, 2)
+    assert {tuple(point) for point in batch.numpy()} < {tuple(point) for point in split.images}
+
+
+def test_attributes_come_as_they_are():
+    labels = np.stack([np.arange(10) % 2, np.full(10, -1)], axis=1)
+    split = Split(numbered(10).images, labels)
+    for images, attributes in training_batches(split, 5, 4).take(4):
+        shown = np.round((images[:, 0, 0, 0].numpy() + 1) * 127.5).astype(int)
+        assert (attributes.numpy() == labels[shown]).all()
+
+
+def lazily(split, rendered):
+    """The same images, made when they are asked for; how many is appended to `rendered`."""
+
+    def render(numbers):
+        rendered.append(len(numbers))
+        return split.images[numbers]
+
+    lazy = LazyImages(render, np.arange(len(split)), split.images.shape[1:])
+    return Split(lazy, split.labels)
+
+
+def test_lazy_images_are_trained_on_in_the_same_order():
+    whole, rendered = numbered(42), []
+    lazy = lazily(whole, rendered)
+    batches = training_batches(lazy, 4, 8, seed=3, first_step=7)
+    spec = batches.element_spec[0]
+    assert spec.shape == (4, 8, 8, 1)
+    assert rendered == []
+    expected = training_batches(whole, 4, 8, seed=3, first_step=7).take(25)
+    for (images, labels), (wanted, wanted_labels) in zip(batches.take(25), expected, strict=True):
+        np.testing.assert_array_equal(images, wanted)
+        np.testing.assert_array_equal(labels, wanted_labels)
+    assert set(rendered) == {4}
+
+
+def test_lazy_images_are_evaluated_in_the_same_order():
+    whole, rendered = numbered(10), []
+    batches = evaluation_batches(lazily(whole, rendered), 4, 4)
+    assert batches.element_spec[0].shape == (None, 4, 4, 1)
+    images = np.concatenate([images for images, _ in batches])
+    np.testing.assert_array_equal(images, preprocess(whole.images, 4))
+    assert sorted(rendered) == [2, 4, 4]
+
+
+def test_lazy_images_are_made_for_the_batches_that_are_read_alone():
+    rendered = []
+    lazy = lazily(numbered(200), rendered)
+    assert len(next(iter(training_batches(lazy, 2, 4)))[0]) == 2
+    # What is fetched ahead is a few batches.
+    assert sum(rendered) < 200
+
+
+def test_lazy_images_are_preprocessed_like_others():
+    whole, rendered = numbered(10), []
+    lazy = lazily(whole, rendered)
+    np.testing.assert_array_equal(preprocess(lazy.images[:3], 8), preprocess(whole.images[:3], 8))
+    assert rendered == [3]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amr_tf.data.splits import Split, draw_subset, split_off
+from amr_tf.data.splits import Split, draw_subset, hide_labels, split_off
 
 
 def numbered(labels=None, count=None):
@@ -136,3 +136,74 @@ def test_a_subset_out_of_range_is_named(count):
     message = rf"^train_subset must lie in 1 to 400, the number of training images; got {count}\.$"
     with pytest.raises(ValueError, match=message):
         draw_subset(numbered(LABELS), count, seed=0)
+
+
+def test_take_keeps_factors():
+    factors = np.arange(10).reshape(5, 2)
+    split = Split(numbered(count=5).images, None, factors)
+    taken = split.take(np.array([4, 1]))
+    assert taken.factors.tolist() == [[8, 9], [2, 3]]
+    assert taken.labels is None
+    assert numbered(count=5).take(np.array([1])).factors is None
+
+
+ATTRIBUTES = np.random.default_rng(1).integers(0, 2, (400, 3))
+
+
+def test_attributes_are_cut_with_their_images():
+    split = Split(numbered(count=400).images, ATTRIBUTES, ATTRIBUTES + 5)
+    rest, part = split_off(split, 0.25, seed=0)
+    subset = draw_subset(split, 100, seed=0)
+    assert (len(rest), len(part), len(subset)) == (300, 100, 100)
+    for piece in (rest, part, subset):
+        assert (piece.labels == ATTRIBUTES[numbers(piece)]).all()
+        assert (piece.factors == piece.labels + 5).all()
+
+
+@pytest.mark.parametrize("labels", (LABELS, ATTRIBUTES), ids=("classes", "attributes"))
+@pytest.mark.parametrize("count", (1, 40, 399))
+def test_hidden_labels(labels, count):
+    split = Split(numbered(count=400).images, labels, LABELS[:, None])
+    hidden = hide_labels(split, count, seed=3)
+    kept = (hidden.labels != -1).reshape(400, -1).all(axis=1)
+    assert kept.sum() == count
+    assert (hidden.labels[kept] == labels[kept]).all()
+    assert (hidden.labels[~kept] == -1).all()
+    assert hidden.labels.dtype == np.int64
+    assert hidden.images is split.images
+    assert hidden.factors is split.factors
+    assert (labels >= 0).all()
+    assert (hide_labels(split, count, seed=3).labels == hidden.labels).all()
+    assert (hide_labels(split, count, seed=4).labels != hidden.labels).any()
+
+
+def test_the_labels_that_stay_are_stratified():
+    hidden = hide_labels(numbered(LABELS), 100, seed=3)
+    counts = np.bincount(hidden.labels[hidden.labels >= 0])
+    assert (abs(counts - np.bincount(LABELS) / 4) < 1).all()
+
+
+def test_labels_are_hidden_among_those_that_are_known():
+    labels = np.where(np.arange(400) % 2, LABELS, -1)
+    hidden = hide_labels(numbered(labels), 50, seed=0)
+    assert (hidden.labels >= 0).sum() == 50
+    assert (hidden.labels[::2] == -1).all()
+    with pytest.raises(ValueError, match="^labelled must lie in 1 to 200, .*; got 201"):
+        hide_labels(numbered(labels), 201, seed=0)
+
+
+def test_all_labels_stay():
+    split = numbered(LABELS)
+    assert hide_labels(split, 400, seed=0) is split
+
+
+@pytest.mark.parametrize("count", (0, -1, 401))
+def test_a_number_of_labels_out_of_range_is_named(count):
+    message = rf"^labelled must lie in 1 to 400, the number of labelled .*; got {count}\.$"
+    with pytest.raises(ValueError, match=message):
+        hide_labels(numbered(LABELS), count, seed=0)
+
+
+def test_no_labels_to_hide():
+    with pytest.raises(ValueError, match="^labelled = 3 needs labels, but the data set has none"):
+        hide_labels(numbered(count=5), 3, seed=0)

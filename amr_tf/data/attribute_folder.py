@@ -1,0 +1,135 @@
+"""Folders of image files with a table of attributes: CelebA, CelebA-HQ, and one's own."""
+
+import pathlib
+
+import numpy as np
+
+from amr_tf.data.attributes import choose_attributes, find_table, read_table, read_test_files
+from amr_tf.data.image_files import EXTENSIONS, fit_to_square, read_images
+from amr_tf.data.image_folder import existing_folder
+from amr_tf.data.sources import DATASETS, Source
+from amr_tf.data.splits import Split
+from amr_tf.data.tfds_sets import naming_damage, prepared_builder
+
+# Where the image files may lie: one's own layouts, CelebA's, Kaggle's copy of it, CelebA-HQ's.
+IMAGE_FOLDERS = (
+    ".",
+    "images",
+    "img_align_celeba",
+    "img_align_celeba/img_align_celeba",
+    "CelebA-HQ-img",
+)
+CELEBA_CROP = 140  # Of 178 x 218 pixels: the face without most of the background.
+_TFDS_CELEBA = "celeb_a"
+
+
+def read_attribute_folder(folder, image_size, attributes=None, crop=None, name="attribute_folder"):
+    """Reads image files and the attributes that a table gives them.
+
+    Args:
+        folder: path of a folder with an attribute table (`attributes.find_table`, `read_table`),
+            image files in one of `IMAGE_FOLDERS`, and maybe a partition file (`read_test_files`).
+            Images that the table does not name are left out.
+        image_size: width of the arrays, in pixels.
+        attributes: names of the attributes to choose, in order: a tuple, or a string with commas;
+            None for all.
+        crop: side in pixels of the central square that is cut out before resizing, or None.
+        name: the data set's name, for the error where no folder was named.
+
+    Returns:
+        A multi-label `Source`.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or none was named.
+        ValueError: the table or the partition is missing or wrong, an attribute is unknown, a
+            file is missing, no image, damaged, or smaller than `crop`.
+    """
+    root = existing_folder(folder, name)
+    table = read_table(find_table(root))
+    names, columns = choose_attributes(table.names, attributes)
+    paths = _locate(root, table)
+    in_test = read_test_files(root, table)
+    values = table.values[:, columns]
+
+    def read(rows):
+        chosen = [paths[row] for row in np.flatnonzero(rows)]
+        return Split(read_images(chosen, image_size, crop), values[rows])
+
+    test = read(in_test) if in_test.any() else None
+    return Source(read(~in_test), test, names, image_size, multi_label=True)
+
+
+def _locate(root, table):
+    """The path of each file that the table names."""
+    listed = {}
+    for folder in reversed([root / name for name in IMAGE_FOLDERS]):  # The first has the last word.
+        if folder.is_dir():
+            listed.update((path.name, path) for path in folder.iterdir())
+    missing = [file for file in table.files if file not in listed]
+    if missing:
+        raise ValueError(
+            f"'{table.path}' names {len(missing)} of {len(table.files)} files that are not in "
+            f"'{root}' or its images/ or img_align_celeba/; the first is '{missing[0]}'."
+        )
+    paths = [listed[file] for file in table.files]
+    for path in paths:
+        if path.suffix.lower() not in EXTENSIONS:
+            raise ValueError(
+                f"'{table.path}' names '{path.name}', which is no image file "
+                f"({', '.join(EXTENSIONS)})."
+            )
+    return paths
+
+
+@DATASETS.register("attribute_folder")
+def _attribute_folder(data_dir, image_size, attributes=None, crop=None):
+    """Image files and a table of their attributes; see `read_attribute_folder`."""
+    return read_attribute_folder(data_dir, image_size or 32, attributes, crop)
+
+
+@DATASETS.register("celeba_hq")
+def _celeba_hq(data_dir, image_size, attributes=None, crop=None):
+    """A folder of CelebA-HQ's image files with their attributes."""
+    return read_attribute_folder(data_dir, image_size or 128, attributes, crop, "celeba_hq")
+
+
+@DATASETS.register("celeba")
+def _celeba(data_dir, image_size, attributes=None, crop=CELEBA_CROP):
+    """CelebA, aligned, 178 x 218 pixels: TFDS' `celeb_a`, or a folder with the original files."""
+    image_size = image_size or 64
+    if data_dir is None or _holds_prepared_celeba(data_dir):
+        return _tfds_celeba(data_dir, image_size, attributes, crop)
+    return read_attribute_folder(data_dir, image_size, attributes, crop, "celeba")
+
+
+def _holds_prepared_celeba(data_dir):
+    folder = pathlib.Path(data_dir).expanduser() / _TFDS_CELEBA
+    return any(folder.glob("*/dataset_info.json"))
+
+
+def _tfds_celeba(data_dir, image_size, attributes, crop):
+    builder = prepared_builder(_TFDS_CELEBA, data_dir)
+    names, _ = choose_attributes(sorted(builder.info.features["attributes"]), attributes)
+    train, test = (
+        _read_tfds(builder, split, names, image_size, crop)
+        for split in ("train+validation", "test")
+    )
+    return Source(train, test, names, image_size, multi_label=True)
+
+
+def _read_tfds(builder, split, names, image_size, crop):
+    """Reads image by image: 160,000 of them would not fit into memory before they are resized."""
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+    wanted = tfds.decode.PartialDecoding({"image": True, "attributes": dict.fromkeys(names, True)})
+    with naming_damage(builder, split):
+        dataset = builder.as_dataset(split=split, decoders=wanted)
+        images = np.empty((len(dataset), image_size, image_size, 3), dtype="uint8")
+        labels = np.empty((len(dataset), len(names)), dtype="int64")
+        for number, example in enumerate(tfds.as_numpy(dataset)):
+            image = Image.fromarray(example["image"])
+            title = f"{builder.name} {split} {number}"
+            images[number] = fit_to_square(image, image_size, crop, name=title)
+            labels[number] = [example["attributes"][name] for name in names]
+    return Split(images, labels)

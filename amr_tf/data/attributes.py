@@ -1,0 +1,192 @@
+"""Tables of binary attributes of image files, and the choice among their columns."""
+
+import csv
+import dataclasses
+
+import numpy as np
+
+from amr_tf.registry import unknown_name
+
+# CelebA's own table, Kaggle's copy of it, CelebA-HQ's, and a plain name for one's own.
+TABLES = (
+    "list_attr_celeba.txt",
+    "list_attr_celeba.csv",
+    "CelebAMask-HQ-attribute-anno.txt",
+    "attributes.csv",
+)
+PARTITIONS = ("list_eval_partition.txt", "list_eval_partition.csv")
+_TEST_PARTITION = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class AttributeTable:
+    """The attributes of image files.
+
+    Attributes:
+        path: the file that was read.
+        names: one name per attribute.
+        files: a file name per row.
+        values: int64 (rows, attributes) in {0, 1}.
+    """
+
+    path: str
+    names: tuple
+    files: tuple
+    values: np.ndarray
+
+
+def choose_attributes(names, attributes):
+    """Which of the attributes are asked for.
+
+    Args:
+        names: all names, in the order of their columns.
+        attributes: the names asked for: a tuple, or a string with commas; None for all.
+
+    Returns:
+        A tuple of names in the order asked for, and their columns, a list of integers.
+
+    Raises:
+        ValueError: a name is unknown or comes twice, or there is none.
+    """
+    names = tuple(names)
+    if attributes is None:
+        return names, list(range(len(names)))
+    parts = attributes.split(",") if isinstance(attributes, str) else attributes
+    chosen = tuple(part.strip() for part in parts)
+    if not any(chosen):
+        raise ValueError(f"attributes must name at least one attribute; got {attributes!r}.")
+    for name in chosen:
+        if name not in names:
+            raise unknown_name("attribute", name, names)
+    _check_distinct(chosen, "attributes", "attribute")
+    return chosen, [names.index(name) for name in chosen]
+
+
+def find_table(root):
+    """The path of a folder's attribute table: one of `TABLES`, or else its only CSV file.
+
+    Raises:
+        ValueError: there is none, or there are several.
+    """
+    known = [root / name for name in TABLES if (root / name).is_file()]
+    if known:
+        return known[0]
+    others = sorted(path for path in root.glob("*.csv") if path.name not in PARTITIONS)
+    if len(others) != 1:
+        found = ", ".join(path.name for path in others)
+        raise ValueError(
+            f"'{root}' holds {f'several CSV files ({found})' if others else 'no attribute table'}; "
+            f"name the attribute table attributes.csv or list_attr_celeba.txt."
+        )
+    return others[0]
+
+
+def read_table(path):
+    """Reads an attribute table.
+
+    Args:
+        path: a CSV file (a header, whose first column is the file name and each other column an
+            attribute, then a row per file), or a text file of CelebA's form (the number of rows;
+            the names; then a row per file, parted by spaces). Values are 0 and 1, or -1 and 1.
+
+    Returns:
+        An `AttributeTable`.
+
+    Raises:
+        ValueError: the table has no attributes or no rows, another number of rows or columns than
+            it says, a name, or a file, twice, or other values.
+    """
+    names, rows = _csv_rows(path) if path.suffix == ".csv" else _celeba_rows(path)
+    if not names or not rows:
+        raise ValueError(f"'{path}' must name at least one attribute and one image file.")
+    _check_distinct(names, f"'{path}'", "attribute")
+    files = tuple(row[0] for row in rows)
+    _check_distinct(files, f"'{path}'", "file")
+    for row in rows:
+        if len(row) != len(names) + 1:
+            raise ValueError(
+                f"'{path}' must have {len(names)} values in each row; '{row[0]}' has "
+                f"{len(row) - 1}."
+            )
+    return AttributeTable(str(path), tuple(names), files, _binary(path, names, rows))
+
+
+def read_test_files(root, table):
+    """Which rows of a table a folder's partition file keeps for tests.
+
+    Args:
+        root: the folder, with or without one of `PARTITIONS`: file names, each with 0 (training),
+            1 (validation, here part of training) or 2 (test).
+        table: an `AttributeTable`.
+
+    Returns:
+        bool (rows,); all False without a partition file.
+
+    Raises:
+        ValueError: the partition leaves a file of the table out, names one twice, or has other
+            values.
+    """
+    paths = [root / name for name in PARTITIONS if (root / name).is_file()]
+    if not paths:
+        return np.zeros(len(table.files), dtype=bool)
+    path = paths[0]
+    rows = _csv_rows(path)[1] if path.suffix == ".csv" else _words(path)
+    for row in rows:
+        if len(row) != 2 or row[1] not in ("0", "1", "2"):
+            raise ValueError(
+                f"'{path}' must hold rows of a file name and 0, 1 or 2; got '{' '.join(row)}'."
+            )
+    _check_distinct([name for name, _ in rows], f"'{path}'", "file")
+    part = {name: int(number) for name, number in rows}
+    missing = [name for name in table.files if name not in part]
+    if missing:
+        raise ValueError(f"'{path}' leaves out {len(missing)} files of the table: '{missing[0]}'.")
+    return np.array([part[name] == _TEST_PARTITION for name in table.files])
+
+
+def _csv_rows(path):
+    """The attributes' names and the rows, each a list of strings, of a CSV file."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    return (rows[0][1:], rows[1:]) if rows else ([], [])
+
+
+def _celeba_rows(path):
+    """Likewise of a text file of CelebA's form."""
+    lines = _words(path)
+    if len(lines) < 2 or len(lines[0]) != 1 or not lines[0][0].isdigit():
+        raise ValueError(f"'{path}' must begin with the number of its rows, then the names.")
+    (count,), names, *rows = lines
+    if int(count) != len(rows):
+        raise ValueError(f"'{path}' says that it has {count} rows, but has {len(rows)}.")
+    return names, rows
+
+
+def _words(path):
+    """The words of each line that has some."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.split() for line in lines if line.strip()]
+
+
+def _binary(path, names, rows):
+    """The values as int64 (rows, attributes) in {0, 1}."""
+    texts = np.array([row[1:] for row in rows])
+    wrong = ~np.isin(texts, ("0", "1", "-1"))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"'{path}' must hold 0 and 1, or -1 and 1; '{rows[row][0]}' has "
+            f"'{texts[row, column]}' for {names[column]}."
+        )
+    if (texts == "0").any() and (texts == "-1").any():
+        raise ValueError(f"'{path}' holds both 0 and -1: use 0 and 1, or -1 and 1.")
+    return (texts == "1").astype("int64")
+
+
+def _check_distinct(names, where, kind):
+    """Raises a ValueError for the first of the names that comes twice."""
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{where} must name each {kind} once; '{name}' comes twice.")
+        seen.add(name)

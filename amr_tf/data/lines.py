@@ -1,0 +1,57 @@
+"""ACAI's synthetic lines [Berthelot et al. 2019], generated."""
+
+import numpy as np
+
+from amr_tf.data.sources import DATASETS, Source
+from amr_tf.data.splits import Split
+
+TRAIN_COUNT, TEST_COUNT = 10_000, 2_000
+_SIZE = 32
+_LINE_WIDTH = 2.0  # In pixels, as in ACAI's code.
+_SEED = 0
+_CHUNK = 1024
+
+
+def draw_lines(angles, size=_SIZE):
+    """Anti-aliased lines from the middle of the image outward.
+
+    A line is as long as half the image is wide (16 pixels of 32), and 2 pixels wide. A pixel's
+    brightness is the share of it that the line covers, exact where the line lies along the grid;
+    elsewhere it follows from the distances of the pixel's centre to the line's edges. The image of
+    an angle is always the same, so that drawn lines can be compared with drawn lines. (ACAI's
+    code draws a line a pixel shorter, and measures its width along a row or column.)
+
+    Args:
+        angles: radians (N,), anticlockwise from the right.
+        size: width and height of the images.
+
+    Returns:
+        uint8 (N, size, size, 1): 255 on the line, 0 elsewhere.
+    """
+    angles = np.asarray(angles, dtype="float64")
+    images = np.empty((len(angles), size, size, 1), dtype="uint8")
+    for start in range(0, len(angles), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        images[chunk, ..., 0] = np.round(255 * _coverage(angles[chunk], size))
+    return images
+
+
+def _coverage(angles, size):
+    """The covered share of each pixel, float64 (N, size, size) in [0, 1]."""
+    offsets = np.arange(size) + 0.5 - size / 2
+    right, up = offsets[None, None, :], -offsets[None, :, None]
+    cosine, sine = (part[:, None, None] for part in (np.cos(angles), np.sin(angles)))
+    along = cosine * right + sine * up
+    across = cosine * up - sine * right
+    lengthwise = np.minimum(along, size / 2 - along) + 0.5
+    crosswise = _LINE_WIDTH / 2 - abs(across) + 0.5
+    return np.clip(lengthwise, 0, 1) * np.clip(crosswise, 0, 1)
+
+
+@DATASETS.register("lines")
+def _lines(data_dir, image_size):
+    """10,000 lines at random angles to train on and 2,000 to test on, without labels."""
+    angles = np.random.default_rng(_SEED).uniform(0, 2 * np.pi, TRAIN_COUNT + TEST_COUNT)
+    images = draw_lines(angles)
+    splits = (Split(part, None) for part in np.split(images, [TRAIN_COUNT]))
+    return Source(*splits, class_names=None, image_size=_SIZE)

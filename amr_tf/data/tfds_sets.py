@@ -1,0 +1,83 @@
+"""TensorFlow Datasets: prepared builders, and the data sets of labelled images."""
+
+import contextlib
+import pathlib
+import socket
+import urllib.request
+
+from amr_tf.data.sources import DATASETS, Source
+from amr_tf.data.splits import Split
+
+_TFDS_HOST = "storage.googleapis.com"  # Where TFDS keeps its own copies of data sets.
+
+
+def prepared_builder(name, data_dir):
+    """A TFDS builder whose data are prepared, downloaded where need be.
+
+    Args:
+        name: the data set's name in TFDS.
+        data_dir: folder of prepared data sets; None for TFDS' default.
+
+    Raises:
+        FileNotFoundError: the data are not there and cannot be downloaded.
+    """
+    import tensorflow_datasets as tfds
+
+    if data_dir is not None and not pathlib.Path(data_dir).expanduser().is_dir():
+        raise FileNotFoundError(
+            f"--data_dir '{data_dir}' is not a folder; it must hold prepared TFDS data sets "
+            f"(such as {name}/), or be an existing folder to download to."
+        )
+    builder = tfds.builder(name, data_dir=data_dir)
+    try:
+        if not pathlib.Path(builder.data_path).exists():
+            _check_network()
+        builder.download_and_prepare()
+    except Exception as error:  # TFDS, requests and the checksum code each raise their own.
+        raise FileNotFoundError(
+            f"Data set '{name}' is not prepared in '{builder.data_dir_root}' and could not be "
+            f"downloaded ({type(error).__name__}). Pass --data_dir=FOLDER with a prepared "
+            f"'{name}', or connect to the network."
+        ) from error
+    return builder
+
+
+@contextlib.contextmanager
+def naming_damage(builder, split):
+    """Around the reading of a split: turns TensorFlow's errors into a ValueError that names it."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"The '{split}' split of data set '{builder.name}' in '{builder.data_path}' is damaged "
+            f"({type(error).__name__}); prepare it again."
+        ) from error
+
+
+def _check_network():
+    """Raises an OSError without a network: TFDS itself would retry for more than three minutes."""
+    if not urllib.request.getproxies():
+        socket.getaddrinfo(_TFDS_HOST, 443)
+
+
+def _register(name, image_size):
+    @DATASETS.register(name)
+    def source(data_dir, _):
+        builder = prepared_builder(name, data_dir)
+        splits = [_read_split(builder, split) for split in ("train", "test")]
+        return Source(*splits, tuple(builder.info.features["label"].names), image_size)
+
+
+def _read_split(builder, split):
+    import tensorflow_datasets as tfds
+
+    with naming_damage(builder, split):
+        dataset = builder.as_dataset(split=split, as_supervised=True, batch_size=-1)
+        images, labels = tfds.as_numpy(dataset)
+    return Split(images, labels.astype("int64"))
+
+
+for _name in ("mnist", "kmnist", "fashion_mnist", "svhn_cropped", "cifar10"):
+    _register(_name, image_size=32)

@@ -1,0 +1,48 @@
+"""How near decoded mixes stay to a known manifold: the paper's spiral (supplement 7.3)."""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def near_manifold(model, points, distance, radius=0.05, seed=0):
+    """The share of decoded mixes that lie within `radius` of a manifold.
+
+    Args:
+        model: a trained `ResynthesisModel` of points, with a mixer.
+        points: float (N, D), which meet in random groups of k.
+        distance: function from points (N, D) to their distances from the manifold, (N,).
+        radius: in the points' units.
+        seed: of partners and coefficients.
+
+    Returns:
+        A dictionary with "near", the share of mixes within `radius`, and "mean_distance".
+    """
+    distances = distance(model.mix(points, seed=seed))
+    return {"near": float(np.mean(distances <= radius)), "mean_distance": float(distances.mean())}
+
+
+def manifold_figure(models, points, seed=0):
+    """Data in blue and decoded mixes in orange, one panel a model (paper, figure 12).
+
+    For a model without a mixer the orange points are reconstructions.
+
+    Args:
+        models: dictionary from captions to `ResynthesisModel`s of points (N, 2).
+        points: float (N, 2).
+        seed: of the mixes.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(3.4 * len(models), 3.7), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = np.atleast_1d(figure.subplots(1, len(models)))
+    for axes, (caption, model) in zip(panels, models.items()):
+        decoded = model.reconstruct(points)
+        if model.mixer is not None:
+            decoded = model.mix(points, seed=seed)
+        axes.scatter(*points.T, s=2, color="tab:blue")
+        axes.scatter(*decoded.T, s=2, color="tab:orange")
+        axes.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal", title=caption)
+    return figure

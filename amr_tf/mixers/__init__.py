@@ -1,0 +1,25 @@
+"""Mixers: Keras layers that recombine the codes of k images into new codes.
+
+`base` has what they share and says how to add one; `MIXERS` knows them by name.
+"""
+
+from amr_tf.mixers.base import MIXERS, Mixer, get
+from amr_tf.mixers.bernoulli import BernoulliMixup
+from amr_tf.mixers.composite import CompositeMixer
+from amr_tf.mixers.mixup import ChannelwiseMixup, FoldedMixup, GaussianMixup, Mixup
+from amr_tf.mixers.spatial import SpatialMixup
+from amr_tf.mixers.supervised import SupervisedBernoulliMixup
+
+__all__ = [
+    "MIXERS",
+    "BernoulliMixup",
+    "ChannelwiseMixup",
+    "CompositeMixer",
+    "FoldedMixup",
+    "GaussianMixup",
+    "Mixer",
+    "Mixup",
+    "SpatialMixup",
+    "SupervisedBernoulliMixup",
+    "get",
+]

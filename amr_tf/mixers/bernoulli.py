@@ -1,0 +1,59 @@
+"""Bernoulli mixup: each feature map comes whole from one parent."""
+
+import keras
+from keras import ops
+
+from amr_tf.mixers.base import MIXERS, Mixer, another_seed
+
+
+@MIXERS.register("bernoulli")
+@keras.saving.register_keras_serializable(package="amr_tf")
+class BernoulliMixup(Mixer):
+    """Takes each feature map (or vector element) whole from one of the k examples.
+
+    For k = 2 a mask `m ~ Bernoulli(p)` chooses between two codes (paper, equation 5); for k > 2
+    each feature map comes from one of the k examples, all equally likely. Coefficients are one-hot
+    over axis 1, of shape (N, k, 1, 1, C) or (N, k, D).
+
+    Args:
+        k: as of `Mixer`.
+        probability: for k = 2 only, how often p ~ Uniform(0, 1) is drawn: "batch", once for all
+            examples (higher variance, the variant of the paper's tables), "example", once for
+            each example, or "element", for each feature map of each example, which makes both
+            parents equally likely.
+        seed: as of `Mixer`.
+        **kwargs: as of `Mixer`.
+
+    Raises:
+        ValueError: another probability, or k out of range.
+    """
+
+    PROBABILITIES = ("batch", "example", "element")
+
+    def __init__(self, k=2, probability="batch", seed=None, **kwargs):
+        if probability not in self.PROBABILITIES:
+            raise ValueError(
+                f"probability must be one of {', '.join(self.PROBABILITIES)}; got {probability!r}."
+            )
+        super().__init__(k, seed, **kwargs)
+        self.probability = probability
+
+    def draw_coefficients(self, code_shape, batch_size, seed=None):
+        seed = self.source(seed)
+        maps = code_shape[-1]
+        if self.k == 2:
+            shapes = {"batch": (1, 1), "example": (batch_size, 1), "element": (batch_size, maps)}
+            p = keras.random.uniform(shapes[self.probability], seed=seed)
+            threshold = keras.random.uniform((batch_size, maps), seed=another_seed(seed))
+            parent = ops.cast(threshold >= p, "int32")
+        else:
+            parent = keras.random.randint((batch_size, maps), 0, self.k, seed=seed)
+        one_hot = ops.transpose(ops.one_hot(parent, self.k, dtype="float32"), (0, 2, 1))
+        shape = (batch_size, self.k, *self.coefficient_shape(code_shape))
+        return ops.reshape(one_hot, shape)
+
+    def coefficient_shape(self, code_shape):
+        return (1,) * (len(code_shape) - 1) + (code_shape[-1],)
+
+    def get_config(self):
+        return {**super().get_config(), "probability": self.probability}

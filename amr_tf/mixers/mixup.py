@@ -1,0 +1,139 @@
+"""Blends: each mix lies on a line (or in the hull) of its parents, whole or map by map."""
+
+import keras
+from keras import ops
+
+from amr_tf import checks
+from amr_tf.mixers.base import MIXERS, Mixer, only_pairs
+
+
+class _OneSetPerExample(Mixer):
+    """Base of mixers with one coefficient for each parent: shape (N, k, 1, 1, 1) or (N, k, 1)."""
+
+    def coefficient_shape(self, code_shape):
+        return (1,) * len(code_shape)
+
+
+@MIXERS.register("mixup")
+@keras.saving.register_keras_serializable(package="amr_tf")
+class Mixup(_OneSetPerExample):
+    """Convex combinations with coefficients from Dirichlet(1, ..., 1), one set per example.
+
+    For k = 2 that is `alpha * h1 + (1 - alpha) * h2` with alpha uniform in [0, 1] (paper,
+    equations 4 and 6). Coefficients have the shape (N, k, 1, 1, 1) or (N, k, 1).
+
+    Arguments as of `Mixer`.
+
+    Example:
+
+    >>> mixed, coefficients = Mixup(k=3, seed=0)(keras.random.normal((8, 4, 4, 2)))
+    >>> mixed.shape, coefficients.shape
+    (TensorShape([8, 4, 4, 2]), TensorShape([8, 3, 1, 1, 1]))
+    """
+
+    def draw_coefficients(self, code_shape, batch_size, seed=None):
+        shape = (batch_size, self.k) + (1,) * len(code_shape)
+        return _dirichlet(shape, self.source(seed))
+
+
+@MIXERS.register("channelwise")
+@keras.saving.register_keras_serializable(package="amr_tf")
+class ChannelwiseMixup(Mixer):
+    """Convex combinations with a coefficient set of its own for each feature map.
+
+    Between `Mixup`, which moves all feature maps alike, and `BernoulliMixup`, which blends none:
+    each map (or vector element) draws from Dirichlet(1, ..., 1), for k = 2 an alpha uniform in
+    [0, 1]. Mixes fill the box that has the parents at its corners. Coefficients have the shape
+    (N, k, 1, 1, C) or (N, k, D).
+
+    Arguments as of `Mixer`.
+    """
+
+    def draw_coefficients(self, code_shape, batch_size, seed=None):
+        shape = (batch_size, self.k, *self.coefficient_shape(code_shape))
+        return _dirichlet(shape, self.source(seed))
+
+    def coefficient_shape(self, code_shape):
+        return (1,) * (len(code_shape) - 1) + (code_shape[-1],)
+
+
+@MIXERS.register("gaussian")
+@keras.saving.register_keras_serializable(package="amr_tf")
+class GaussianMixup(_OneSetPerExample):
+    """GAIA's combinations around the midpoint (Sainburg et al. 2018).
+
+    `alpha * h1 + (1 - alpha) * h2` with alpha ~ N(0.5, sigma), one per example. Alpha may leave
+    [0, 1]: the mix then lies on the line through its parents, but beyond one of them.
+
+    Args:
+        k: 2.
+        sigma: standard deviation of alpha, above 0.
+        seed: as of `Mixer`.
+        **kwargs: as of `Mixer`.
+
+    Raises:
+        ValueError: k is not 2, or sigma is not above 0.
+    """
+
+    def __init__(self, k=2, sigma=0.25, seed=None, **kwargs):
+        only_pairs(type(self).__name__, k)
+        checks.check_not_negative("sigma", sigma)
+        if sigma == 0:
+            raise ValueError("sigma must be above 0; got 0, with which all mixes are midpoints.")
+        super().__init__(k, seed, **kwargs)
+        self.sigma = sigma
+
+    def draw_coefficients(self, code_shape, batch_size, seed=None):
+        shape = (batch_size, 1) + (1,) * len(code_shape)
+        alpha = keras.random.normal(shape, mean=0.5, stddev=self.sigma, seed=self.source(seed))
+        return _two(alpha)
+
+    def get_config(self):
+        return {**super().get_config(), "sigma": self.sigma}
+
+
+@MIXERS.register("folded")
+@keras.saving.register_keras_serializable(package="amr_tf")
+class FoldedMixup(_OneSetPerExample):
+    """The mixing of ACAI's original code (Berthelot et al. 2019).
+
+    `alpha * h + (1 - alpha) * reversed h`, where the partner is found by reversing the batch and
+    alpha, one per example, is uniform in [0, 1] folded to [0, 0.5] by `0.5 - |alpha - 0.5|`. An
+    example thus gets the smaller weight in its own mix; every pair meets twice. In a batch of odd
+    length the middle example meets itself.
+
+    Args:
+        k: 2.
+        seed: as of `Mixer`.
+        **kwargs: as of `Mixer`.
+
+    Raises:
+        ValueError: k is not 2.
+    """
+
+    def __init__(self, k=2, seed=None, **kwargs):
+        only_pairs(type(self).__name__, k)
+        super().__init__(k, seed, **kwargs)
+
+    def draw_permutations(self, batch_size, seed=None):
+        """The identity and the reversed order, int32 (2, batch_size); nothing is drawn."""
+        identity = ops.arange(batch_size, dtype="int32")
+        return ops.stack([identity, ops.flip(identity)])
+
+    def draw_coefficients(self, code_shape, batch_size, seed=None):
+        shape = (batch_size, 1) + (1,) * len(code_shape)
+        alpha = keras.random.uniform(shape, seed=self.source(seed))
+        return _two(0.5 - ops.abs(alpha - 0.5))
+
+
+def _dirichlet(shape, seed):
+    """Draws from Dirichlet(1, ..., 1) over axis 1."""
+    # Independent exponentials divided by their sum are Dirichlet(1, ..., 1). The small number
+    # keeps the quotient defined should every draw be zero.
+    exponentials = 1e-20 - ops.log1p(-keras.random.uniform(shape, seed=seed))
+    return exponentials / ops.sum(exponentials, axis=1, keepdims=True)
+
+
+def _two(alpha):
+    """Coefficients alpha and 1 - alpha, (N, 2, ...), of an alpha (N, 1, ...)."""
+    return ops.concatenate([alpha, 1.0 - alpha], axis=1)

@@ -1,0 +1,79 @@
+"""Spatial mixup: blocks of positions come whole from other examples (paper, section 5)."""
+
+import keras
+from keras import ops
+
+from amr_tf.mixers.base import MIXERS, Mixer
+
+
+@MIXERS.register("spatial")
+@keras.saving.register_keras_serializable(package="amr_tf")
+class SpatialMixup(Mixer):
+    """Pastes a contiguous block of another example's feature maps into each code.
+
+    The paper proposes (section 5) to join CutMix (Yun et al. 2019) and DropBlock (Ghiasi et al.
+    2018): a rectangle of positions is taken, in all feature maps, from another example. As in
+    CutMix a share ~ U(0, 1) of the map's area sets the block's height and width, its centre is a
+    position drawn uniformly, and what reaches over the edge is cut off. Feature maps being small,
+    the sides are rounded to whole positions, at least one, so that the centre is always pasted;
+    CutMix' rule, meant for images, would often leave nothing to paste in a 4 x 4 map.
+
+    For k > 2 each further example pastes a block of its own, the later over the earlier.
+
+    Coefficients are one-hot over axis 1, of shape (N, k, H, W, 1).
+
+    Arguments as of `Mixer`.
+
+    Raises:
+        ValueError: codes are vectors (N, D), which have no positions, or of unknown height or
+            width.
+    """
+
+    def check_codes(self, code_shape):
+        super().check_codes(code_shape)
+        if len(code_shape) != 3:
+            raise ValueError(
+                f"SpatialMixup needs codes (N, H, W, C), since it mixes positions; got vectors "
+                f"(N, {code_shape[0]})."
+            )
+        if None in code_shape[:2]:
+            raise ValueError(
+                "SpatialMixup needs codes of known height and width; got (N, "
+                f"{', '.join(map(str, code_shape))})."
+            )
+
+    def draw_coefficients(self, code_shape, batch_size, seed=None):
+        self.check_codes(code_shape)
+        height, width, _ = code_shape
+        # One number each for the area and for the centre's row and column, all (N, k - 1).
+        shape = (3, batch_size, self.k - 1)
+        share, row, column = ops.unstack(keras.random.uniform(shape, seed=self.source(seed)))
+        side = ops.sqrt(share)
+        rows, columns = _interval(height, side, row), _interval(width, side, column)
+        block = ops.cast(ops.logical_and(rows[..., None], columns[..., None, :]), "int32")
+        # A position belongs to the last example whose block covers it, else to the first.
+        numbers = ops.reshape(ops.arange(1, self.k, dtype="int32"), (1, -1, 1, 1))
+        owner = ops.max(block * numbers, axis=1)
+        one_hot = ops.one_hot(owner, self.k, dtype="float32")
+        return ops.transpose(one_hot, (0, 3, 1, 2))[..., None]
+
+    def coefficient_shape(self, code_shape):
+        return (*code_shape[:2], 1)
+
+
+def _interval(size, share, place):
+    """Which of `size` positions lie within `share` of the size around the centre at `place`.
+
+    Args:
+        size: an integer.
+        share: (N, k - 1) in [0, 1).
+        place: likewise, as a share of the size.
+
+    Returns:
+        Booleans (N, k - 1, size), at least one of them true, the true ones in one piece.
+    """
+    length = ops.maximum(ops.cast(ops.round(size * share), "int32"), 1)
+    centre = ops.minimum(ops.cast(size * place, "int32"), size - 1)
+    start = (centre - length // 2)[..., None]
+    positions = ops.arange(size, dtype="int32")
+    return ops.logical_and(positions >= start, positions < start + length[..., None])

@@ -1,0 +1,206 @@
+"""A Bernoulli mixer whose mask is learned from labels (paper, section 2.2 and figure 4)."""
+
+import keras
+from keras import ops
+
+from amr_tf.mixers.base import MIXERS, Mixer, another_seed
+from amr_tf.registry import unknown_name
+
+ESTIMATORS = ("straight_through", "concrete")
+CONDITIONS = ("label", "parents")
+ALPHAS = ("example", "attribute")
+_SMALL = 1e-6
+
+
+@MIXERS.register("supervised_bernoulli")
+@keras.saving.register_keras_serializable(package="amr_tf")
+class SupervisedBernoulliMixup(Mixer):
+    """Chooses each feature map from one of two codes, so that the mix bears a given label.
+
+    An MLP `embed` maps the mix's label y~ to probabilities p, one for each feature map (or vector
+    element), and the mask is m ~ Bernoulli(p): `m h1 + (1 - m) h2`. It is trained with the
+    auto-encoder; its gradient passes the sampled mask by one of two estimators.
+
+    In the paper's form embed sees y~ alone. It then cannot know which of the parents has which
+    label: the same y~ arises from (y1, y2) and, with 1 - alpha, from (y2, y1), and must give the
+    same mask. `condition="parents"` lets it see y1 and y2 as well, which mixes need to bear
+    their label for pairs in any order (docs/results.md has both figures).
+
+    Args:
+        num_labels: columns of the labels: classes (one-hot) or attributes.
+        k: must be 2.
+        hidden_units: width of embed's hidden layers.
+        estimator: "straight_through" (Bengio et al. 2013: the forward pass has the binary mask,
+            the gradient is that of p) or "concrete" (Maddison et al. 2017, Jang et al. 2017: in
+            training the mask is relaxed, sigmoid((logit(p) + logistic noise) / temperature)).
+        temperature: of the concrete relaxation, above 0.
+        condition: what embed sees, "label" (y~, the paper's) or "parents" (y~, y1 and y2).
+        alphas: `y~ = alpha y1 + (1 - alpha) y2` with one alpha ~ Uniform(0, 1) an "example" (the
+            paper's), or one for each "attribute".
+        **kwargs: as of `Mixer`.
+
+    Raises:
+        ValueError: a value that is not allowed.
+    """
+
+    needs_labels = True
+
+    def __init__(
+        self,
+        num_labels=None,
+        k=2,
+        hidden_units=(128,),
+        estimator="straight_through",
+        temperature=0.5,
+        condition="label",
+        alphas="example",
+        seed=None,
+        **kwargs,
+    ):
+        if k != 2:
+            raise ValueError(f"SupervisedBernoulliMixup mixes k = 2 codes; got k = {k!r}.")
+        if not isinstance(num_labels, int) or num_labels < 1:
+            raise ValueError(
+                "SupervisedBernoulliMixup needs num_labels, the number of classes or attributes; "
+                f"got {num_labels!r}."
+            )
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0; got {temperature!r}.")
+        for kind, value, allowed in (
+            ("estimator", estimator, ESTIMATORS),
+            ("condition", condition, CONDITIONS),
+            ("alphas", alphas, ALPHAS),
+        ):
+            if value not in allowed:
+                raise unknown_name(kind, value, allowed)
+        super().__init__(k, seed, **kwargs)
+        self.num_labels = num_labels
+        self.hidden_units = tuple(hidden_units)
+        self.estimator = estimator
+        self.temperature = temperature
+        self.condition = condition
+        self.alphas = alphas
+        self.embedding = None
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        seen = self.num_labels * (3 if self.condition == "parents" else 1)
+        layers = [keras.layers.Dense(units, activation="relu") for units in self.hidden_units]
+        # float32: the logits of probabilities near 0 and 1 are large.
+        layers.append(keras.layers.Dense(input_shape[-1], dtype="float32"))
+        self.embedding = keras.Sequential([keras.Input((seen,)), *layers], name="embed")
+
+    def draw_mixed_labels(self, labels, permutations, seed=None):
+        """y~ = alpha y1 + (1 - alpha) y2.
+
+        Args:
+            labels: (N, num_labels) in [0, 1].
+            permutations: (2, N).
+            seed: an integer for a fixed draw, or None for the layer's own generator.
+
+        Returns:
+            float32 (N, num_labels).
+        """
+        columns = self.num_labels if self.alphas == "attribute" else 1
+        alpha = keras.random.uniform(
+            (ops.shape(labels)[0], columns), seed=self.seed_generator if seed is None else seed
+        )
+        first, second = (ops.take(labels, permutations[row], axis=0) for row in range(2))
+        return alpha * first + (1.0 - alpha) * second
+
+    def mask_logits(self, mixed_labels, parents=None):
+        """embed: the logit of each feature map's probability of coming from the first parent.
+
+        Args:
+            mixed_labels: y~, (N, num_labels).
+            parents: pair of labels (N, num_labels) each, for `condition="parents"`.
+
+        Returns:
+            float32 (N, C).
+        """
+        seen = [mixed_labels]
+        if self.condition == "parents":
+            if parents is None:
+                raise ValueError('condition="parents" needs the labels of both parents.')
+            seen += list(parents)
+        return self.embedding(ops.concatenate([ops.cast(y, "float32") for y in seen], axis=-1))
+
+    def draw_mask(self, logits, seed=None, training=False):
+        """A mask of zeros and ones, or in training with "concrete" between them, shaped (N, C)."""
+        seed = self.seed_generator if seed is None else seed
+        uniform = keras.random.uniform(ops.shape(logits), seed=seed)
+        uniform = ops.clip(uniform, _SMALL, 1.0 - _SMALL)
+        # Bernoulli(p) is 1 where logit(p) plus logistic noise is above 0.
+        noisy = logits + ops.log(uniform) - ops.log1p(-uniform)
+        hard = ops.cast(noisy > 0, "float32")
+        if not training:
+            return hard
+        if self.estimator == "concrete":
+            return ops.sigmoid(noisy / self.temperature)
+        p = ops.sigmoid(logits)
+        return p + ops.stop_gradient(hard - p)
+
+    def mix_labelled(
+        self, codes, labels, permutations=None, mixed_labels=None, seed=None, training=False
+    ):
+        """Mixes a batch under labels.
+
+        Args:
+            codes: (N, H, W, C) or (N, D).
+            labels: the codes' labels, (N, num_labels) in [0, 1].
+            permutations: (2, N), or None to draw them.
+            mixed_labels: y~, or None to draw them.
+            seed: an integer for draws that are the same at each call, or None.
+            training: whether the mask is the estimator's.
+
+        Returns:
+            Mixed codes, shaped as `codes`; coefficients, (N, 2, 1, 1, C) or (N, 2, D); y~.
+        """
+        if permutations is None:
+            permutations = self.draw_permutations(ops.shape(codes)[0], seed)
+        if mixed_labels is None:
+            mixed_labels = self.draw_mixed_labels(labels, permutations, another_seed(seed))
+        parents = [ops.take(labels, permutations[row], axis=0) for row in range(2)]
+        logits = self.mask_logits(mixed_labels, parents)
+        mask = self.draw_mask(logits, another_seed(seed, 2), training)
+        coefficients = self._coefficients(mask, len(codes.shape))
+        stack = ops.take(codes, ops.transpose(permutations), axis=0)
+        return self.mix(stack, coefficients), coefficients, mixed_labels
+
+    def mix_pairs(self, codes_a, codes_b, mixed_labels, parents=None, seed=None):
+        """Mixes given pairs of codes under given labels; arguments as of `mix_labelled`."""
+        codes_a = ops.convert_to_tensor(codes_a)
+        mask = self.draw_mask(self.mask_logits(ops.convert_to_tensor(mixed_labels), parents), seed)
+        coefficients = self._coefficients(mask, len(codes_a.shape))
+        return self.mix(ops.stack([codes_a, ops.convert_to_tensor(codes_b)], axis=1), coefficients)
+
+    def _coefficients(self, mask, rank):
+        both = ops.stack([mask, 1.0 - mask], axis=1)
+        shape = ops.shape(both)
+        return ops.reshape(both, (shape[0], 2) + (1,) * (rank - 2) + (shape[-1],))
+
+    def draw_coefficients(self, code_shape, batch_size, seed=None):
+        raise ValueError(
+            "SupervisedBernoulliMixup draws its mask from labels: use mix_labelled, or give it "
+            "to SupervisedAMR as label_mixer."
+        )
+
+    def call(self, codes, labels, permutations=None, mixed_labels=None, training=False):
+        mixed, coefficients, _ = self.mix_labelled(
+            codes, labels, permutations, mixed_labels, training=training
+        )
+        return mixed, coefficients
+
+    def compute_output_spec(self, codes, labels, *args, **kwargs):
+        return super().compute_output_spec(codes)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_labels": self.num_labels,
+            "hidden_units": self.hidden_units,
+            "estimator": self.estimator,
+            "temperature": self.temperature,
+            "condition": self.condition,
+            "alphas": self.alphas,
+        }

@@ -1,0 +1,177 @@
+"""Supervised adversarial mixup resynthesis: mixes that bear a given label (paper, section 2.2)."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from amr_tf import checks, losses
+from amr_tf.models.amr import AMR
+from amr_tf.models.step import together
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class SupervisedAMR(AMR):
+    """AMR with mixes conditioned on a mix of their parents' labels.
+
+    A `label_mixer` recombines two codes under a label `y~ = alpha y1 + (1 - alpha) y2`. To AMR's
+    losses the auto-encoder and the label mixer add `gan(D(g(h~)), 1) + class_weight *
+    cls(p(y|g(h~)), y~)`, the discriminator `gan(D(g(h~)), 0)`; p(y|x) is a branch of the
+    discriminator, which learns on real labelled images (AC-GAN, Odena et al. 2017). Where a
+    parent's label is not known, its mix counts for the adversarial terms only.
+
+    Args:
+        encoder: as of `ResynthesisModel`.
+        decoder: likewise.
+        discriminator: `keras.Model` from images to logits (N,) and class logits (N, classes).
+        mixer: a mixer for AMR's unsupervised mixes, or None for none beside the supervised ones.
+        probe: as of `ResynthesisModel`.
+        label_mixer: a mixer that mixes by labels, such as `SupervisedBernoulliMixup`.
+        **kwargs: as of `ResynthesisModel`.
+
+    Raises:
+        ValueError: networks that do not fit, or a label mixer that takes no labels.
+    """
+
+    METRICS = (*AMR.METRICS, "classification_loss", "classifier_loss", "classifier_accuracy")
+    NETWORKS = (*AMR.NETWORKS, "label_mixer")
+    CRITIC = "classifier"
+    needs_labels = True
+
+    def __init__(
+        self, encoder, decoder, discriminator, mixer=None, probe=None, label_mixer=None, **kwargs
+    ):
+        # Before the base class builds the model, which then takes no more layers.
+        self.label_mixer = label_mixer
+        super().__init__(encoder, decoder, discriminator, mixer, probe, **kwargs)
+
+    def create_state(self):
+        if not self.label_mixer.built:
+            self.label_mixer.build((None, *self.latent_shape))
+
+    def compile(self, *optimizers, class_weight=1.0, **kwargs):
+        """As `ResynthesisModel.compile`.
+
+        Args:
+            *optimizers: as of `ResynthesisModel.compile`.
+            class_weight: weight of the mixes' class loss in the auto-encoder's loss.
+            **kwargs: as of `ResynthesisModel.compile`.
+        """
+        checks.check_not_negative("class_weight", class_weight)
+        super().compile(*optimizers, **kwargs)
+        self._remember(class_weight=class_weight)
+
+    @property
+    def num_classes(self):
+        """The number of classes, or attributes, that the discriminator's branch knows."""
+        return self.discriminator.output_shape[1][-1]
+
+    @property
+    def autoencoder_variables(self):
+        """The trainable variables of encoder, decoder and both mixers."""
+        return super().autoencoder_variables + self.label_mixer.trainable_variables
+
+    def _check_networks(self):
+        super()._check_networks()
+        outputs = self.discriminator.output_shape
+        if not isinstance(outputs, list) or len(outputs) != 2:
+            raise ValueError(
+                "SupervisedAMR's discriminator must have two outputs, logits (N,) and class "
+                f"logits (N, classes); got {outputs}."
+            )
+        if self.probe is not None:
+            classes = (self.num_classes,)
+            checks.check_shape("The probe's output", self.probe.output_shape, classes)
+
+    def _check_mixer(self):
+        super()._check_mixer()
+        if self.label_mixer is None or not self.label_mixer.needs_labels:
+            raise ValueError(
+                "label_mixer must be a mixer that mixes by labels, such as "
+                f"SupervisedBernoulliMixup; got {self.label_mixer!r}."
+            )
+        if self.label_mixer.num_labels != self.num_classes:
+            raise ValueError(
+                f"The label mixer is for labels of {self.label_mixer.num_labels} columns, the "
+                f"discriminator's classifier for {self.num_classes}."
+            )
+
+    def make_latents(self, step, training):
+        if step.labels is None:
+            raise ValueError(f"'{self.name}' mixes by labels, but the batch has none.")
+        latents = super().make_latents(step, training)
+        targets, weights = self.label_targets(step.labels)
+        mixer = self.label_mixer
+        permutations = mixer.draw_permutations(tf.shape(targets)[0], step.seed)
+        mixed, _, step.mixed_labels = mixer.mix_labelled(
+            step.codes, targets, permutations, seed=step.seed, training=training
+        )
+        step.label_weights = weights * tf.gather(weights, permutations[1])
+        latents["label_mix"] = tf.cast(mixed, step.codes.dtype)
+        return latents
+
+    def criticise(self, step, training):
+        both = together(self.discriminator, self.criticised(step), training)
+        step.verdicts = {group: outputs[0] for group, outputs in both.items()}
+        step.class_logits = {group: outputs[1] for group, outputs in both.items()}
+
+    def autoencoder_losses(self, step):
+        loss, terms = super().autoencoder_losses(step)
+        terms["classification_loss"] = losses.label_crossentropy(
+            step.mixed_labels,
+            step.class_logits["label_mix"],
+            step.label_weights,
+            self.multi_label,
+        )
+        return loss + self.class_weight * terms["classification_loss"], terms
+
+    def discriminator_losses(self, step):
+        loss, terms = super().discriminator_losses(step)
+        targets, weights = self.label_targets(step.labels)
+        given = (targets, step.class_logits["real"], weights, self.multi_label)
+        terms["classifier_loss"] = losses.label_crossentropy(*given)
+        terms["classifier_accuracy"] = losses.label_accuracy(*given)
+        return loss + terms["classifier_loss"], terms
+
+    def mix_labels(
+        self,
+        images_a,
+        images_b,
+        mixed_labels,
+        labels_a=None,
+        labels_b=None,
+        seed=None,
+        batch_size=256,
+    ):
+        """Mixes pairs of images so that the mix bears a label.
+
+        Args:
+            images_a: (N, H, W, C) in [-1, 1].
+            images_b: likewise.
+            mixed_labels: (N, classes) in [0, 1], what each mix shall be; in training a convex
+                combination of the parents' labels.
+            labels_a: one-hot labels or attributes (N, classes) of `images_a`; only a label mixer
+                with `condition="parents"` needs them.
+            labels_b: likewise of `images_b`.
+            seed: an integer for masks that are the same at each call, or None.
+            batch_size: images encoded or decoded at a time.
+
+        Returns:
+            NumPy array (N, H, W, C).
+
+        Raises:
+            ValueError: arrays of different lengths or wrong shapes, or labels that are missing.
+        """
+        mixed_labels = np.asarray(mixed_labels, dtype="float32")
+        codes = [self.encode(images, batch_size) for images in (images_a, images_b)]
+        expected = (len(codes[0]), self.num_classes)
+        given = [mixed_labels, *(labels for labels in (labels_a, labels_b) if labels is not None)]
+        for labels in given:
+            if np.shape(labels) != expected or len(codes[1]) != len(codes[0]):
+                raise ValueError(
+                    f"images_a, images_b and labels must be as many, labels of shape {expected}; "
+                    f"got {len(codes[0])} and {len(codes[1])} images and labels of shape "
+                    f"{np.shape(labels)}."
+                )
+        parents = None if labels_a is None or labels_b is None else (labels_a, labels_b)
+        mixed = self.label_mixer.mix_pairs(*codes, mixed_labels, parents, seed)
+        return self.decode(np.asarray(mixed, dtype="float32"), batch_size)

@@ -1,0 +1,155 @@
+"""What the builders of networks share: the initialiser, layers with options, and checks."""
+
+import math
+
+import keras
+from keras import ops
+
+from amr_tf import checks
+from amr_tf.layers import SpectralNormalization
+
+LEAKY_RELU_SLOPE = 0.01
+INSTANCE_NORM_EPSILON = 1e-5
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class ACAINormal(keras.initializers.Initializer):
+    """Normal with standard deviation `1 / sqrt((1 + 0.2^2) * out * in * kernel_height)`.
+
+    The scale of the released code: He's with a slope of 0.2, but over all of a PyTorch kernel's
+    axes but the last, (out, in, height).
+    """
+
+    def __init__(self, seed=None):
+        self.seed = seed
+        # A generator, so that an initialiser without a seed draws anew at each call.
+        self._draws = keras.random.SeedGenerator() if seed is None else seed
+
+    def __call__(self, shape, dtype=None):
+        height, _, inputs, outputs = shape
+        stddev = 1.0 / math.sqrt((1.0 + 0.2**2) * outputs * inputs * height)
+        return keras.random.normal(shape, stddev=stddev, dtype=dtype, seed=self._draws)
+
+    def get_config(self):
+        return {"seed": self.seed}
+
+
+def convolution(channels, kernel_size, name, dtype=None):
+    """A "same" convolution with the released code's initialiser."""
+    return keras.layers.Conv2D(
+        channels,
+        kernel_size,
+        padding="same",
+        kernel_initializer=ACAINormal(),
+        name=name,
+        dtype=dtype,
+    )
+
+
+class ConvolutionBlock:
+    """3x3 convolution, normalisation, LeakyReLU.
+
+    Args:
+        normalization: "instance", "spectral" or None.
+        slope: of LeakyReLU below zero.
+        epsilon: added to the variance by instance normalisation.
+
+    Call arguments:
+        x: feature maps, symbolic.
+        channels: of the convolution.
+        name: what the layers' names start with.
+    """
+
+    def __init__(self, normalization, slope, epsilon=None):
+        self.normalization = normalization
+        self.slope = slope
+        self.epsilon = epsilon
+
+    def __call__(self, x, channels, name):
+        if self.normalization == "spectral":
+            kernel = convolution(channels, 3, f"{name}_kernel")
+            x = SpectralNormalization(kernel, name=f"{name}_conv")(x)
+        else:
+            x = convolution(channels, 3, f"{name}_conv")(x)
+        if self.normalization == "instance":
+            x = keras.layers.GroupNormalization(
+                groups=-1, epsilon=self.epsilon, name=f"{name}_norm"
+            )(x)
+        return keras.layers.LeakyReLU(self.slope, name=f"{name}_relu")(x)
+
+
+def spectral_dense(units, name, dtype=None):
+    """A spectrally normalised dense layer."""
+    dense = keras.layers.Dense(units, name=f"{name}_kernel", dtype=dtype)
+    return SpectralNormalization(dense, name=name)
+
+
+def activate(x, activation):
+    """The layer "out": float32 images after any Keras activation; None for as they are."""
+    if activation is None:
+        return x
+    return keras.layers.Activation(activation, name="out", dtype="float32")(x)
+
+
+def critic(inputs, logits, features, num_classes, name):
+    """A discriminator, with a classifier branch where `num_classes` is given (Odena et al. 2017).
+
+    The branch is not spectrally normalised: with a norm of 1 its logits could not grow beyond the
+    features' norm, whereas a classifier must be free to be sure. The limit is for the critic, whose
+    gradient the auto-encoder follows far from the data.
+
+    Args:
+        inputs: the network's symbolic input.
+        logits: (N,), float32.
+        features: what the branch starts from, (N, ...).
+        num_classes: columns of the branch's output, or None for no branch.
+        name: the model's name.
+
+    Returns:
+        A `keras.Model` from `inputs` to `logits`, or to [`logits`, float32 class logits
+        (N, num_classes)].
+    """
+    if num_classes is None:
+        return keras.Model(inputs, logits, name=name)
+    checks.check_positive_integer("num_classes", num_classes)
+    flat = keras.layers.Flatten(name="class_features", dtype="float32")(features)
+    classes = keras.layers.Dense(num_classes, name="class_logits", dtype="float32")(flat)
+    return keras.Model(inputs, [logits, classes], name=name)
+
+
+def dense_logits(features):
+    """One spectrally normalised float32 logit an example, (N,), of features (N, D)."""
+    return ops.squeeze(spectral_dense(1, "logits", dtype="float32")(features), axis=-1)
+
+
+def check_image_shape(image_shape, code_width):
+    """The number of halvings that lead from an image's width to `code_width`.
+
+    Raises:
+        ValueError: images are not square, or not `code_width` times a power of two of at least 2.
+    """
+    if len(image_shape) != 3:
+        raise ValueError(f"image_shape must be (height, width, channels); got {image_shape}.")
+    height, width, channels = image_shape
+    checks.check_positive_integer("channels", channels)
+    scales = round(math.log2(width / code_width)) if width >= code_width else 0
+    if height != width or scales < 1 or code_width << scales != width:
+        raise ValueError(
+            f"Images must be square, with a width that is {code_width} (the smallest feature maps' "
+            f"width) times 2, 4, 8, ...; got {height} x {width}."
+        )
+    return scales
+
+
+def check_choice(name, value, allowed):
+    """Raises a ValueError unless `value` is among the `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}; got {value!r}.")
+
+
+def check_widths(name, widths):
+    """Raises a ValueError unless `widths` is a list or tuple of at least one positive integer."""
+    if not isinstance(widths, (list, tuple)) or not widths:
+        raise ValueError(f"{name} must list the width of at least one layer; got {widths!r}.")
+    for width in widths:
+        checks.check_positive_integer(f"Each width in {name}", width)

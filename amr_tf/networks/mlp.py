@@ -1,0 +1,87 @@
+"""Fully connected networks for points (N, D), such as the 2-D spiral (paper, section 7.3)."""
+
+import keras
+
+from amr_tf import checks
+from amr_tf.networks.blocks import (
+    LEAKY_RELU_SLOPE,
+    activate,
+    check_widths,
+    dense_logits,
+    spectral_dense,
+)
+
+HIDDEN = (128, 128, 128)
+
+
+def build_mlp_encoder(
+    input_dim=2,
+    latent_dim=2,
+    hidden=HIDDEN,
+    leaky_relu_slope=LEAKY_RELU_SLOPE,
+    name="encoder",
+):
+    """The encoder f: points (N, input_dim) to float32 codes (N, latent_dim).
+
+    Args:
+        input_dim: coordinates of a point.
+        latent_dim: the length of a code.
+        hidden: widths of the hidden layers, LeakyReLU after each; at least one.
+        leaky_relu_slope: slope of LeakyReLU below zero.
+        name: the model's name.
+
+    Raises:
+        ValueError: a size is not positive, or there is no hidden layer.
+    """
+    _check_sizes(input_dim, hidden, latent_dim)
+    points = keras.Input((input_dim,), name="points")
+    x = _hidden(points, hidden, leaky_relu_slope, keras.layers.Dense)
+    codes = keras.layers.Dense(latent_dim, name="dense_out", dtype="float32")(x)
+    return keras.Model(points, codes, name=name)
+
+
+def build_mlp_decoder(
+    input_dim=2,
+    latent_dim=2,
+    hidden=HIDDEN,
+    leaky_relu_slope=LEAKY_RELU_SLOPE,
+    output_activation=None,
+    name="decoder",
+):
+    """The decoder g: codes (N, latent_dim) to float32 points (N, input_dim).
+
+    Arguments and errors as of `build_mlp_encoder`; `output_activation` is any Keras activation,
+    or None.
+    """
+    _check_sizes(input_dim, hidden, latent_dim)
+    codes = keras.Input((latent_dim,), name="codes")
+    x = _hidden(codes, hidden, leaky_relu_slope, keras.layers.Dense)
+    points = keras.layers.Dense(input_dim, name="dense_out", dtype="float32")(x)
+    return keras.Model(codes, activate(points, output_activation), name=name)
+
+
+def build_mlp_discriminator(
+    input_dim=2, hidden=HIDDEN, leaky_relu_slope=LEAKY_RELU_SLOPE, name="discriminator"
+):
+    """The discriminator D: points (N, input_dim) to float32 logits (N,), high for real.
+
+    Every layer is spectrally normalised. Arguments and errors as of `build_mlp_encoder`.
+    """
+    _check_sizes(input_dim, hidden)
+    points = keras.Input((input_dim,), name="points")
+    x = _hidden(points, hidden, leaky_relu_slope, spectral_dense)
+    return keras.Model(points, dense_logits(x), name=name)
+
+
+def _check_sizes(input_dim, hidden, latent_dim=1):
+    checks.check_positive_integer("input_dim", input_dim)
+    checks.check_positive_integer("latent_dim", latent_dim)
+    check_widths("hidden", hidden)
+
+
+def _hidden(x, widths, slope, make_layer):
+    """Hidden layers, each made by `make_layer(width, name=...)`."""
+    for index, width in enumerate(widths):
+        x = make_layer(width, name=f"dense{index}")(x)
+        x = keras.layers.LeakyReLU(slope, name=f"dense{index}_relu")(x)
+    return x

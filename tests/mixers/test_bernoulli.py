@@ -1,0 +1,64 @@
+"""Bernoulli mixup: whole feature maps, and how often p is drawn."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amr_tf.mixers import BernoulliMixup
+from tests.mixers.common import SHAPES, codes_of, drawn, mixed_parents
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(SHAPES),
+    st.integers(2, 5),
+    st.integers(0, 2**31 - 1),
+    st.sampled_from(BernoulliMixup.PROBABILITIES),
+)
+def test_each_feature_map_comes_from_one_parent(shape, k, seed, probability):
+    mixer = BernoulliMixup(k, probability, seed=seed)
+    mixed, coefficients, stack = mixed_parents(mixer, codes_of(shape, 8, seed))
+    assert coefficients.shape == (8, k, *(1,) * (len(shape) - 1), shape[-1])
+    assert set(np.unique(coefficients)) <= {0.0, 1.0}
+    chosen = coefficients.reshape(8, k, shape[-1]).argmax(axis=1)
+    for example in range(8):
+        for feature in range(shape[-1]):
+            parent = stack[example, chosen[example, feature], ..., feature]
+            np.testing.assert_array_equal(mixed[example, ..., feature], parent)
+
+
+@pytest.mark.parametrize("k", [3, 4])
+def test_parents_are_equally_likely(k):
+    counts = drawn(BernoulliMixup(k, seed=5), (6,), 2000).sum(axis=(0, 2))
+    assert scipy.stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("probability", "uniform_over"), [("batch", (1, 2)), ("example", (2,)), ("element", ())]
+)
+def test_probability_is_shared_as_documented(probability, uniform_over):
+    """A p ~ U(0, 1) shared over an axis makes the share of ones over it spread uniformly."""
+    mixer = BernoulliMixup(2, probability, seed=6)
+    draws = np.stack([drawn(mixer, (60,), 60)[:, 0] for _ in range(200)])
+    spreads = {axes: draws.mean(axis=axes).std() for axes in ((1, 2), (2,))}
+    for axes, spread in spreads.items():
+        if axes in (uniform_over, (2,)) and uniform_over:
+            assert spread > 0.25  # A uniform number's deviation is 0.29.
+        else:
+            assert spread < 0.1
+    assert draws.mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_probability_is_kept():
+    mixer = BernoulliMixup(2, probability="element", name="b")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(mixer))
+    assert again.get_config() == mixer.get_config()
+    assert again.probability == "element"
+
+
+def test_bad_probability():
+    with pytest.raises(ValueError, match="batch, example, element; got 'map'"):
+        BernoulliMixup(2, probability="map")
