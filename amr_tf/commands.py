@@ -1,6 +1,7 @@
 """What the command modules share: flags from a config, and errors in one sentence."""
 
 import dataclasses
+import pathlib
 import sys
 import typing
 
@@ -47,6 +48,47 @@ def config_from_flags(config_class, base=None, flag_values=flags.FLAGS):
     return config_class(**values)
 
 
+def expand_flagfiles(arguments, folder=None, opened=()):
+    """Replaces each `--flagfile=FILE` by the flags in the file.
+
+    absl does so too, but looks for a file that another one names in the working directory; here it
+    is looked for beside the file that names it first, so that `configs/paper/` works from
+    anywhere.
+
+    Args:
+        arguments: command line arguments.
+        folder: where the file lies that they come from, or None for the command line.
+        opened: the files that are being read.
+
+    Raises:
+        ValueError: a file is not there, is no text, or names itself.
+    """
+    expanded = []
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name not in ("--flagfile", "-flagfile") or not value:
+            expanded.append(argument)
+            continue
+        path = pathlib.Path(value).expanduser()
+        if folder is not None and (folder / path).is_file():
+            path = folder / path
+        if path.resolve() in opened:
+            raise ValueError(f"Flagfile '{path}' includes itself.")
+        lines = [line.strip() for line in _read_flagfile(path)]
+        flags_of_file = [line for line in lines if line and not line.startswith(("#", "//"))]
+        expanded += expand_flagfiles(flags_of_file, path.parent, (*opened, path.resolve()))
+    return expanded
+
+
+def _read_flagfile(path):
+    if not path.is_file():
+        raise ValueError(f"Flagfile '{path}' does not exist.")
+    try:
+        return path.read_text().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"Flagfile '{path}' is no text file.") from error
+
+
 def run(main):
     """Runs a command: `main(argv)`; what the user got wrong is told in one line, exit code 2."""
 
@@ -62,7 +104,11 @@ def run(main):
         except KeyboardInterrupt:
             _fail("interrupted.", code=130)
 
-    app.run(guarded)
+    try:
+        argv = [sys.argv[0], *expand_flagfiles(sys.argv[1:])]
+    except ValueError as error:
+        _fail(str(error))
+    app.run(guarded, argv=argv)
 
 
 def _fail(message, code=2):

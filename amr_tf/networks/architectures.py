@@ -33,6 +33,14 @@ def _no_critic(architecture, critic):
     return ValueError(f"Architecture '{architecture}' has no {critic} as its discriminator.")
 
 
+def _check_images(architecture, image_shape):
+    if len(image_shape) != 3:
+        raise ValueError(
+            f"Architecture '{architecture}' is for images (H, W, C); got the shape {image_shape}. "
+            "For points use 'mlp'."
+        )
+
+
 @ARCHITECTURES.register("convolutional")
 def convolutional(
     image_shape,
@@ -63,6 +71,7 @@ def convolutional(
     Raises:
         ValueError: a size or name that is not allowed.
     """
+    _check_images("convolutional", image_shape)
     sizes = {"latent_channels": latent_channels, "latent_width": latent_width, "depth": depth}
     vector = {"latent_dim": latent_dim}
     norm = {"normalization": "instance" if normalized else None}
@@ -112,6 +121,7 @@ def dsprites(
     Raises:
         ValueError: a size or name that is not allowed.
     """
+    _check_images("dsprites", image_shape)
     latent_dim = 10 if latent_dim is None else latent_dim
     if critic == "autoencoder" or not normalized:
         raise _no_critic("dsprites", "auto-encoder or network without normalisation")

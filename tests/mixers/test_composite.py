@@ -34,6 +34,15 @@ class Constant(Mixer):
         )
 
 
+class OneNumber(Mixer):
+    """Takes alpha straight from one random number an example, as the composite's choice does."""
+
+    def draw_coefficients(self, code_shape, batch_size, seed=None):
+        shape = (batch_size, 1) + (1,) * len(code_shape)
+        alpha = keras.random.uniform(shape, seed=self.source(seed))
+        return keras.ops.concatenate([alpha, 1.0 - alpha], axis=1)
+
+
 class NeedsLabels(Mixer):
     needs_labels = True
 
@@ -88,7 +97,7 @@ def test_shapes_broadcast():
 def test_choice_does_not_sway_the_draws():
     """With fixed seeds too: the number that chooses must not come back as a coefficient."""
     for seed in (None, 7):
-        mixer = CompositeMixer([Mixup(seed=2), Constant(2.0)], seed=1)
+        mixer = CompositeMixer([OneNumber(seed=2), Constant(2.0)], seed=1)
         first = drawn(mixer, (4,), 8000, seed)[:, 0, 0]
         blends = first[first <= 1]
         assert len(blends) == pytest.approx(4000, abs=300)

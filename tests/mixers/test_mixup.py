@@ -82,6 +82,12 @@ def test_folded_alpha_is_uniform_below_a_half():
     assert scipy.stats.kstest(alpha, scipy.stats.uniform(0, 0.5).cdf).pvalue > 1e-3
 
 
+def test_folded_folds_as_the_original_code():
+    alpha = drawn(FoldedMixup(), (4,), 50, seed=3)[:, 0]
+    unfolded = np.asarray(keras.random.uniform((50, 1), seed=3))
+    np.testing.assert_array_equal(alpha, 0.5 - np.abs(unfolded - 0.5))
+
+
 def test_folded_draws_no_order():
     mixer = FoldedMixup(seed=1)
     before = np.asarray(mixer.seed_generator.state)
