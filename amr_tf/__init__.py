@@ -15,20 +15,56 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from amr_tf import data, losses, mixers, networks
-from amr_tf.layers import SpectralNormalization
-from amr_tf.mixers import BernoulliMixup, Mixer, Mixup
-from amr_tf.models import AMR, ResynthesisModel
+from amr_tf.layers import GaussianSampling, SpectralNormalization
+from amr_tf.mixers import (
+    BernoulliMixup,
+    ChannelwiseMixup,
+    CompositeMixer,
+    FoldedMixup,
+    GaussianMixup,
+    Mixer,
+    Mixup,
+    SpatialMixup,
+    SupervisedBernoulliMixup,
+)
+from amr_tf.models import (
+    ACAI,
+    AEGAN,
+    AMR,
+    GAIA,
+    VAE,
+    BetaVAE,
+    OriginalACAI,
+    PixelMixup,
+    ResynthesisModel,
+    SupervisedAMR,
+)
 from amr_tf.optimizers import AdamL2
 from amr_tf.version import __version__
 
 __all__ = [
+    "ACAI",
+    "AEGAN",
     "AMR",
+    "GAIA",
+    "VAE",
     "AdamL2",
     "BernoulliMixup",
+    "BetaVAE",
+    "ChannelwiseMixup",
+    "CompositeMixer",
+    "FoldedMixup",
+    "GaussianMixup",
+    "GaussianSampling",
     "Mixer",
     "Mixup",
+    "OriginalACAI",
+    "PixelMixup",
     "ResynthesisModel",
+    "SpatialMixup",
     "SpectralNormalization",
+    "SupervisedAMR",
+    "SupervisedBernoulliMixup",
     "__version__",
     "data",
     "losses",

@@ -24,6 +24,8 @@ def main(argv):
     del argv
     config, model = load_run(_RUN.value)
     data = load_data(config)
+    if data.image_size is None:
+        raise ValueError(f"Data set '{config.dataset}' holds points; only images are drawn.")
     images = (data.test or data.validation).images
     if len(images) < 2 * _PAIRS.value:
         raise ValueError(
@@ -31,7 +33,7 @@ def main(argv):
             f"{len(images)} there are."
         )
     chosen = np.random.default_rng(_SEED.value).choice(len(images), 2 * _PAIRS.value, replace=False)
-    left, right = np.split(preprocess(images[chosen], data.image_size).numpy(), 2)
+    left, right = np.split(preprocess(np.asarray(images[chosen]), data.image_size).numpy(), 2)
     title = f"{config.dataset}, {config.method}"
     title += f", {config.mixer} k={config.k}" if model.mixer is not None else ""
     figure = interpolation_figure(model, left, right, _STEPS.value, title)

@@ -1,6 +1,8 @@
 """Trains a model: python -m amr_tf.train --flagfile=configs/digits.cfg
 
-Everything about the run lands in --run_dir. Ctrl-C saves; --resume continues.
+Everything about the run lands in --run_dir. Ctrl-C saves; --resume continues. A script of your own
+that registers mixers (`amr_tf.mixers.MIXERS`), data sets, losses or methods and then calls
+`amr_tf.train.run()` is this command with these names among the flags' choices.
 """
 
 from absl import flags
@@ -30,5 +32,10 @@ def main(argv):
     return 0
 
 
-if __name__ == "__main__":
+def run():
+    """Runs the command; a script calls it after registering mixers or data sets of its own."""
     commands.run(main)
+
+
+if __name__ == "__main__":
+    run()

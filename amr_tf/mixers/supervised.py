@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from amr_tf.mixers.base import MIXERS, Mixer, another_seed
+from amr_tf.mixers.base import MIXERS, Mixer, another_seed, only_pairs
 from amr_tf.registry import unknown_name
 
 ESTIMATORS = ("straight_through", "concrete")
@@ -37,6 +37,7 @@ class SupervisedBernoulliMixup(Mixer):
         condition: what embed sees, "label" (y~, the paper's) or "parents" (y~, y1 and y2).
         alphas: `y~ = alpha y1 + (1 - alpha) y2` with one alpha ~ Uniform(0, 1) an "example" (the
             paper's), or one for each "attribute".
+        seed: as of `Mixer`.
         **kwargs: as of `Mixer`.
 
     Raises:
@@ -57,9 +58,8 @@ class SupervisedBernoulliMixup(Mixer):
         seed=None,
         **kwargs,
     ):
-        if k != 2:
-            raise ValueError(f"SupervisedBernoulliMixup mixes k = 2 codes; got k = {k!r}.")
-        if not isinstance(num_labels, int) or num_labels < 1:
+        only_pairs("SupervisedBernoulliMixup", k)
+        if not isinstance(num_labels, int) or isinstance(num_labels, bool) or num_labels < 1:
             raise ValueError(
                 "SupervisedBernoulliMixup needs num_labels, the number of classes or attributes; "
                 f"got {num_labels!r}."
@@ -103,7 +103,7 @@ class SupervisedBernoulliMixup(Mixer):
         """
         columns = self.num_labels if self.alphas == "attribute" else 1
         alpha = keras.random.uniform(
-            (ops.shape(labels)[0], columns), seed=self.seed_generator if seed is None else seed
+            (ops.shape(labels)[0], columns), seed=self.source(seed)
         )
         first, second = (ops.take(labels, permutations[row], axis=0) for row in range(2))
         return alpha * first + (1.0 - alpha) * second
@@ -127,8 +127,7 @@ class SupervisedBernoulliMixup(Mixer):
 
     def draw_mask(self, logits, seed=None, training=False):
         """A mask of zeros and ones, or in training with "concrete" between them, shaped (N, C)."""
-        seed = self.seed_generator if seed is None else seed
-        uniform = keras.random.uniform(ops.shape(logits), seed=seed)
+        uniform = keras.random.uniform(ops.shape(logits), seed=self.source(seed))
         uniform = ops.clip(uniform, _SMALL, 1.0 - _SMALL)
         # Bernoulli(p) is 1 where logit(p) plus logistic noise is above 0.
         noisy = logits + ops.log(uniform) - ops.log1p(-uniform)

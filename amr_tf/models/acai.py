@@ -31,12 +31,13 @@ class ACAI(ResynthesisModel):
                 f"{type(self).__name__} needs a mixer of k = 2, since its critic predicts the one "
                 f"coefficient alpha; got {got}."
             )
-        coefficients = self.mixer.draw_coefficients(self.mixed_shape, 1, seed=0)
-        if np.prod(coefficients.shape[2:]) != 1:
+        # A fixed seed, which leaves the mixer's own generator alone.
+        drawn = np.asarray(self.mixer.draw_coefficients(self.mixed_shape, 256, seed=0))
+        if np.prod(drawn.shape[2:]) != 1 or drawn.min() < 0 or drawn.max() > 1:
             raise ValueError(
-                f"{type(self).__name__} needs one mixing coefficient for each example (mixup, "
-                f"folded); {type(self.mixer).__name__} draws coefficients of shape "
-                f"{tuple(coefficients.shape)[2:]} for each parent."
+                f"{type(self).__name__} needs one mixing coefficient in [0, 1] for each example "
+                f"(mixup, folded); {type(self.mixer).__name__} draws coefficients of shape "
+                f"{drawn.shape[2:]} for each parent, from {drawn.min():.3g} to {drawn.max():.3g}."
             )
 
     def autoencoder_losses(self, step):

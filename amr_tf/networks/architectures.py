@@ -29,8 +29,18 @@ class Networks(NamedTuple):
     discriminator: keras.Model | None
 
 
-def _no_critic(architecture, critic):
-    return ValueError(f"Architecture '{architecture}' has no {critic} as its discriminator.")
+def _check_critic(architecture, critic, normalized, critics):
+    """Raises a ValueError for what a method needs and an architecture does not have."""
+    if critic not in (*critics, None):
+        raise ValueError(
+            f"Architecture '{architecture}' has no discriminator of the kind '{critic}', which the "
+            "method needs; use 'convolutional'."
+        )
+    if not normalized:
+        raise ValueError(
+            f"Architecture '{architecture}' has no discriminator without spectral normalisation, "
+            "which the method needs; use 'convolutional'."
+        )
 
 
 def _check_images(architecture, image_shape):
@@ -84,7 +94,7 @@ def convolutional(
     )
     discriminator = None
     if critic == "autoencoder":
-        discriminator = build_autoencoding_discriminator(image_shape, **sizes)
+        discriminator = build_autoencoding_discriminator(image_shape, **sizes, **norm)
     elif critic is not None:
         discriminator = build_discriminator(
             image_shape,
@@ -109,7 +119,7 @@ def dsprites(
     """Encoder and decoder of Burgess et al. (2018), a residual discriminator; vector codes.
 
     Args:
-        image_shape: (64, 64, C).
+        image_shape: (64, 64, C), or with another power of two, at least 8.
         latent_dim: the length of a code; None for 10.
         depth: channels of the discriminator's first block.
         output_activation: of the decoder, None or "tanh".
@@ -123,8 +133,7 @@ def dsprites(
     """
     _check_images("dsprites", image_shape)
     latent_dim = 10 if latent_dim is None else latent_dim
-    if critic == "autoencoder" or not normalized:
-        raise _no_critic("dsprites", "auto-encoder or network without normalisation")
+    _check_critic("dsprites", critic, normalized, ("logits", "classifier"))
     encoder = build_dsprites_encoder(image_shape, latent_dim=encoder_outputs * latent_dim)
     decoder = build_dsprites_decoder(
         image_shape, latent_dim=latent_dim, output_activation=output_activation
@@ -166,8 +175,7 @@ def mlp(
     if len(image_shape) != 1:
         raise ValueError(f"Architecture 'mlp' is for points of shape (D,); got {image_shape}.")
     latent_dim = 2 if latent_dim is None else latent_dim
-    if critic not in ("logits", None) or not normalized:
-        raise _no_critic("mlp", f"{critic} or network without normalisation")
+    _check_critic("mlp", critic, normalized, ("logits",))
     (points,) = image_shape
     return Networks(
         build_mlp_encoder(points, latent_dim=encoder_outputs * latent_dim),

@@ -5,6 +5,7 @@ import json
 import pathlib
 
 import keras
+import numpy as np
 
 from amr_tf import data as data_lib
 from amr_tf.data.pipeline import steps_per_epoch
@@ -15,6 +16,7 @@ from amr_tf.training.checkpoints import Checkpoints, best_path, load_model, read
 from amr_tf.training.config import TrainingConfig
 
 _SAMPLES = 10
+_POINTS = 1000
 
 
 class RunFolder:
@@ -216,7 +218,9 @@ def _logging_callbacks(data, config, folder):
         keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False),
     ]
     if config.sample_every:
-        images = data_lib.preprocess(data.validation.images[:_SAMPLES], data.image_size)
+        count = _POINTS if data.image_size is None else _SAMPLES
+        images = np.asarray(data.validation.images[:count])
+        images = np.asarray(data_lib.preprocess(images, data.image_size))
         callbacks.append(
             SampleGrid(images, folder.samples, folder.tensorboard / "samples", config.sample_every)
         )
