@@ -72,15 +72,21 @@ def load_data(config):
     )
 
 
-def load_run(path):
-    """A run's config and its best model.
+def load_run(path, last=False):
+    """A run's config and its best model, or with `last` the model at its newest checkpoint.
 
     Raises:
         FileNotFoundError: the folder holds no run, or no model yet.
         ValueError: a file of the run is damaged.
     """
     folder = RunFolder(path)
-    return folder.read_config(), load_model(best_path(folder.checkpoints))
+    config = folder.read_config()
+    if not last:
+        return config, load_model(best_path(folder.checkpoints))
+    state = read_state(folder.checkpoints)
+    if state is None:
+        raise FileNotFoundError(f"Run '{folder.path}' has no checkpoint yet.")
+    return config, load_model(state["checkpoint"])
 
 
 def train(config, resume=False):
