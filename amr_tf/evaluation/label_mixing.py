@@ -91,8 +91,10 @@ def label_consistency(model, classifier, split, image_size, seed=0):
             either = (predicted == first.argmax(-1)) | (predicted == second.argmax(-1))
             results["either_parent"] = float(either[judged].mean())
     logits = classifier.predict(model.reconstruct(images), verbose=0, batch_size=256)
-    right = (logits > 0) == (targets > 0.5) if model.multi_label else (
-        logits.argmax(-1) == targets.argmax(-1)
+    right = (
+        (logits > 0) == (targets > 0.5)
+        if model.multi_label
+        else (logits.argmax(-1) == targets.argmax(-1))
     )
     results["reconstruction_accuracy"] = float(np.mean(right))
     results["comparisons"] = int(judged.sum())

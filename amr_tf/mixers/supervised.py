@@ -102,9 +102,7 @@ class SupervisedBernoulliMixup(Mixer):
             float32 (N, num_labels).
         """
         columns = self.num_labels if self.alphas == "attribute" else 1
-        alpha = keras.random.uniform(
-            (ops.shape(labels)[0], columns), seed=self.source(seed)
-        )
+        alpha = keras.random.uniform((ops.shape(labels)[0], columns), seed=self.source(seed))
         first, second = (ops.take(labels, permutations[row], axis=0) for row in range(2))
         return alpha * first + (1.0 - alpha) * second
 

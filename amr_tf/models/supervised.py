@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from amr_tf import checks, losses
+from amr_tf import checks, losses, mixers
 from amr_tf.models.amr import AMR
 from amr_tf.models.step import together
 
@@ -43,6 +43,33 @@ class SupervisedAMR(AMR):
         # Before the base class builds the model, which then takes no more layers.
         self.label_mixer = label_mixer
         super().__init__(encoder, decoder, discriminator, mixer, probe, **kwargs)
+
+    @classmethod
+    def create(
+        cls,
+        image_shape,
+        architecture="convolutional",
+        label_mixer="supervised_bernoulli",
+        mixer=None,
+        num_classes=None,
+        seed=None,
+        **kwargs,
+    ):
+        """As `ResynthesisModel.create`, with a label mixer or the registered name of one.
+
+        `num_classes` is needed, and `mixer` is by default None.
+        """
+        if isinstance(label_mixer, str):
+            label_mixer = mixers.get(label_mixer, num_labels=num_classes, seed=seed)
+        return super().create(
+            image_shape,
+            architecture,
+            mixer=mixer,
+            num_classes=num_classes,
+            seed=seed,
+            model_arguments={"label_mixer": label_mixer},
+            **kwargs,
+        )
 
     def create_state(self):
         if not self.label_mixer.built:

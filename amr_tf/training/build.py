@@ -34,16 +34,16 @@ def build_model(config, image_shape, num_classes=None, multi_label=False):
     """
     config = config.resolve()
     method = METHODS.get(config.method)
-    for name, needed in ((f"method {config.method}", method.needs_labels), (
-        f"supervision = {config.supervision:g}", config.supervision
-    )):
+    for name, needed in (
+        (f"method {config.method}", method.needs_labels),
+        (f"supervision = {config.supervision:g}", config.supervision),
+    ):
         if needed and num_classes is None:
             raise ValueError(
                 f"{name} learns from labels, but data set '{config.dataset}' has none."
             )
-    sizes = {name: getattr(config, name) for name in _SIZES.get(config.architecture, ())}
+    arguments = {name: getattr(config, name) for name in _SIZES.get(config.architecture, ())}
     activation = None if config.output_activation == "none" else config.output_activation
-    arguments = {}
     if method.needs_labels:
         arguments["label_mixer"] = _build_label_mixer(config, num_classes)
     model = method.create(
@@ -55,8 +55,7 @@ def build_model(config, image_shape, num_classes=None, multi_label=False):
         probe=config.probe,
         name=config.method,
         output_activation=activation,
-        model_arguments=arguments,
-        **sizes,
+        **arguments,
     )
     model.compile(
         *_optimizers(config),
