@@ -55,8 +55,7 @@ def label_consistency(model, classifier, split, image_size, seed=0):
     Images meet in random pairs. Only what the parents disagree about says anything: for classes
     the pairs of different classes, where the mix should be of the class with the larger share in
     y~; for attributes each attribute in which the two differ, where the mix should have what y~
-    has more of. A mix that ignores y~ is right for half of the attributes, and for classes at most
-    for half of the pairs.
+    has more of.
 
     Args:
         model: a trained `SupervisedAMR`.
@@ -66,44 +65,49 @@ def label_consistency(model, classifier, split, image_size, seed=0):
         seed: of pairs, labels and masks.
 
     Returns:
-        A dictionary of shares from 0 to 1: "consistency" as above; "ignoring_label", the same for
-        mixes whose y~ was that of another pair drawn at random (what chance gives); for classes
-        "either_parent", mixes classified as one of the parents; "reconstruction_accuracy", of the
-        classifier on reconstructions; and the number of "comparisons".
+        A dictionary of shares from 0 to 1: "drawn", of mixes for y~ drawn as in training; "pure",
+        for y~ that is one parent's label (for attributes, drawn for each attribute if the label
+        mixer does so); "chance", what the mixes for "pure" score against labels that were drawn
+        again, for they ignore these; for classes "either_parent", mixes for "pure" classified as
+        one of the parents; "reconstruction_accuracy", of the classifier on reconstructions; and
+        the number of "comparisons".
     """
-    images = np.concatenate([b[0] for b in evaluation_batches(split, 256, image_size)])
+    images = np.concatenate([batch[0] for batch in evaluation_batches(split, 256, image_size)])
     targets = np.asarray(model.label_targets(split.labels)[0])
     order = np.random.default_rng(seed).permutation(len(images))
     partners = np.roll(order, 1)
     first, second = targets[order], targets[partners]
+
+    def classify(mixed):
+        mixes = model.mix_labels(images[order], images[partners], mixed, first, second, seed)
+        return classifier.predict(mixes, verbose=0, batch_size=256)
+
+    def pure(seed):
+        columns = targets.shape[1] if model.label_mixer.alphas == "attribute" else 1
+        choice = np.random.default_rng(seed).random((len(images), columns)) < 0.5
+        return np.where(choice, first, second)
+
     permutations = np.stack([order, partners])
-    mixed = np.asarray(model.label_mixer.draw_mixed_labels(targets, permutations, seed))
-    # Shares drawn independently of those that the pair is judged by.
-    other = np.asarray(model.label_mixer.draw_mixed_labels(targets, permutations, seed + 1))
-    results = {}
-    for name, condition in (("consistency", mixed), ("ignoring_label", other)):
-        mixes = model.mix_labels(images[order], images[partners], condition, first, second, seed)
-        logits = classifier.predict(mixes, verbose=0, batch_size=256)
-        hits, judged = _judge(model.multi_label, logits, mixed, first, second)
-        results[name] = float(hits[judged].mean())
-        if name == "consistency" and not model.multi_label:
-            predicted = logits.argmax(axis=-1)
-            either = (predicted == first.argmax(-1)) | (predicted == second.argmax(-1))
-            results["either_parent"] = float(either[judged].mean())
-    logits = classifier.predict(model.reconstruct(images), verbose=0, batch_size=256)
-    right = (
-        (logits > 0) == (targets > 0.5)
-        if model.multi_label
-        else (logits.argmax(-1) == targets.argmax(-1))
-    )
-    results["reconstruction_accuracy"] = float(np.mean(right))
+    drawn = np.asarray(model.label_mixer.draw_mixed_labels(targets, permutations, seed))
+    one, again = pure(seed + 1), pure(seed + 2)
+    logits = classify(one)
+    hits = {"drawn": (classify(drawn), drawn), "pure": (logits, one), "chance": (logits, again)}
+    judged = first != second if model.multi_label else first.argmax(-1) != second.argmax(-1)
+    results = {
+        name: float(_right(model.multi_label, *pair)[judged].mean()) for name, pair in hits.items()
+    }
+    if not model.multi_label:
+        parents = [_right(False, logits, labels) for labels in (first, second)]
+        results["either_parent"] = float((parents[0] | parents[1])[judged].mean())
+    reconstructed = classifier.predict(model.reconstruct(images), verbose=0, batch_size=256)
+    right = _right(model.multi_label, reconstructed, targets)
+    results["reconstruction_accuracy"] = float(right.mean())
     results["comparisons"] = int(judged.sum())
     return results
 
 
-def _judge(multi_label, logits, mixed, first, second):
-    """Whether each mix is what `mixed` says, and whether it was in question at all."""
+def _right(multi_label, logits, labels):
+    """Whether the classifier sees the (larger) label: for each image, or each attribute of it."""
     if multi_label:
-        return (logits > 0) == (mixed > 0.5), first != second
-    judged = first.argmax(-1) != second.argmax(-1)
-    return logits.argmax(-1) == mixed.argmax(-1), judged
+        return (logits > 0) == (labels > 0.5)
+    return logits.argmax(axis=-1) == labels.argmax(axis=-1)

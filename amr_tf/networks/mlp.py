@@ -65,11 +65,14 @@ def build_mlp_discriminator(
 ):
     """The discriminator D: points (N, input_dim) to float32 logits (N,), high for real.
 
-    Every layer is spectrally normalised. Arguments and errors as of `build_mlp_encoder`.
+    Every layer but the first is spectrally normalised, as in the convolutional discriminator: a
+    critic whose slope is nowhere above 1 cannot tell points apart that lie as near to each other
+    as the turns of the spiral. Arguments and errors as of `build_mlp_encoder`.
     """
     _check_sizes(input_dim, hidden)
     points = keras.Input((input_dim,), name="points")
-    x = _hidden(points, hidden, leaky_relu_slope, spectral_dense)
+    x = _hidden(points, hidden[:1], leaky_relu_slope, keras.layers.Dense)
+    x = _hidden(x, hidden[1:], leaky_relu_slope, spectral_dense, first=1)
     return keras.Model(points, dense_logits(x), name=name)
 
 
@@ -79,9 +82,9 @@ def _check_sizes(input_dim, hidden, latent_dim=1):
     check_widths("hidden", hidden)
 
 
-def _hidden(x, widths, slope, make_layer):
-    """Hidden layers, each made by `make_layer(width, name=...)`."""
-    for index, width in enumerate(widths):
+def _hidden(x, widths, slope, make_layer, first=0):
+    """Hidden layers, each made by `make_layer(width, name=...)`, numbered from `first`."""
+    for index, width in enumerate(widths, start=first):
         x = make_layer(width, name=f"dense{index}")(x)
         x = keras.layers.LeakyReLU(slope, name=f"dense{index}_relu")(x)
     return x
