@@ -235,9 +235,9 @@ def test_encode_decode_mix_interpolate():
     halfway = model.mix(X, permutations, coefficients)
     line = model.interpolate(X, np.roll(X, -1, axis=0), steps=3)
     assert line.shape == (24, 3, *SHAPE)
-    np.testing.assert_allclose(line[:, 0], images, atol=1e-5)
-    np.testing.assert_allclose(line[:, 1], np.roll(halfway, -1, axis=0), atol=1e-5)
-    np.testing.assert_allclose(line[:, 2], np.roll(images, -1, axis=0), atol=1e-5)
+    np.testing.assert_allclose(line[:, 0], images, atol=1e-4)
+    np.testing.assert_allclose(line[:, 1], np.roll(halfway, -1, axis=0), atol=1e-4)
+    np.testing.assert_allclose(line[:, 2], np.roll(images, -1, axis=0), atol=1e-4)
     assert model.mix(X).shape == X.shape
 
 
