@@ -64,11 +64,13 @@ def expand_flagfiles(arguments, folder=None, opened=()):
         ValueError: a file is not there, is no text, or names itself.
     """
     expanded = []
+    arguments = iter(arguments)
     for argument in arguments:
         name, _, value = argument.partition("=")
-        if name not in ("--flagfile", "-flagfile") or not value:
+        if name not in ("--flagfile", "-flagfile"):
             expanded.append(argument)
             continue
+        value = value or next(arguments, "")  # `--flagfile FILE`.
         path = pathlib.Path(value).expanduser()
         if folder is not None and (folder / path).is_file():
             path = folder / path
@@ -87,6 +89,8 @@ def _read_flagfile(path):
         return path.read_text().splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"Flagfile '{path}' is no text file.") from error
+    except OSError as error:
+        raise ValueError(f"Flagfile '{path}' cannot be read: {error.strerror}.") from error
 
 
 def run(main):

@@ -24,7 +24,13 @@ def linear_probe(train, validation, test=None):
     Returns:
         A dictionary with "inverse_regularisation", "train_accuracy", "validation_accuracy" and,
         given `test`, "test_accuracy"; accuracies lie in 0 to 1.
+
+    Raises:
+        ValueError: no attribute has images that have it and images that do not.
     """
+    if np.ndim(train[1]) == 2:
+        return _mean_over_attributes(train, validation, test)
+    train, validation, test = (_labelled(pair) for pair in (train, validation, test))
     fitted = []
     for strength in INVERSE_REGULARISATIONS:
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
@@ -59,4 +65,6 @@ def _mean_over_attributes(*splits):
         columns = [None if pair is None else (pair[0], pair[1][:, attribute]) for pair in splits]
         if len(np.unique(_labelled(columns[0])[1])) > 1:
             results.append(linear_probe(*columns))
+    if not results:
+        raise ValueError("No attribute has images that have it and images that do not.")
     return {name: float(np.mean([result[name] for result in results])) for name in results[0]}

@@ -103,6 +103,7 @@ class SupervisedBernoulliMixup(Mixer):
         """
         columns = self.num_labels if self.alphas == "attribute" else 1
         alpha = keras.random.uniform((ops.shape(labels)[0], columns), seed=self.source(seed))
+        labels = ops.cast(labels, "float32")
         first, second = (ops.take(labels, permutations[row], axis=0) for row in range(2))
         return alpha * first + (1.0 - alpha) * second
 

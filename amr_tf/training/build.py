@@ -89,7 +89,7 @@ def _build_mixer(config):
     own = {
         "bernoulli": {"probability": config.bernoulli_probability},
         "gaussian": {"sigma": config.gaussian_sigma},
-        "composite": {"mixers": tuple(config.composite_mixers.split(","))},
+        "composite": {"mixers": tuple(name.strip() for name in config.composite_mixers.split(","))},
     }.get(config.mixer, {})
     return mixers.get(config.mixer, k=config.k, seed=config.seed, **own)
 

@@ -260,6 +260,12 @@ class TrainingConfig:
                     f"mixer {self.mixer} mixes by labels: use --method=supervised_amr "
                     f"--label_mixer={self.mixer}."
                 )
+        label_mixer = mixers.MIXERS.get(self.label_mixer)
+        if method.needs_labels and not getattr(label_mixer, "needs_labels", True):
+            raise ValueError(
+                "label_mixer must be a mixer that mixes by labels, such as supervised_bernoulli; "
+                f"got {self.label_mixer}."
+            )
         if self.method in ("acai", "acai_original") and (not mixes or self.k != 2):
             got = f"k = {self.k}" if mixes else "mixer none"
             raise ValueError(

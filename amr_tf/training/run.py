@@ -133,7 +133,7 @@ def _check_folder(folder, config, resume):
     """The state to resume from, or None; refuses to overwrite or to mix runs."""
     state = read_state(folder.checkpoints)
     if resume:
-        saved = folder.read_config()
+        saved = folder.read_config().resolve()
         conflicts = saved.conflicts(config)
         if conflicts:
             name = conflicts[0]
