@@ -2,11 +2,13 @@
 
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -29,6 +31,25 @@ FLAGFILE = f"""\
 --sample_every={EPOCHS}
 --probe_learning_rate=0.01
 --verbose=2
+"""
+SPIRAL = "figure12_spiral_amr_mixup_k2_lambda10_beta0.1"
+PAPER = pathlib.Path(__file__).resolve().parents[1] / "configs" / "paper"
+# The README's way to train with a mixer of one's own.
+MY_TRAIN = """\
+import keras
+import amr_tf
+from amr_tf import train
+
+
+@amr_tf.mixers.MIXERS.register("average")
+@keras.saving.register_keras_serializable(package="my_project")
+class Average(amr_tf.Mixer):
+    def draw_coefficients(self, code_shape, batch_size, seed=None):
+        return keras.ops.full((batch_size, self.k) + (1,) * len(code_shape), 1 / self.k)
+
+
+if __name__ == "__main__":
+    train.run()
 """
 # What TensorFlow writes to standard error by itself.
 TENSORFLOWS_OWN = re.compile(r"WARNING: All log messages before absl|[IWEF]\d{4} \d\d:\d\d")
@@ -185,6 +206,138 @@ def test_export(trained):
     assert float(out) <= 1e-5
 
 
+@pytest.fixture(scope="module")
+def vae(trained):
+    """The folder with a further run `vae`."""
+    folder, _ = trained
+    flags = ("--flagfile=tiny.cfg", "--method=vae", "--epochs=1", "--run_dir=vae")
+    code, _, err = run("train", *flags, cwd=folder)
+    assert code == 0, err
+    return folder
+
+
+def test_evaluate_a_vae(vae):
+    code, out, err = run("evaluate", "--run=vae", cwd=vae)
+    assert code == 0, err
+    results = json.loads((vae / "vae" / "results.json").read_text())
+    assert results.pop("best_val_probe_accuracy") == results["validation"]["probe_accuracy"]
+    assert json.loads(out) == results
+    assert results["test"]["kl_loss"] > 0
+    assert "discriminator_loss" not in results["test"]
+
+
+def test_interpolate_a_vae(vae):
+    code, out, err = run("interpolate", "--run=vae", "--pairs=2", "--steps=3", cwd=vae)
+    assert code == 0, err
+    assert out == "Drew vae/interpolation.png\n"
+    with Image.open(vae / "vae" / "interpolation.png") as picture:
+        assert picture.size == (round(120 * (1.7 + 5 * 0.75)), round(120 * (0.4 + 4 * 0.75)))
+        assert len(np.unique(np.asarray(picture))) > 50
+
+
+def test_export_a_vae(vae):
+    code, out, err = run("export", "--run=vae", "--out=served", cwd=vae)
+    assert code == 0, err
+    assert out == "Exported the decoder to served/1\n"
+    _, model = load_run(vae / "vae")
+    assert model.encoder.output_shape[-1] == 2 * model.latent_shape[-1]
+    codes = np.random.default_rng(0).normal(size=(5, *model.latent_shape)).astype("float32")
+    images = model.decode(codes)
+    assert 0.1 < abs(images).max() <= 1
+    np.savez(vae / "codes.npz", codes=codes, images=images)
+    code, out, err = finish(start("-c", LOAD_SAVED_MODEL, "served/1", cwd=vae))
+    assert code == 0, err
+    assert float(out) <= 1e-5
+
+
+@pytest.fixture(scope="module")
+def spiral(tmp_path_factory):
+    """A folder with a run `points` of a config of the paper, named from afar, of one epoch."""
+    folder = tmp_path_factory.mktemp("spiral")
+    flagfile = f"--flagfile={PAPER / SPIRAL}.cfg"
+    code, out, err = run("train", flagfile, "--epochs=1", "--run_dir=points", cwd=folder)
+    assert code == 0, err
+    return folder, out
+
+
+def test_a_config_of_the_paper_from_another_directory(spiral):
+    folder, out = spiral
+    assert [path.name for path in folder.iterdir()] == ["points"]
+    run_folder = RunFolder(folder / "points")
+    config = run_folder.read_config()
+    found = (config.dataset, config.architecture, config.beta, config.epochs, config.beta_2)
+    assert found == ("spiral", "mlp", 0.1, 1, 0.99)
+    (row,) = read_log(run_folder.log)
+    assert row["val_consistency_loss"] > 0
+    assert [path.name for path in run_folder.samples.iterdir()] == ["epoch_00001.png"]
+    assert "Results of the best epoch (also in points/results.json):" in out
+    assert "best_val_reconstruction_loss" in out
+
+
+def test_evaluate_unlabelled_data(spiral):
+    folder, _ = spiral
+    code, out, err = run("evaluate", "--run=points", cwd=folder)
+    assert code == 0, err
+    results = json.loads((folder / "points" / "results.json").read_text())
+    del results["best_val_reconstruction_loss"]
+    assert json.loads(out) == results
+    assert set(results) == {"validation", "test"}
+
+
+def test_points_are_not_interpolated(spiral):
+    folder, _ = spiral
+    code, out, err = run("interpolate", "--run=points", cwd=folder)
+    assert (code, out) == (2, "")
+    assert err == ["error: Data set 'spiral' holds points; only images are drawn."]
+    assert not (folder / "points" / "interpolation.png").exists()
+
+
+@pytest.fixture(scope="module")
+def mine(trained):
+    """The folder with a script of the user's and its run `mine` with the user's mixer."""
+    folder, _ = trained
+    (folder / "my_train.py").write_text(MY_TRAIN)
+    flags = ("--flagfile=tiny.cfg", "--mixer=average", "--k=3", "--epochs=1", "--run_dir=mine")
+    code, out, err = finish(start("my_train.py", *flags, cwd=folder))
+    assert code == 0, err
+    assert "Results of the best epoch (also in mine/results.json):" in out
+    return folder
+
+
+def test_a_script_with_a_mixer_of_ones_own(mine):
+    folder = RunFolder(mine / "mine")
+    config = folder.read_config()
+    assert (config.mixer, config.k) == ("average", 3)
+    assert config.depth == 2  # The flagfile's.
+    with zipfile.ZipFile(folder.checkpoints / "best.keras") as archive:
+        saved = json.loads(archive.read("config.json"))
+    assert saved["config"]["mixer"]["registered_name"] == "my_project>Average"
+    flags = ("--run_dir=mine", "--resume", "--epochs=2")
+    code, _, err = finish(start("my_train.py", *flags, cwd=mine))
+    assert code == 0, err
+    assert [row["epoch"] for row in read_log(folder.log)] == [0, 1]
+
+
+def test_a_misspelt_mixer_of_ones_own(mine):
+    code, out, err = finish(start("my_train.py", "--mixer=averge", cwd=mine))
+    assert (code, out) == (2, "")
+    assert len(err) == 1
+    assert err[0].startswith("error: Unknown mixer 'averge'. Did you mean 'average'?")
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="checkpoints.py, load_model: Keras' error of several lines is passed on whole",
+)
+def test_a_mixer_that_a_command_does_not_know(mine):
+    """The other commands do not import the user's script, and say so in one line."""
+    code, out, err = run("evaluate", "--run=mine", cwd=mine)
+    assert (code, out) == (2, "")
+    assert len(err) == 1
+    assert "best.keras' cannot be loaded as a model" in err[0]
+    assert "Average" in err[0]
+
+
 # The command, its flags, and what the error says.
 BAD_INPUT = [
     ("train", ("--mixer=mixupp",), "Unknown mixer 'mixupp'. Did you mean 'mixup'?"),
@@ -196,6 +349,9 @@ BAD_INPUT = [
     ("train", ("--run_dir=run", "--resume", "--seed=5"), "seed was 0 and is 5"),
     ("train", ("--run_dir=nowhere", "--resume"), "'nowhere' is not a run folder"),
     ("train", ("digits",), "Arguments are flags, --name=value; got 'digits'."),
+    ("train", ("--method=supervised_amr", "--dataset=spiral", "--architecture=mlp"), "from labels"),
+    ("train", ("--method=acai", "--k=3"), "method acai needs a mixer of k = 2"),
+    ("train", ("--flagfile=nowhere.cfg",), "Flagfile 'nowhere.cfg' does not exist."),
     ("evaluate", ("--run=nowhere",), "'nowhere' is not a run folder"),
     ("interpolate", ("--run=run", "--pairs=999"), "pairs = 999 needs 1998 images of the 359"),
     ("export", ("--run=untrained",), "There is no model 'untrained/checkpoints/best.keras'."),

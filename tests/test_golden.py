@@ -6,13 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from amr_tf import AdamL2
+from amr_tf import ACAI, AdamL2
 from tests import replay_golden
 
 HERE = pathlib.Path(__file__).parent
 VENDORED = sorted((HERE / "golden").glob("*.npz"))
 SHARED_FOLDER = HERE.parent.parent / "shared" / "golden"
-SHARED = sorted(SHARED_FOLDER.glob("amr_*.npz")) + sorted(SHARED_FOLDER.glob("aegan_*.npz"))
+PATTERNS = ("amr_*.npz", "aegan_*.npz", "acai_*.npz")
+SHARED = [path for pattern in PATTERNS for path in sorted(SHARED_FOLDER.glob(pattern))]
+ACAI_FILES = [path for path in SHARED if path.stem.startswith("acai")]
 
 
 def failures(results):
@@ -58,6 +60,107 @@ def test_another_setting_fails(change):
     path = HERE / "golden" / "amr_mixup_k3_beta.npz"
     meta, arrays = replay_golden.read(path)
     assert failures(replay_golden.replay({**meta, **change}, arrays))
+
+
+class HalfTarget(ACAI):
+    """The critic's target is min(alpha, 1 - alpha), as in the original's code."""
+
+    def discriminator_losses(self, step):
+        loss, terms = super().discriminator_losses(step)
+        alpha = keras.ops.reshape(step.coefficients[:, 0], (-1,))
+        right = 2 * keras.ops.minimum(alpha, 1 - alpha)
+        loss = loss - self._gan_loss(step.verdicts["mix"], right)
+        return loss + self._gan_loss(step.verdicts["mix"], right / 2), terms
+
+
+class FromOnes(ACAI):
+    """Real images have target 1, as a GAN's."""
+
+    def discriminator_losses(self, step):
+        loss, terms = super().discriminator_losses(step)
+        loss = loss - self._gan_loss(step.verdicts["real"], 0.0)
+        return loss + self._gan_loss(step.verdicts["real"], 1.0), terms
+
+
+class OnesForReconstructions(ACAI):
+    """Reconstructions have target 1."""
+
+    def discriminator_losses(self, step):
+        loss, terms = super().discriminator_losses(step)
+        loss = loss - self._gan_loss(step.verdicts["reconstruction"], 0.0)
+        return loss + self._gan_loss(step.verdicts["reconstruction"], 1.0), terms
+
+
+class TowardsOnes(ACAI):
+    """The auto-encoder drives D(mix) to 1, as a GAN's would."""
+
+    def autoencoder_losses(self, step):
+        loss, terms = super().autoencoder_losses(step)
+        loss = loss - self._gan_loss(step.verdicts["mix"], 0.0)
+        return loss + self._gan_loss(step.verdicts["mix"], 1.0), terms
+
+
+@pytest.mark.skipif(not ACAI_FILES, reason="no ACAI golden file beside this checkout")
+@pytest.mark.parametrize(
+    ("wrong", "loss", "network"),
+    [
+        (HalfTarget, "d_x", "discriminator"),
+        (FromOnes, "d_x", "discriminator"),
+        (OnesForReconstructions, "d_x", "discriminator"),
+        (TowardsOnes, "gen_loss", None),
+    ],
+)
+def test_another_target_of_acai_fails(wrong, loss, network, monkeypatch):
+    """The recorded numbers tell the variants apart.
+
+    In the critic's update, too; the auto-encoder's first one follows the sign of a gradient that
+    is the reconstruction's nearly everywhere.
+    """
+    monkeypatch.setitem(replay_golden.METHODS, "acai", wrong)
+    for path in ACAI_FILES:
+        results = replay_golden.replay(*replay_golden.read(path))
+        found = {check.name for check in failures(results)}
+        assert f"step0/loss/{loss}" in found
+        if network is not None:
+            assert f"after/{network}: share off by more than 1e-06" in found
+
+
+# The pixels whose error has no sure sign.
+
+
+def test_no_pixel_is_moved_where_the_signs_agree():
+    x = np.linspace(-1, 1, 9, dtype="float32")
+    ours = x + np.float32(0.1) * np.array([1, -1, 1] * 3, "float32")
+    recorded = ours + np.float32(1e-3)
+    np.testing.assert_array_equal(replay_golden.off_the_kink(x, ours, recorded), x)
+    np.testing.assert_array_equal(replay_golden.off_the_kink(x, x, x), x)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("rounding", [1e-7, 1e-6, 4e-5])
+def test_pixels_on_the_kink_are_moved_to_the_recorded_side(rounding, side):
+    x = np.linspace(-1, 1, 9, dtype="float32").reshape(3, 3)
+    ours, recorded = x + np.float32(0.1), x + np.float32(0.1)
+    ours[1, 1] = x[1, 1] + side * rounding
+    recorded[1, 1] = x[1, 1] - side * rounding
+    moved = replay_golden.off_the_kink(x, ours, recorded)
+    assert moved.dtype == "float32"
+    changed = np.zeros((3, 3), bool)
+    changed[1, 1] = True
+    np.testing.assert_array_equal(moved != x, changed)
+    assert np.sign(moved[1, 1] - ours[1, 1]) == side == np.sign(x[1, 1] - recorded[1, 1])
+    assert abs(moved[1, 1] - x[1, 1]) <= replay_golden.IMAGE_0
+
+
+@pytest.mark.parametrize("error", [1e-2, 2e-4])
+def test_a_real_disagreement_is_left(error):
+    """Then nothing is moved, not even a pixel that is on the kink."""
+    x = np.zeros((3, 3), "float32")
+    ours, recorded = x + np.float32(0.1), x + np.float32(0.1)
+    ours[0, 0], recorded[0, 0] = 1e-7, -1e-7
+    assert replay_golden.off_the_kink(x, ours, recorded)[0, 0] != 0
+    ours[1, 1], recorded[1, 1] = error, -error
+    np.testing.assert_array_equal(replay_golden.off_the_kink(x, ours, recorded), x)
 
 
 def test_epsilon_before_the_bias_correction_fails(monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import SpectralNormalization
+from amr_tf import GaussianSampling, SpectralNormalization
 
 RECORDED = pathlib.Path(__file__).parent / "oracles" / "tfa_spectral_normalization.npz"
 
@@ -160,3 +160,69 @@ def test_recorded_outputs_of_tensorflow_addons(case):
         normalised = recorded["kernel"] / float(sigma)
         np.testing.assert_allclose(normalised, recorded[f"kernel_{step}"], atol=1e-5)
         np.testing.assert_array_equal(wrapped.kernel, recorded["kernel"])
+
+
+# Sampling.
+
+MEAN = np.array([[-1.0, 0.0, 2.0, 5.0]], "float32")
+LOG_VARIANCE = np.array([[0.0, -2.0, 1.0, -20.0]], "float32")
+
+
+def test_sampling_has_mean_and_variance():
+    mean, log_variance = np.repeat(MEAN, 20_000, 0), np.repeat(LOG_VARIANCE, 20_000, 0)
+    draws = np.asarray(GaussianSampling(seed=0)(mean, log_variance))
+    deviation = np.exp(LOG_VARIANCE[0] / 2)
+    np.testing.assert_allclose(draws.mean(axis=0), MEAN[0], atol=0.05)
+    np.testing.assert_allclose(draws.std(axis=0), deviation, rtol=0.05)
+    standard = (draws - MEAN) / deviation
+    assert np.abs(np.corrcoef(standard.T) - np.eye(4)).max() < 0.05
+
+
+def test_sampling_is_the_reparametrisation():
+    noise = np.asarray(keras.random.normal(MEAN.shape, seed=3))
+    draw = GaussianSampling()(MEAN, LOG_VARIANCE, seed=3)
+    np.testing.assert_allclose(draw, MEAN + np.exp(LOG_VARIANCE / 2) * noise, rtol=1e-5)
+
+
+def test_sampling_passes_gradients_to_both():
+    mean, log_variance = tf.constant(MEAN), tf.constant(LOG_VARIANCE)
+    with tf.GradientTape() as tape:
+        tape.watch([mean, log_variance])
+        draw = GaussianSampling()(mean, log_variance, seed=3)
+    to_mean, to_log_variance = tape.gradient(draw, [mean, log_variance])
+    np.testing.assert_allclose(to_mean, np.ones((1, 4)))
+    np.testing.assert_allclose(to_log_variance, (np.asarray(draw) - MEAN) / 2, atol=1e-6)
+
+
+def test_sampling_draws_anew_unless_told():
+    layer = GaussianSampling(seed=1)
+    one, two = (np.asarray(layer(MEAN, LOG_VARIANCE)) for _ in range(2))
+    assert not np.array_equal(one, two)
+    np.testing.assert_array_equal(GaussianSampling(seed=1)(MEAN, LOG_VARIANCE), one)
+    state = np.asarray(layer.seed_generator.state)
+    fixed = [np.asarray(layer(MEAN, LOG_VARIANCE, seed=5)) for _ in range(2)]
+    np.testing.assert_array_equal(*fixed)
+    np.testing.assert_array_equal(layer.seed_generator.state, state)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sampling_computes_in_float32(dtype):
+    layer = GaussianSampling(seed=1, dtype=keras.DTypePolicy(f"mixed_{dtype}"))
+    # exp(24 / 2) is more than float16 can hold.
+    draw = layer(tf.zeros((1, 2), dtype), tf.constant([[24.0, 0.0]], dtype), seed=0)
+    assert draw.dtype == "float32"
+    noise = np.asarray(keras.random.normal((1, 2), seed=0))
+    np.testing.assert_allclose(draw, np.exp([[12.0, 0.0]]) * noise, rtol=1e-5)
+
+
+def test_sampling_saves_its_state(tmp_path):
+    mean, log_variance = keras.Input((4,)), keras.Input((4,))
+    layer = GaussianSampling(seed=1, name="draw")
+    model = keras.Model([mean, log_variance], layer(mean, log_variance))
+    first = np.asarray(model([MEAN, LOG_VARIANCE]))
+    model.save(tmp_path / "draw.keras")
+    again = keras.saving.load_model(tmp_path / "draw.keras")
+    assert again.get_layer("draw").seed == 1
+    second, continued = (np.asarray(one([MEAN, LOG_VARIANCE])) for one in (model, again))
+    np.testing.assert_array_equal(second, continued)
+    assert not np.array_equal(first, second)

@@ -26,7 +26,8 @@ def train_classifier(data, epochs=5, batch_size=64, seed=0):
     for filters in (32, 64, 128):
         layers += [
             keras.layers.Conv2D(filters, 3, padding="same", activation="relu"),
-            keras.layers.BatchNormalization(),
+            # Keras' momentum of 0.99 would need hundreds of steps to know the statistics.
+            keras.layers.BatchNormalization(momentum=0.9),
             keras.layers.MaxPooling2D(2),
         ]
     layers += [keras.layers.Flatten(), keras.layers.Dropout(0.3)]

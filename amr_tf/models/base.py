@@ -259,6 +259,10 @@ class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
         Returns:
             A dictionary from metric names to scalar tensors of this batch.
         """
+        return self._train(images, labels, permutations, coefficients)[1]
+
+    def _train(self, images, labels, permutations=None, coefficients=None):
+        """`train_on`, which also returns the step's tensors."""
         with tf.GradientTape(persistent=True) as tape:
             step = self.forward(images, labels, True, permutations, coefficients)
             loss, discriminator_loss, probe_loss, results = self._all_losses(step, training=True)
@@ -280,7 +284,7 @@ class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
             optimizer.apply(gradients, network.trainable_variables)
         self.update_state(step)
         self.step_counter.assign_add(1)
-        return results
+        return step, results
 
     def _update_autoencoder(self, tape, loss):
         variables = self.autoencoder_variables
@@ -296,23 +300,27 @@ class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
 
     def train_step(self, data):
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self._track(self.train_on(images, labels), images, labels)
+        return self._track(*self._train(images, labels))
 
     def test_step(self, data):
         """The losses on mixes that are the same in each epoch; nothing is updated."""
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         step = self.forward(images, labels, seed=0)
-        return self._track(self._all_losses(step)[-1], images, labels)
+        return self._track(step, self._all_losses(step)[-1])
 
-    def _track(self, results, images, labels):
+    def metric_weights(self, step):
+        """What metrics are means over, where it is not the batch's images: names to counts."""
+        if step.labels is None or self.num_classes is None:
+            return {}
+        known = tf.reduce_sum(self.label_targets(step.labels)[1])
+        return dict.fromkeys(_LABEL_METRICS, known)
+
+    def _track(self, step, results):
         """Adds a batch's results to the running means and returns these."""
-        count = tf.cast(tf.shape(images)[0], "float32")
-        known = count
-        if labels is not None and self.num_classes is not None:
-            known = tf.reduce_sum(self.label_targets(labels)[1])
+        count = tf.cast(tf.shape(step.images)[0], "float32")
+        weights = self.metric_weights(step)
         for name, value in results.items():
-            weight = known if name in _LABEL_METRICS else count
-            self._trackers[name].update_state(value, sample_weight=weight)
+            self._trackers[name].update_state(value, sample_weight=weights.get(name, count))
         return {name: self._trackers[name].result() for name in results}
 
     # What users call.
@@ -334,7 +342,7 @@ class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
             ValueError: images of another shape, outside of [-1, 1], not finite or not there at
                 all, labels out of range, or k larger than the batch.
         """
-        k = 1 if self.mixer is None else self.mixer.k
+        k = self.mixer.k if self.mixer is not None and self.trains_on_mixes else 1
         check_fit_data(self, x, y, batch_size or 32, k)
         if isinstance(validation_data, (tuple, list)):
             images, labels, _ = keras.utils.unpack_x_y_sample_weight(tuple(validation_data))

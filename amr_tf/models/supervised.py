@@ -159,6 +159,10 @@ class SupervisedAMR(AMR):
         terms["classifier_accuracy"] = losses.label_accuracy(*given)
         return loss + terms["classifier_loss"], terms
 
+    def metric_weights(self, step):
+        labelled_mixes = tf.reduce_sum(step.label_weights)
+        return {**super().metric_weights(step), "classification_loss": labelled_mixes}
+
     def mix_labels(
         self,
         images_a,

@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
-from amr_tf.data import preprocess
+from amr_tf import AMR, VAE
+from amr_tf.data import Split, preprocess
 from amr_tf.evaluation.evaluate import evaluate
 from amr_tf.evaluation.probes import linear_probe
 from tests.evaluation.conftest import make_data
@@ -108,3 +110,78 @@ def test_images_of_another_shape(model, data):
     message = r"^The model takes images of \(8, 8, 1\); data set 'noise' has \(16, 16, 1\)\.$"
     with pytest.raises(ValueError, match=message):
         evaluate(model, other)
+
+
+def test_a_vae(data):
+    """The probe reads the means, and there is no discriminator's loss."""
+    keras.utils.set_random_seed(0)
+    vae = VAE.convolutional((8, 8, 1), depth=2, num_classes=3, seed=0)
+    vae.compile()
+    results = evaluate(vae, data)
+    metrics = {"loss", "reconstruction_loss", "kl_loss", "probe_loss", "probe_accuracy"}
+    for name in ("validation", "test"):
+        assert set(results[name]) == metrics
+    parts = results["test"]["reconstruction_loss"] + results["test"]["kl_loss"]
+    assert results["test"]["loss"] == pytest.approx(parts, rel=1e-5)
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    codes = {name: (vae.encode(float_images(s)), s.labels) for name, s in splits.items()}
+    assert codes["train"][0].shape == (60, 4, 4, 2)
+    assert results["linear_probe"] == pytest.approx(linear_probe(**codes), abs=1e-6)
+
+
+def with_attributes(data):
+    """The classes as attributes: not dark, and bright; some unknown."""
+
+    def change(split, hidden):
+        attributes = np.stack([split.labels > 0, split.labels > 1], axis=1).astype("int64")
+        attributes[hidden::7, 0] = -1
+        attributes[hidden::11] = -1
+        return Split(split.images, attributes)
+
+    return dataclasses.replace(
+        data,
+        train=change(data.train, 0),
+        validation=change(data.validation, 1),
+        test=change(data.test, 2),
+        class_names=("lit", "bright"),
+        multi_label=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def attribute_model():
+    keras.utils.set_random_seed(0)
+    model = AMR.convolutional((8, 8, 1), depth=2, num_classes=2, multi_label=True, seed=0)
+    model.compile()
+    return model
+
+
+def test_the_probe_of_attributes_that_was_trained_in_unison(attribute_model, data):
+    test = with_attributes(data).test
+    images = float_images(test)
+    logits = attribute_model.probe.predict(attribute_model.encode(images), verbose=0)
+    known = test.labels >= 0
+    assert 0 < known.mean() < 1
+    expected = ((logits > 0) == (test.labels == 1))[known].mean()
+    results = attribute_model.evaluate(images, test.labels, 8, verbose=0, return_dict=True)
+    assert results["probe_accuracy"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_attribute_data(attribute_model, data):
+    attributes = with_attributes(data)
+    results = evaluate(attribute_model, attributes)
+    assert list(results) == ["validation", "test", "linear_probe"]
+    assert 0 <= results["test"]["probe_accuracy"] <= 1
+    assert set(results["linear_probe"]) >= {"train_accuracy", "test_accuracy"}
+    # Brightness shows in codes of any encoder.
+    assert results["linear_probe"]["train_accuracy"] > 0.8
+
+
+def test_images_without_a_label_are_not_probed(model, data):
+    """Semi-supervised data: the figures are those of the labelled images alone."""
+    hidden = np.arange(60) % 2 == 0
+    labels = np.where(hidden, -1, data.train.labels)
+    partly = dataclasses.replace(data, train=Split(data.train.images, labels))
+    labelled = dataclasses.replace(data, train=data.train.take(np.flatnonzero(~hidden)))
+    one, two = evaluate(model, partly), evaluate(model, labelled)
+    assert one["linear_probe"] == pytest.approx(two["linear_probe"], abs=1e-6)

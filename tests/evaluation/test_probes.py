@@ -86,3 +86,72 @@ def test_vector_codes():
         (codes.reshape(len(codes), -1), labels) for codes, labels in (blobs(60, 0), blobs(9, 1))
     ]
     assert linear_probe(*pairs) == linear_probe(blobs(60, 0), blobs(9, 1))
+
+
+# Attributes, and labels that are not known.
+
+
+def attributes(count, seed):
+    """Codes and two attributes, the first easy to read off and the second noise."""
+    codes, labels = blobs(count, seed, 0.3, classes=2)
+    noise = np.random.default_rng(seed + 100).integers(0, 2, count)
+    return codes, np.stack([labels, noise], axis=1)
+
+
+def column(pair, number):
+    return pair[0], pair[1][:, number]
+
+
+def test_attributes_are_probed_one_by_one():
+    pairs = [attributes(80, seed) for seed in range(3)]
+    results = linear_probe(*pairs)
+    singles = [linear_probe(*(column(pair, number) for pair in pairs)) for number in range(2)]
+    assert set(results) == set(singles[0])
+    for name, value in results.items():
+        assert value == pytest.approx(np.mean([single[name] for single in singles]))
+    assert singles[0]["test_accuracy"] > 0.95
+    assert singles[1]["test_accuracy"] < 0.75
+    assert "test_accuracy" not in linear_probe(*pairs[:2])
+
+
+def test_an_attribute_that_all_have_is_left_out():
+    pairs = [attributes(80, seed) for seed in range(3)]
+    expected = linear_probe(*(column(pair, 0) for pair in pairs))
+    for _, labels in pairs:
+        labels[:, 1] = 1
+    assert linear_probe(*pairs) == pytest.approx(expected)
+    for _, labels in pairs:
+        labels[:, 0] = -1
+    with pytest.raises(ValueError, match="^No attribute has images that have it and images that"):
+        linear_probe(*pairs)
+
+
+def test_unlabelled_examples_are_left_out():
+    pairs = [blobs(count, seed, 3.0) for seed, count in enumerate((60, 60, 60))]
+    expected = linear_probe(*pairs)
+    with_more = []
+    for codes, labels in pairs:
+        unlabelled = np.random.default_rng(9).normal(size=(20, 2, 2, 3)).astype("float32")
+        order = np.random.default_rng(3).permutation(80)
+        codes = np.concatenate([codes, 50 * unlabelled])[order]
+        with_more.append((codes, np.concatenate([labels, np.full(20, -1)])[order]))
+    assert linear_probe(*with_more) == pytest.approx(expected, abs=1e-6)
+
+
+def test_unknown_attributes_are_left_out():
+    """Each attribute has examples of its own."""
+    pairs = [attributes(80, seed) for seed in range(3)]
+    expected = []
+    for number in range(2):
+        known = [np.arange(80) % 4 != number for _ in pairs]
+        expected.append(
+            linear_probe(
+                *((pair[0][rows], pair[1][rows, number]) for pair, rows in zip(pairs, known))
+            )
+        )
+    for _, labels in pairs:
+        for number in range(2):
+            labels[np.arange(80) % 4 == number, number] = -1
+    results = linear_probe(*pairs)
+    for name, value in results.items():
+        assert value == pytest.approx(np.mean([one[name] for one in expected]), abs=1e-6)

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from amr_tf import AMR, AdamL2, BernoulliMixup, Mixup
 from amr_tf.networks import build_decoder, build_discriminator, build_encoder
+from tests.models.helpers import same, values
 
 SHAPE = (16, 16, 1)
 X = np.random.default_rng(0).uniform(-1, 1, (24, *SHAPE)).astype("float32")
@@ -18,14 +19,6 @@ def make(mixer="mixup", k=2, num_classes=3, seed=0, compile_kwargs=None, **kwarg
     )
     model.compile(**(compile_kwargs or {}))
     return model
-
-
-def values(variables):
-    return [np.asarray(variable) for variable in variables]
-
-
-def same(before, after):
-    return all(np.array_equal(one, two) for one, two in zip(before, after))
 
 
 def everything(model):
@@ -315,7 +308,7 @@ def nan_images():
         ({"x": X, "batch_size": 2}, "A batch of 2 is too small to mix k = 3"),
         ({"x": X, "y": Y[:5]}, r"labels must have the shape \(24,\); got \(5,\)"),
         ({"x": X, "y": Y.astype("float32")}, "labels must be integers"),
-        ({"x": X, "y": Y + 1}, "labels must lie in 0 to 2; got 1 to 3"),
+        ({"x": X, "y": Y + 1}, "labels must lie in 0 to 2, or be -1 where unlabelled; got 1 to 3"),
         ({"x": X, "validation_data": (X * 2, Y)}, r"validation images must lie in \[-1, 1\]"),
         ({"x": X, "validation_data": (X, Y + 1)}, "validation labels must lie in 0 to 2"),
         (

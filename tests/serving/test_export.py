@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import AMR
+from amr_tf import AMR, GAIA, VAE
 from amr_tf.serving import export
 from amr_tf.serving.export import export_decoder, next_version
 
@@ -62,6 +62,32 @@ def test_the_output_is_the_decoders(model, exported, name, count):
     expected = model.decode(codes)
     assert abs(expected).max() > 1e-3
     np.testing.assert_allclose(images, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "sizes", "latent_shape"),
+    [
+        # The encoder returns mean and log variance; the decoder takes the mean alone.
+        (VAE, {"image_shape": (8, 8, 3), "depth": 2, "output_activation": "tanh"}, (4, 4, 2)),
+        (VAE, {"image_shape": (8, 8, 3), "depth": 2, "latent_dim": 3}, (3,)),
+        (GAIA, {"image_shape": (8, 8, 1), "depth": 2, "mixer": "gaussian"}, (4, 4, 2)),
+        (AMR, {"image_shape": (2,), "architecture": "mlp", "latent_dim": 5}, (5,)),
+        (AMR, {"image_shape": (8, 8, 1), "architecture": "dsprites"}, (10,)),
+    ],
+)
+def test_other_methods_and_codes(tmp_path, method, sizes, latent_shape):
+    keras.utils.set_random_seed(0)
+    model = method.create(**sizes)
+    assert model.latent_shape == latent_shape
+    path = export_decoder(model, tmp_path)
+    signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+    (spec,) = signature.structured_input_signature[1].values()
+    assert spec == tf.TensorSpec((None, *latent_shape), tf.float32, name="codes")
+    codes = np.random.default_rng(0).normal(size=(3, *latent_shape)).astype("float32")
+    expected = model.decode(codes)
+    assert expected.shape == (3, *sizes["image_shape"])
+    assert abs(expected).max() > 1e-3
+    np.testing.assert_allclose(signature(codes=tf.constant(codes))["images"], expected, atol=1e-5)
 
 
 def test_a_second_export_is_a_new_version(model, exported):

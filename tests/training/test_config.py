@@ -414,11 +414,6 @@ def test_crossentropy_of_pixels_needs_tanh():
     ).validate()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="config.py: a mixer that takes no labels is let through as label_mixer, and Keras says "
-    "that Mixup has no argument num_labels",
-)
 def test_a_label_mixer_mixes_by_labels():
     assert_refused("label_mixer.*labels", method="supervised_amr", label_mixer="mixup")
 

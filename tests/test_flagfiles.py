@@ -1,0 +1,221 @@
+"""Flagfiles that name each other: where they are looked for, their order, and what is wrong."""
+
+import pathlib
+import sys
+
+import pytest
+from absl import flags
+
+from amr_tf import commands
+from amr_tf.training.config import TrainingConfig
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def parse(*arguments):
+    """A config as `amr_tf.train` reads it from its command line."""
+    flag_values = flags.FlagValues()
+    commands.define_flags(TrainingConfig, flag_values)
+    flag_values(["amr_tf.train", *commands.expand_flagfiles(arguments)])
+    return commands.config_from_flags(TrainingConfig, flag_values=flag_values)
+
+
+def write(folder, **files):
+    """Files NAME.cfg, each of the given lines; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in files.items():
+        (folder / f"{name}.cfg").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A working directory in which there is nothing."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def assert_refused(message, *arguments):
+    with pytest.raises(ValueError, match=message) as caught:
+        commands.expand_flagfiles(arguments)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.endswith(".")
+
+
+def test_nothing_to_expand():
+    arguments = ["--k=3", "--run_dir", "a", "--noresume", "--data_dir=x=--flagfile=y", "digits"]
+    assert commands.expand_flagfiles(arguments) == arguments
+    assert commands.expand_flagfiles([]) == []
+
+
+def test_a_files_flags_take_its_place(tmp_path):
+    path = write(tmp_path, a=["--k=3", "--lambda=5"]) / "a.cfg"
+    for option in ("--flagfile", "-flagfile"):
+        expanded = commands.expand_flagfiles(["--epochs=1", f"{option}={path}", "--seed=2"])
+        assert expanded == ["--epochs=1", "--k=3", "--lambda=5", "--seed=2"]
+
+
+def test_files_are_looked_for_beside_the_one_that_names_them(tmp_path, elsewhere):
+    write(tmp_path / "paper" / "shared", adam=["--beta_1=0.25"], b=["--flagfile=adam.cfg", "--k=4"])
+    write(tmp_path / "paper", a=["--flagfile=shared/b.cfg", "--flagfile=../c.cfg"])
+    write(tmp_path, c=["--seed=9"])
+    expected = ["--beta_1=0.25", "--k=4", "--seed=9"]
+    for path in (tmp_path / "paper" / "a.cfg", "../paper/a.cfg"):
+        assert commands.expand_flagfiles([f"--flagfile={path}"]) == expected
+
+
+def test_the_neighbour_goes_before_the_working_directory(tmp_path, elsewhere):
+    write(tmp_path / "paper", a=["--flagfile=b.cfg"], b=["--k=4"])
+    write(elsewhere, b=["--k=9"])
+    path = tmp_path / "paper" / "a.cfg"
+    assert commands.expand_flagfiles([f"--flagfile={path}"]) == ["--k=4"]
+    # absl's own rule still holds where there is no such neighbour.
+    (tmp_path / "paper" / "b.cfg").unlink()
+    assert commands.expand_flagfiles([f"--flagfile={path}"]) == ["--k=9"]
+
+
+def test_absolute_paths_and_the_home_directory(tmp_path, elsewhere, monkeypatch):
+    home = write(tmp_path / "home", b=["--k=4"], c=["--seed=1"])
+    monkeypatch.setenv("HOME", str(home))
+    write(tmp_path / "paper", a=[f"--flagfile={home / 'b.cfg'}", "--flagfile=~/c.cfg"])
+    expanded = commands.expand_flagfiles(["--flagfile=../paper/a.cfg", "--flagfile=~/c.cfg"])
+    assert expanded == ["--k=4", "--seed=1", "--seed=1"]
+
+
+def test_paths_with_spaces_and_equals_signs(tmp_path):
+    folder = write(tmp_path / "a = b", a=["--run_dir=runs/k=2 x", "--flagfile=b.cfg"], b=["--k=4"])
+    expanded = commands.expand_flagfiles([f"--flagfile={folder / 'a.cfg'}"])
+    assert expanded == ["--run_dir=runs/k=2 x", "--k=4"]
+
+
+def test_comments_and_blank_lines(tmp_path):
+    path = tmp_path / "a.cfg"
+    lines = ["# --k=5", "", "   ", "//--k=6", "  --k=4  ", "\t# no", "--run_dir=a#b"]
+    for end in ("\n", "\r\n"):
+        path.write_bytes(end.join(lines).encode())
+        assert commands.expand_flagfiles([f"--flagfile={path}"]) == ["--k=4", "--run_dir=a#b"]
+    path.write_text("# nothing else\n")
+    assert commands.expand_flagfiles([f"--flagfile={path}"]) == []
+
+
+def test_later_flags_win(tmp_path):
+    write(tmp_path, a=["--k=3", "--flagfile=b.cfg", "--lambda=5"], b=["--k=4", "--lambda=6"])
+    flagfile = f"--flagfile={tmp_path / 'a.cfg'}"
+    config = parse(flagfile)
+    assert (config.k, config.lambda_) == (4, 5.0)
+    assert parse(flagfile, "--k=7") == config.replace(k=7)
+    assert parse("--k=7", "--seed=3", flagfile) == config.replace(seed=3)
+
+
+def test_a_file_may_be_named_twice(tmp_path):
+    """Two files that share a third are no cycle."""
+    write(tmp_path, a=["--flagfile=b.cfg", "--flagfile=c.cfg", "--flagfile=c.cfg"], c=["--k=4"])
+    write(tmp_path, b=["--flagfile=c.cfg"])
+    assert commands.expand_flagfiles([f"--flagfile={tmp_path / 'a.cfg'}"]) == ["--k=4"] * 3
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a": ["--flagfile=a.cfg"]},
+        {"a": ["--k=3", "--flagfile=b.cfg"], "b": ["--flagfile=../x/a.cfg"]},
+        {"a": ["--flagfile=b.cfg"], "b": ["--flagfile=c.cfg"], "c": ["--flagfile=./b.cfg"]},
+    ],
+)
+def test_a_cycle(tmp_path, files):
+    folder = write(tmp_path / "x", **files)
+    assert_refused(r"^Flagfile '.*[ab]\.cfg' includes itself\.$", f"--flagfile={folder / 'a.cfg'}")
+
+
+def test_a_cycle_through_a_link(tmp_path):
+    folder = write(tmp_path, a=["--flagfile=b.cfg"])
+    (folder / "b.cfg").symlink_to(folder / "a.cfg")
+    assert_refused(r"b\.cfg' includes itself", f"--flagfile={folder / 'a.cfg'}")
+
+
+def test_a_missing_file(tmp_path, elsewhere):
+    assert_refused(r"^Flagfile 'nowhere\.cfg' does not exist\.$", "--flagfile=nowhere.cfg")
+    assert_refused(rf"^Flagfile '{tmp_path}' does not exist\.$", f"--flagfile={tmp_path}")
+    write(tmp_path, a=["--flagfile=shared/b.cfg"])
+    message = r"^Flagfile 'shared/b\.cfg' does not exist\.$"
+    assert_refused(message, f"--flagfile={tmp_path / 'a.cfg'}")
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"PK\x03\x04\xff\xfe\x00")
+    message = r"^Flagfile '.*/model\.keras' is no text file\.$"
+    assert_refused(message, f"--flagfile={path}")
+    write(tmp_path, a=["--flagfile=model.keras"])
+    assert_refused(message, f"--flagfile={tmp_path / 'a.cfg'}")
+
+
+def run_command(monkeypatch, *arguments):
+    """`commands.run` up to a main function that must not be reached; the exit code."""
+
+    def not_reached(argv):
+        raise AssertionError("the command was run")
+
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    monkeypatch.setattr(commands.app, "run", not_reached)
+    with pytest.raises(SystemExit) as caught:
+        commands.run(not_reached)
+    return caught.value.code
+
+
+def test_a_command_says_it_in_one_line(monkeypatch, capsys, elsewhere):
+    assert run_command(monkeypatch, "--flagfile=nowhere.cfg") == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "error: Flagfile 'nowhere.cfg' does not exist.\n")
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch, capsys):
+    """Told in one line as well, whoever runs the tests: root may read everything."""
+
+    def forbidden(path, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    path = write(tmp_path, a=["--k=3"]) / "a.cfg"
+    monkeypatch.setattr(pathlib.Path, "read_text", forbidden)
+    assert run_command(monkeypatch, f"--flagfile={path}") == 2
+    expected = f"error: Flagfile '{path}' cannot be read: Permission denied.\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_with_a_space(tmp_path):
+    path = write(tmp_path, a=["--k=3", "--lambda=5"]) / "a.cfg"
+    assert parse("--flagfile", str(path), "--lambda=6") == TrainingConfig(k=3, lambda_=6.0)
+    for option in ("--flagfile", "-flagfile"):
+        expanded = commands.expand_flagfiles(["--seed=1", option, str(path), "--seed=2"])
+        assert expanded == ["--seed=1", "--k=3", "--lambda=5", "--seed=2"]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="commands.py, expand_flagfiles: --flagfile= takes the next argument for its file, and "
+    "without one the file is called '.'",
+)
+@pytest.mark.parametrize(
+    "arguments", [("--flagfile=", "--k=3"), ("--flagfile=",), ("--k=3", "--flagfile")]
+)
+def test_without_a_name(arguments):
+    with pytest.raises(ValueError, match="flagfile") as caught:
+        commands.expand_flagfiles(arguments)
+    assert "'.'" not in str(caught.value)
+    assert "--k=3" not in str(caught.value)
+
+
+def test_with_a_space_from_another_folder(tmp_path, elsewhere):
+    write(tmp_path / "shared", b=["--k=3"])
+    path = write(tmp_path, a=["--flagfile=shared/b.cfg", "--lambda=5"]) / "a.cfg"
+    assert parse("--flagfile", str(path), "--lambda=6") == TrainingConfig(k=3, lambda_=6.0)
+
+
+def test_the_papers_files_from_another_folder(elsewhere):
+    path = ROOT / "configs" / "paper" / "table1_svhn_amr_mixup_k3_lambda10.cfg"
+    config = parse(f"--flagfile={path}")
+    assert (config.dataset, config.k, config.epochs) == ("svhn_cropped", 3, 3500)
+    assert config.generator_update_every == 5  # From shared/adam.cfg, two files away.
