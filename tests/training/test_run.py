@@ -510,11 +510,6 @@ def test_what_is_left_to_the_method_is_no_conflict(whole):
     assert run_lib._check_folder(folder, config.resolve(), resume=True)["step"] == EPOCHS * STEPS
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="run.py, _check_folder: a config.json that leaves values to the method is compared as "
-    "it stands ('mixer was None and is mixup')",
-)
 def test_a_written_config_may_leave_values_to_the_method(tmp_path):
     config = tiny_config(tmp_path / "run", epochs=1)
     folder = RunFolder(config.run_dir)
