@@ -66,11 +66,14 @@ def expand_flagfiles(arguments, folder=None, opened=()):
     expanded = []
     arguments = iter(arguments)
     for argument in arguments:
-        name, _, value = argument.partition("=")
+        name, equals, value = argument.partition("=")
         if name not in ("--flagfile", "-flagfile"):
             expanded.append(argument)
             continue
-        value = value or next(arguments, "")  # `--flagfile FILE`.
+        if not equals:  # `--flagfile FILE`
+            value = next(arguments, "")
+        if not value:
+            raise ValueError("--flagfile needs the name of a file.")
         path = pathlib.Path(value).expanduser()
         if folder is not None and (folder / path).is_file():
             path = folder / path

@@ -20,5 +20,10 @@ def main(argv):
     print(json.dumps(evaluate(model, load_data(config)), indent=2))
 
 
-if __name__ == "__main__":
+def run():
+    """Runs the command; a script of your own calls it after registering its classes."""
     commands.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -25,5 +25,10 @@ def main(argv):
     print(f"Exported the decoder to {version}")
 
 
-if __name__ == "__main__":
+def run():
+    """Runs the command; a script of your own calls it after registering its classes."""
     commands.run(main)
+
+
+if __name__ == "__main__":
+    run()

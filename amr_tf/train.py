@@ -2,7 +2,7 @@
 
 Everything about the run lands in --run_dir. Ctrl-C saves; --resume continues. A script of your own
 that registers mixers (`amr_tf.mixers.MIXERS`), data sets, losses or methods and then calls
-`amr_tf.train.run()` is this command with these names among the flags' choices.
+`amr_tf.train.run()` is this command with these names allowed, too.
 """
 
 from absl import flags

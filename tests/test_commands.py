@@ -325,10 +325,6 @@ def test_a_misspelt_mixer_of_ones_own(mine):
     assert err[0].startswith("error: Unknown mixer 'averge'. Did you mean 'average'?")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="checkpoints.py, load_model: Keras' error of several lines is passed on whole",
-)
 def test_a_mixer_that_a_command_does_not_know(mine):
     """The other commands do not import the user's script, and say so in one line."""
     code, out, err = run("evaluate", "--run=mine", cwd=mine)

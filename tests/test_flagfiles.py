@@ -193,11 +193,6 @@ def test_with_a_space(tmp_path):
         assert expanded == ["--seed=1", "--k=3", "--lambda=5", "--seed=2"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="commands.py, expand_flagfiles: --flagfile= takes the next argument for its file, and "
-    "without one the file is called '.'",
-)
 @pytest.mark.parametrize(
     "arguments", [("--flagfile=", "--k=3"), ("--flagfile=",), ("--k=3", "--flagfile")]
 )

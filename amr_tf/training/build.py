@@ -1,7 +1,7 @@
 """The compiled model that a `TrainingConfig` describes."""
 
 from amr_tf import mixers
-from amr_tf.models import METHODS
+from amr_tf.models import GAIA, METHODS, BetaVAE, OriginalACAI, SupervisedAMR
 from amr_tf.optimizers import AdamL2
 
 # The architectures' arguments that are flags; what is not named here is not passed.
@@ -10,12 +10,12 @@ _SIZES = {
     "dsprites": ("latent_dim",),
     "mlp": ("latent_dim",),
 }
-# Arguments of `compile` that only one method takes.
+# Arguments of `compile` that only one method, and classes derived from it, take.
 _SETTINGS = {
-    "supervised_amr": ("class_weight",),
-    "acai_original": ("adversarial_weight", "critic_blend"),
-    "gaia": ("balance_target", "balance_rate"),
-    "beta_vae": ("kl_weight",),
+    SupervisedAMR: ("class_weight",),
+    OriginalACAI: ("adversarial_weight", "critic_blend"),
+    GAIA: ("balance_target", "balance_rate"),
+    BetaVAE: ("kl_weight",),
 }
 
 
@@ -65,9 +65,14 @@ def build_model(config, image_shape, num_classes=None, multi_label=False):
         beta=config.beta,
         generator_update_every=config.generator_update_every,
         supervision=config.supervision,
-        **{name: getattr(config, name) for name in _SETTINGS.get(config.method, ())},
+        **_settings(method, config),
     )
     return model
+
+
+def _settings(method, config):
+    names = [name for owner in _SETTINGS if issubclass(method, owner) for name in _SETTINGS[owner]]
+    return {name: getattr(config, name) for name in names}
 
 
 def _optimizers(config):

@@ -104,7 +104,13 @@ def load_model(path):
     try:
         model = keras.saving.load_model(path)
     except Exception as error:  # Keras, zipfile, h5py and json each raise their own.
-        raise ValueError(f"'{path}' cannot be loaded as a model: {error}") from error
+        reason = " ".join(str(error).split())
+        if "Could not locate" in reason:
+            reason = (
+                "it holds a class of your own that is not registered; import the module that "
+                f"registers it first. {reason}"
+            )
+        raise ValueError(f"'{path}' cannot be loaded as a model: {reason}") from error
     if not isinstance(model, ResynthesisModel):
         raise ValueError(f"'{path}' holds a {type(model).__name__}, not a model of this package.")
     return model

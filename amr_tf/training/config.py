@@ -207,6 +207,8 @@ class TrainingConfig:
         config._check_method()
 
     def _check_names(self):
+        if not self.run_dir:
+            raise ValueError("run_dir must name a folder; got ''.")
         for registry, name in (
             (DATASETS, self.dataset),
             (ARCHITECTURES, self.architecture),

@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import sys
 
 import keras
 import numpy as np
@@ -203,10 +204,17 @@ def _fit(model, data, config, folder, steps, state):
             checkpoints.save()
             print(
                 f"\nStopped by {reason} after step {int(model.step_counter)}; saved. Continue "
-                f"with: python -m amr_tf.train --run_dir={folder.path} --resume"
+                f"with: python {_command()} --run_dir={folder.path} --resume"
             )
             return False
     return True
+
+
+def _command():
+    """What trains: this package's command, or the script that called `train.run`."""
+    script = pathlib.Path(sys.argv[0])
+    own = script.suffix == ".py" and script.parent.name != "amr_tf"
+    return str(script) if own else "-m amr_tf.train"
 
 
 def _segments(first_epoch, first_batch, epochs, steps):
