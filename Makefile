@@ -24,7 +24,7 @@ demo: $(VENV)/.installed
 	@echo "Look at runs/demo/samples/ and runs/demo/interpolation.png."
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

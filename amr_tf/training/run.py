@@ -212,9 +212,8 @@ def _fit(model, data, config, folder, steps, state):
 
 def _command():
     """What trains: this package's command, or the script that called `train.run`."""
-    script = pathlib.Path(sys.argv[0])
-    own = script.suffix == ".py" and script.parent.name != "amr_tf"
-    return str(script) if own else "-m amr_tf.train"
+    script = getattr(sys.modules["__main__"], "__spec__", None) is None  # Not started with -m.
+    return sys.argv[0] if script and sys.argv[0].endswith(".py") else "-m amr_tf.train"
 
 
 def _segments(first_epoch, first_batch, epochs, steps):
