@@ -31,8 +31,8 @@ def evaluate(model, data, batch_size=256):
     results, codes = {}, {}
     labelled = _has_classes(data.train.labels)
     for name, split in splits.items():
-        batches = evaluation_batches(split, batch_size, data.image_size)
         if name != "train":
+            batches = evaluation_batches(split, batch_size, data.image_size)
             metrics = model.evaluate(batches, verbose=0, return_dict=True)
             results[name] = {key: float(value) for key, value in metrics.items()}
         if labelled:

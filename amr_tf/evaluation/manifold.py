@@ -39,9 +39,8 @@ def manifold_figure(models, points, seed=0):
     FigureCanvasAgg(figure)
     panels = np.atleast_1d(figure.subplots(1, len(models)))
     for axes, (caption, model) in zip(panels, models.items()):
-        decoded = model.reconstruct(points)
-        if model.mixer is not None:
-            decoded = model.mix(points, seed=seed)
+        mixes = model.mixer is not None
+        decoded = model.mix(points, seed=seed) if mixes else model.reconstruct(points)
         axes.scatter(*points.T, s=2, color="tab:blue")
         axes.scatter(*decoded.T, s=2, color="tab:orange")
         axes.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal", title=caption)

@@ -18,6 +18,7 @@ a name:
 import keras
 from keras import ops
 
+from amr_tf import checks
 from amr_tf.layers import SeedStateSaving
 from amr_tf.registry import Registry
 
@@ -133,11 +134,8 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
 
     def call(self, codes, permutations=None, coefficients=None):
         batch_size = codes.shape[0]
-        if batch_size is not None and batch_size < self.k and permutations is None:
-            raise ValueError(
-                f"A batch of {batch_size} is too small to mix k = {self.k} examples: "
-                "k can be at most the batch size."
-            )
+        if batch_size is not None and permutations is None:
+            checks.check_batch_size(batch_size, self.k)
         return self.mix_batch(codes, permutations, coefficients)
 
     def mix_batch(self, codes, permutations=None, coefficients=None, seed=None):

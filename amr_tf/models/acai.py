@@ -23,6 +23,9 @@ class ACAI(ResynthesisModel):
         ValueError: another mixer, or none.
     """
 
+    # Weight of the auto-encoder's adversarial term.
+    adversarial_weight = 1.0
+
     def _check_mixer(self):
         super()._check_mixer()
         if self.mixer is None or self.mixer.k != 2:
@@ -44,7 +47,7 @@ class ACAI(ResynthesisModel):
         reconstruction = self._reconstruction_loss(step.images, step.reconstructions)
         adversarial = self._gan_loss(step.verdicts["mix"], 0.0)
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
-        return self.lambda_ * reconstruction + adversarial, terms
+        return self.lambda_ * reconstruction + self.adversarial_weight * adversarial, terms
 
     def discriminator_losses(self, step):
         alpha = _alpha(step)
@@ -103,13 +106,6 @@ class OriginalACAI(ACAI):
         images = tf.cast(step.images, step.reconstructions.dtype)
         blend = self.critic_blend * images + (1.0 - self.critic_blend) * step.reconstructions
         return {"blend": blend, "mix": step.mixes}
-
-    def autoencoder_losses(self, step):
-        reconstruction = self._reconstruction_loss(step.images, step.reconstructions)
-        adversarial = self._gan_loss(step.verdicts["mix"], 0.0)
-        terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
-        loss = self.lambda_ * reconstruction + self.adversarial_weight * adversarial
-        return loss, terms
 
     def discriminator_losses(self, step):
         alpha = _alpha(step)

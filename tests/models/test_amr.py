@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from amr_tf import AMR, AdamL2, BernoulliMixup, Mixup
 from amr_tf.networks import build_decoder, build_discriminator, build_encoder
-from tests.models.helpers import same, values
+from tests.models.helpers import everything, same, values
 
 SHAPE = (8, 8, 1)
 X = np.random.default_rng(0).uniform(-1, 1, (24, *SHAPE)).astype("float32")
@@ -19,19 +19,6 @@ def make(mixer="mixup", k=2, num_classes=3, seed=0, compile_kwargs=None, **kwarg
     )
     model.compile(**(compile_kwargs or {}))
     return model
-
-
-def everything(model):
-    """All state that a resumed training needs."""
-    optimizers = (
-        model.autoencoder_optimizer,
-        model.discriminator_optimizer,
-        model.probe_optimizer,
-    )
-    state = values(model.weights)
-    for optimizer in optimizers:
-        state += values(optimizer.variables)
-    return state + values([model.mixer.seed_generator.state])
 
 
 class Batches(keras.utils.PyDataset):
