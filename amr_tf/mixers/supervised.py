@@ -23,8 +23,8 @@ class SupervisedBernoulliMixup(Mixer):
 
     In the paper's form embed sees y~ alone. It then cannot know which of the parents has which
     label: the same y~ arises from (y1, y2) and, with 1 - alpha, from (y2, y1), and must give the
-    same mask. `condition="parents"` lets it see y1 and y2 as well, which mixes need to bear
-    their label for pairs in any order (docs/results.md has both figures).
+    same mask. `condition="parents"` lets it see how far y1 and y2 are from y~ as well, which mixes
+    need to bear their label for pairs in any order (docs/results.md has both figures).
 
     Args:
         num_labels: columns of the labels: classes (one-hot) or attributes.
@@ -34,7 +34,8 @@ class SupervisedBernoulliMixup(Mixer):
             the gradient is that of p) or "concrete" (Maddison et al. 2017, Jang et al. 2017: in
             training the mask is relaxed, sigmoid((logit(p) + logistic noise) / temperature)).
         temperature: of the concrete relaxation, above 0.
-        condition: what embed sees, "label" (y~, the paper's) or "parents" (y~, y1 and y2).
+        condition: what embed sees, "label" (y~, the paper's) or "parents" (y~, |y~ - y1| and
+            |y~ - y2|: from which parent a map has to come for y~ is linear in these).
         alphas: `y~ = alpha y1 + (1 - alpha) y2` with one alpha ~ Uniform(0, 1) an "example" (the
             paper's), or one for each "attribute".
         seed: as of `Mixer`.
@@ -117,12 +118,13 @@ class SupervisedBernoulliMixup(Mixer):
         Returns:
             float32 (N, C).
         """
+        mixed_labels = ops.cast(mixed_labels, "float32")
         seen = [mixed_labels]
         if self.condition == "parents":
             if parents is None:
                 raise ValueError('condition="parents" needs the labels of both parents.')
-            seen += list(parents)
-        return self.embedding(ops.concatenate([ops.cast(y, "float32") for y in seen], axis=-1))
+            seen += [ops.abs(mixed_labels - ops.cast(parent, "float32")) for parent in parents]
+        return self.embedding(ops.concatenate(seen, axis=-1))
 
     def draw_mask(self, logits, seed=None, training=False):
         """A mask of zeros and ones, or in training with "concrete" between them, shaped (N, C)."""

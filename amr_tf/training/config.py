@@ -125,7 +125,7 @@ class TrainingConfig:
     mask_condition: str = _field(
         "label",
         "What supervised_bernoulli's embedding sees: label (the mix's, as in the paper) or "
-        "parents (theirs too).",
+        "parents (how far theirs are from it, too).",
     )
     label_alphas: str = _field(
         "example",

@@ -249,24 +249,24 @@ def test_mix_labels_under_the_label():
 
 
 def test_mix_labels_under_the_parents():
-    """The mask follows the first parent's label, wherever that stands."""
+    """Where y~ is nearer to the first parent's label, the mask takes the first parent's maps."""
     model = supervised(hidden_units=(), condition="parents")
     (kernel, bias) = model.label_mixer.embedding.weights
     assert kernel.shape == (9, 2)
-    weights = np.zeros((9, 2), "float32")
-    weights[3] = 200  # y~, then y1, then y2
-    kernel.assign(weights)
-    bias.assign(np.full(2, -100, "float32"))
+    # Rows: y~, then |y~ - y1|, then |y~ - y2|, of three classes each.
+    kernel.assign(np.repeat([[0], [-100], [100]], 3, axis=0) * np.ones((1, 2), "float32"))
+    bias.assign(np.zeros(2, "float32"))
     labels_a, labels_b = ONE_HOT[:6], ONE_HOT[1:7]
-    halves = 0.5 * labels_a + 0.5 * labels_b
-    mixes = model.mix_labels(X[:6], X[6:], halves, labels_a, labels_b)
-    taken = (Y[:6] == 0)[:, None, None, None]
-    assert 0 < taken.mean() < 1
-    codes = np.where(taken, model.encode(X[:6]), model.encode(X[6:]))
-    np.testing.assert_allclose(mixes, model.decode(codes), atol=1e-5)
+    different = labels_a.argmax(-1) != labels_b.argmax(-1)
+    share = np.array([[0.8], [0.2]] * 3, "float32")
+    mixed = share * labels_a + (1 - share) * labels_b
+    mixes = model.mix_labels(X[:6], X[6:], mixed, labels_a, labels_b)
+    codes = np.where(share[..., None, None] > 0.5, model.encode(X[:6]), model.encode(X[6:]))
+    assert different[::2].any() and different[1::2].any()
+    np.testing.assert_allclose(mixes[different], model.decode(codes)[different], atol=1e-5)
     for given in ({}, {"labels_a": labels_a}, {"labels_b": labels_b}):
         with pytest.raises(ValueError, match='"parents" needs the labels of both parents'):
-            model.mix_labels(X[:6], X[6:], halves, **given)
+            model.mix_labels(X[:6], X[6:], mixed, **given)
 
 
 def test_mix_labels_with_a_seed():
