@@ -8,10 +8,11 @@ that registers mixers (`amr_tf.mixers.MIXERS`), data sets, losses or methods and
 from absl import flags
 
 from amr_tf import commands
+from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.run import RunFolder, train
 
-commands.define_flags(TrainingConfig)
+flagfiles.define_flags(TrainingConfig)
 _RESUME = flags.DEFINE_bool("resume", False, "Continue the run in --run_dir with its own settings.")
 
 
@@ -20,7 +21,7 @@ def main(argv):
     saved = None
     if _RESUME.value:
         saved = RunFolder(flags.FLAGS.run_dir).read_config()
-    config = commands.config_from_flags(TrainingConfig, base=saved)
+    config = flagfiles.config_from_flags(TrainingConfig, base=saved)
     results = train(config, resume=_RESUME.value)
     if results is None:
         return 130

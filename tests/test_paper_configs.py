@@ -11,7 +11,16 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from amr_tf import commands
+from amr_tf.reproduction.paper import (
+    ACAI,
+    AE_GAN,
+    BERNOULLI_2,
+    MIXUP_2,
+    MIXUP_3,
+    TABLES,
+    row_of,
+)
+from amr_tf.training import flagfiles
 from amr_tf.training.build import build_model
 from amr_tf.training.config import TrainingConfig, flag_name
 
@@ -19,115 +28,6 @@ FOLDER = pathlib.Path(__file__).resolve().parents[1] / "configs" / "paper"
 CONFIGS = sorted(FOLDER.glob("*.cfg"))
 each_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
-# The paper's tables: rows by method, mixer and k; in a cell accuracy, standard deviation and
-# lambda. "acai" is the authors' own, "acai_original" the row that they took from its paper.
-AE_GAN = ("ae_gan", None, None)
-MIXUP_2, BERNOULLI_2 = ("amr", "mixup", 2), ("amr", "bernoulli", 2)
-MIXUP_3, BERNOULLI_3 = ("amr", "mixup", 3), ("amr", "bernoulli", 3)
-MIXUP_4, MIXUP_6, MIXUP_8 = (("amr", "mixup", k) for k in (4, 6, 8))
-ACAI, ORIGINAL = ("acai", "mixup", 2), ("acai_original", "folded", 2)
-TABLES = {
-    1: {
-        "mnist": {
-            AE_GAN: ("97.52", "0.29", 5),
-            MIXUP_2: ("98.01", "0.10", 10),
-            BERNOULLI_2: ("97.76", "0.58", 10),
-            MIXUP_3: ("97.61", "0.15", 20),
-            ACAI: ("98.66", "0.36", 2),
-            ORIGINAL: ("98.25", "0.11", None),
-        },
-        "kmnist": {
-            AE_GAN: ("76.18", "1.79", 10),
-            MIXUP_2: ("80.39", "3.11", 10),
-            BERNOULLI_2: ("81.54", "3.46", 10),
-            MIXUP_3: ("77.20", "0.43", 10),
-            ACAI: ("84.67", "1.16", 10),
-        },
-        "svhn": {
-            AE_GAN: ("37.01", "2.22", 5),
-            MIXUP_2: ("43.98", "3.05", 10),
-            BERNOULLI_2: ("38.31", "2.68", 10),
-            MIXUP_3: ("47.34", "3.79", 10),
-            ACAI: ("34.74", "1.12", 2),
-            ORIGINAL: ("34.47", "1.14", None),
-        },
-    },
-    2: {
-        "svhn1k": {
-            AE_GAN: ("22.71", "0.73", 10),
-            MIXUP_2: ("21.89", "0.19", 10),
-            BERNOULLI_2: ("22.59", "1.31", 20),
-            MIXUP_3: ("22.96", "0.69", 10),
-            ACAI: ("24.15", "1.65", 10),
-        },
-        "svhn5k": {
-            AE_GAN: ("25.35", "0.44", 10),
-            MIXUP_2: ("25.41", "1.15", 20),
-            BERNOULLI_2: ("26.07", "1.87", 20),
-            MIXUP_3: ("29.92", "3.37", 10),
-            ACAI: ("29.58", "1.08", 10),
-        },
-        "svhn10k": {
-            AE_GAN: ("26.18", "0.81", 10),
-            MIXUP_2: ("30.87", "0.74", 10),
-            BERNOULLI_2: ("30.12", "2.37", 10),
-            MIXUP_3: ("31.87", "0.68", 10),
-            ACAI: ("29.56", "0.97", 2),
-        },
-        "svhn20k": {
-            AE_GAN: ("29.21", "1.01", 20),
-            MIXUP_2: ("36.27", "3.76", 10),
-            BERNOULLI_2: ("35.98", "0.56", 10),
-            MIXUP_3: ("37.04", "2.32", 10),
-            ACAI: ("31.23", "0.31", 5),
-        },
-    },
-    3: {
-        "svhn256": {
-            AE_GAN: ("59.00", "0.12", 5),
-            MIXUP_2: ("71.51", "1.35", 5),
-            BERNOULLI_2: ("58.64", "2.18", 10),
-            MIXUP_3: ("73.33", "3.23", 5),
-            MIXUP_4: ("74.69", "1.11", 5),
-            MIXUP_6: ("73.85", "0.84", 5),
-            MIXUP_8: ("75.71", "1.29", 5),
-            ACAI: ("68.64", "1.50", 2),
-            ORIGINAL: ("85.14", "0.20", None),
-        },
-        "cifar256": {
-            AE_GAN: ("53.08", "0.28", 50),
-            MIXUP_2: ("54.24", "0.42", 50),
-            BERNOULLI_2: ("52.40", "0.51", 50),
-            MIXUP_3: ("54.94", "0.37", 50),
-            MIXUP_4: ("54.68", "0.33", 50),
-            MIXUP_6: ("52.95", "0.92", 50),
-            MIXUP_8: ("53.07", "1.04", 50),
-            ACAI: ("50.06", "1.33", 20),
-            ORIGINAL: ("52.77", "0.45", None),
-        },
-        "cifar1024": {
-            AE_GAN: ("59.93", "0.60", 50),
-            MIXUP_2: ("60.80", "0.79", 50),
-            BERNOULLI_2: ("59.81", "0.56", 50),
-            MIXUP_3: ("61.68", "0.67", 50),
-            MIXUP_4: ("61.72", "0.20", 50),
-            MIXUP_6: ("60.34", "0.82", 50),
-            MIXUP_8: ("59.75", "1.04", 50),
-            ACAI: ("57.42", "1.29", 20),
-            ORIGINAL: ("63.99", "0.47", None),
-        },
-    },
-    4: {
-        "dsprites": {
-            ("beta_vae", None, None): ("68.00", "3.89", 1),
-            AE_GAN: ("45.12", "2.68", 1),
-            MIXUP_2: ("49.00", "6.72", 1),
-            BERNOULLI_2: ("53.00", "1.59", 1),
-            MIXUP_3: ("51.13", "4.95", 1),
-            BERNOULLI_3: ("56.00", "0.91", 1),
-        }
-    },
-}
 # The supplement's figures: rows by data set. Lambda is given for figures 6 (as in table 1), 12
 # and 13 only.
 SUPERVISED = ("supervised_amr", "none", 2)
@@ -193,10 +93,10 @@ LOSSES = {
 def parse(*arguments):
     """A config as `amr_tf.train` reads it from its command line; nothing may be left over."""
     flag_values = flags.FlagValues()
-    commands.define_flags(TrainingConfig, flag_values)
-    rest = flag_values(["amr_tf.train", *commands.expand_flagfiles(arguments)])
+    flagfiles.define_flags(TrainingConfig, flag_values)
+    rest = flag_values(["amr_tf.train", *flagfiles.expand_flagfiles(arguments)])
     assert rest == ["amr_tf.train"]
-    return commands.config_from_flags(TrainingConfig, flag_values=flag_values)
+    return flagfiles.config_from_flags(TrainingConfig, flag_values=flag_values)
 
 
 def parse_file(path):
@@ -208,13 +108,6 @@ def parse_name(path):
     match = NAME.fullmatch(path.stem)
     assert match, f"{path.name} is named otherwise than the others"
     return match.groupdict()
-
-
-def row_of(config):
-    """The row of the paper's tables that a config is for."""
-    if config.method in ("ae_gan", "beta_vae"):
-        return config.method, None, None
-    return config.method, config.mixer, config.k
 
 
 def test_there_are_as_many_as_the_paper_has():
@@ -334,7 +227,7 @@ def test_the_papers_figure_in_the_comment(number):
         comment = path.read_text().splitlines()[0]
         assert comment.startswith(f"# Table {number}, {parse_name(path)['data']}, ")
         given = re.search(r": ([\d.]+) \+- ([\d.]+)(?: %)? in (the|its authors') paper", comment)
-        assert given.group(1, 2) == cell[:2]
+        assert given.group(1, 2) == (f"{cell.mean:.2f}", f"{cell.deviation:.2f}")
         assert (given.group(3) == "the") == (config.method != "acai_original")
 
 

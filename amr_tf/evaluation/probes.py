@@ -1,19 +1,27 @@
-"""Probes: how well simple classifiers read the labels off frozen codes."""
+"""Probes: how well classifiers read the labels off frozen codes.
+
+Each probe is fitted with several settings, of which validation accuracy chooses one; test codes
+play no part in the choice.
+"""
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 INVERSE_REGULARISATIONS = (0.01, 0.1, 1.0, 10.0)
+NEIGHBOURS = (1, 3, 5, 10, 20, 50)
+WEIGHT_DECAYS = (1e-4, 1e-2, 1.0)
+_HIDDEN_UNITS = 256
 
 
 def linear_probe(train, validation, test=None):
     """Logistic regression on standardised, flattened codes.
 
     The inverse regularisation strength is the one of `INVERSE_REGULARISATIONS` with the best
-    validation accuracy; test codes play no part in the choice. Unlabelled examples (-1) are left
-    out.
+    validation accuracy. Unlabelled examples (-1) are left out.
 
     Args:
         train: pair of codes (N, ...) and integer labels (N,), or attributes (N, A) of 0 and 1:
@@ -28,17 +36,55 @@ def linear_probe(train, validation, test=None):
     Raises:
         ValueError: no attribute has images that have it and images that do not.
     """
+
+    def make(strength):
+        return LogisticRegression(C=strength, max_iter=2000)
+
+    return _probe(make, "inverse_regularisation", INVERSE_REGULARISATIONS, train, validation, test)
+
+
+def knn_probe(train, validation, test=None):
+    """The majority of the k nearest training codes, k of `NEIGHBOURS`; else as `linear_probe`.
+
+    Distances are Euclidean, between standardised codes. Returns "neighbours" in place of
+    "inverse_regularisation".
+    """
+    largest = len(_labelled(train)[0]) if np.ndim(train[1]) == 1 else len(train[0])
+    counts = [count for count in NEIGHBOURS if count <= largest]
+    return _probe(KNeighborsClassifier, "neighbours", counts, train, validation, test)
+
+
+def mlp_probe(train, validation, test=None):
+    """An MLP with a hidden layer of 256 ReLUs; else as `linear_probe`.
+
+    Its L2 weight decay is one of `WEIGHT_DECAYS`, and returned as "weight_decay".
+    """
+
+    def make(decay):
+        return MLPClassifier(
+            (_HIDDEN_UNITS,), alpha=decay, early_stopping=True, max_iter=100, random_state=0
+        )
+
+    return _probe(make, "weight_decay", WEIGHT_DECAYS, train, validation, test)
+
+
+# Those that `evaluate` can be asked for.
+PROBES = {"linear": linear_probe, "knn": knn_probe, "mlp": mlp_probe}
+
+
+def _probe(make, setting, values, train, validation, test):
+    """Fits a classifier for each value of its setting and returns the figures of the best."""
     if np.ndim(train[1]) == 2:
-        return _mean_over_attributes(train, validation, test)
+        return _mean_over_attributes(make, setting, values, train, validation, test)
     train, validation, test = (_labelled(pair) for pair in (train, validation, test))
     fitted = []
-    for strength in INVERSE_REGULARISATIONS:
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+    for value in values:
+        probe = make_pipeline(StandardScaler(), make(value))
         probe.fit(_flat(train[0]), train[1])
-        fitted.append((probe.score(_flat(validation[0]), validation[1]), strength, probe))
-    accuracy, strength, probe = max(fitted, key=lambda entry: entry[0])
+        fitted.append((probe.score(_flat(validation[0]), validation[1]), value, probe))
+    accuracy, value, probe = max(fitted, key=lambda entry: entry[0])
     results = {
-        "inverse_regularisation": strength,
+        setting: value,
         "train_accuracy": float(probe.score(_flat(train[0]), train[1])),
         "validation_accuracy": float(accuracy),
     }
@@ -59,12 +105,12 @@ def _labelled(pair):
     return codes[known], labels[known]
 
 
-def _mean_over_attributes(*splits):
+def _mean_over_attributes(make, setting, values, *splits):
     results = []
     for attribute in range(splits[0][1].shape[1]):
         columns = [None if pair is None else (pair[0], pair[1][:, attribute]) for pair in splits]
         if len(np.unique(_labelled(columns[0])[1])) > 1:
-            results.append(linear_probe(*columns))
+            results.append(_probe(make, setting, values, *columns))
     if not results:
         raise ValueError("No attribute has images that have it and images that do not.")
     return {name: float(np.mean([result[name] for result in results])) for name in results[0]}

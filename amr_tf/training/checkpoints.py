@@ -6,6 +6,7 @@ import zipfile
 
 import keras
 
+from amr_tf.files import write_whole
 from amr_tf.models import ResynthesisModel
 
 _STATE = "state.json"
@@ -55,7 +56,7 @@ class Checkpoints(keras.callbacks.Callback):
         path = self.directory / f"last-{step:08d}.keras"
         _save_whole(self.model, path)
         state = {"checkpoint": path.name, "step": step, "best": self.best, "monitor": self.monitor}
-        _write_whole(self.directory / _STATE, json.dumps(state, indent=2) + "\n")
+        write_whole(self.directory / _STATE, json.dumps(state, indent=2) + "\n")
         for old in self.directory.glob("last-*.keras"):
             if old != path:
                 old.unlink()
@@ -120,10 +121,4 @@ def _save_whole(model, path):
     """Saves beside `path` and moves into place, so that a kill leaves the old file whole."""
     partial = path.with_name(f"partial-{path.name}")
     model.save(partial)
-    partial.replace(path)
-
-
-def _write_whole(path, text):
-    partial = path.with_name(f"partial-{path.name}")
-    partial.write_text(text)
     partial.replace(path)

@@ -11,6 +11,7 @@ import numpy as np
 from amr_tf import data as data_lib
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.evaluate import evaluate
+from amr_tf.files import write_whole
 from amr_tf.training.build import build_model
 from amr_tf.training.callbacks import Interrupted, SampleGrid, StopOnSignal
 from amr_tf.training.checkpoints import Checkpoints, best_path, load_model, read_state
@@ -126,7 +127,7 @@ def train(config, resume=False):
         "best_" + _monitor(model)[0]: read_state(folder.checkpoints)["best"],
         **evaluate(load_model(best_path(folder.checkpoints)), data),
     }
-    folder.results.write_text(json.dumps(results, indent=2) + "\n")
+    write_whole(folder.results, json.dumps(results, indent=2) + "\n")
     return results
 
 
@@ -153,8 +154,8 @@ def _check_folder(folder, config, resume):
 
 def _write_config(folder, config):
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.config.write_text(config.to_json())
-    folder.flagfile.write_text(config.to_flagfile())
+    write_whole(folder.config, config.to_json())
+    write_whole(folder.flagfile, config.to_flagfile())
 
 
 def _monitor(model):

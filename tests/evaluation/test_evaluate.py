@@ -8,8 +8,8 @@ import pytest
 
 from amr_tf import AMR, VAE
 from amr_tf.data import Split, preprocess
-from amr_tf.evaluation.evaluate import evaluate
-from amr_tf.evaluation.probes import linear_probe
+from amr_tf.evaluation.evaluate import evaluate, results_table
+from amr_tf.evaluation.probes import PROBES, linear_probe
 from tests.evaluation.conftest import make_data
 
 
@@ -185,3 +185,47 @@ def test_images_without_a_label_are_not_probed(model, data):
     labelled = dataclasses.replace(data, train=data.train.take(np.flatnonzero(~hidden)))
     one, two = evaluate(model, partly), evaluate(model, labelled)
     assert one["linear_probe"] == pytest.approx(two["linear_probe"], abs=1e-6)
+
+
+def test_all_probes_and_splits(model, data, results):
+    more = evaluate(model, data, probes=tuple(PROBES), splits=("train", "test"))
+    assert list(more) == ["train", "test", "linear_probe", "knn_probe", "mlp_probe"]
+    assert more["test"] == results["test"]
+    assert more["linear_probe"] == results["linear_probe"]
+    assert more["knn_probe"]["test_accuracy"] > 0.5
+    images = float_images(data.train)
+    expected = abs(images - model.reconstruct(images)).mean()
+    assert more["train"]["reconstruction_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_no_probes(model, data):
+    assert list(evaluate(model, data, probes=())) == ["validation", "test"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"probes": ("linear", "svm")}, "^Unknown probe 'svm'.* Allowed: knn, linear, mlp."),
+        ({"splits": ("tests",)}, "^Unknown split 'tests'. Did you mean 'test'?"),
+    ],
+)
+def test_unknown_probes_and_splits(model, data, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, data, **arguments)
+
+
+def test_the_table():
+    results = {
+        "best_val_probe_accuracy": 0.5,
+        "validation": {"loss": 2.0},
+        "test": {"loss": 1.25, "probe_accuracy": 0.75},
+        "linear_probe": {"inverse_regularisation": 0.1, "test_accuracy": 0.8},
+    }
+    assert results_table(results).splitlines() == [
+        f"{'':35}" + f"{'':>14}{'validation':>14}{'test':>14}",
+        f"{'best_val_probe_accuracy':35}" + f"{'0.5':>14}",
+        f"{'loss':35}" + f"{'':>14}{'2':>14}{'1.25':>14}",
+        f"{'probe_accuracy':35}" + f"{'':>14}{'':>14}{'0.75':>14}",
+        f"{'linear_probe inverse_regularisation':35}" + f"{'0.1':>14}",
+        f"{'linear_probe accuracy':35}" + f"{'':>14}{'':>14}{'0.8':>14}",
+    ]

@@ -10,8 +10,8 @@ from absl import flags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amr_tf import commands
 from amr_tf.models import METHODS
+from amr_tf.training import flagfiles
 from amr_tf.training.config import RESUMABLE, TrainingConfig, flag_name
 
 CONFIGS = sorted((pathlib.Path(__file__).resolve().parents[2] / "configs").glob("*.cfg"))
@@ -75,9 +75,9 @@ OTHERS = {
 def parse(*arguments):
     """A config as `amr_tf.train` reads it from its command line."""
     flag_values = flags.FlagValues()
-    commands.define_flags(TrainingConfig, flag_values)
+    flagfiles.define_flags(TrainingConfig, flag_values)
     flag_values(["amr_tf.train", *arguments])
-    return commands.config_from_flags(TrainingConfig, flag_values=flag_values)
+    return flagfiles.config_from_flags(TrainingConfig, flag_values=flag_values)
 
 
 def test_every_field_has_a_value_here():
@@ -151,11 +151,11 @@ def test_a_later_flag_overrides_the_flagfile(tmp_path):
 
 def test_only_flags_that_were_given_override_a_base():
     flag_values = flags.FlagValues()
-    commands.define_flags(TrainingConfig, flag_values)
+    flagfiles.define_flags(TrainingConfig, flag_values)
     # The value of --seed is the default, but it was given.
     flag_values(["amr_tf.train", "--epochs=9", "--seed=0"])
     base = TrainingConfig(**OTHERS)
-    config = commands.config_from_flags(TrainingConfig, base=base, flag_values=flag_values)
+    config = flagfiles.config_from_flags(TrainingConfig, base=base, flag_values=flag_values)
     assert config == base.replace(epochs=9, seed=0)
 
 

@@ -7,17 +7,18 @@ import pytest
 from absl import flags
 
 from amr_tf import commands
+from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def parse(*arguments):
     """A config as `amr_tf.train` reads it from its command line."""
     flag_values = flags.FlagValues()
-    commands.define_flags(TrainingConfig, flag_values)
-    flag_values(["amr_tf.train", *commands.expand_flagfiles(arguments)])
-    return commands.config_from_flags(TrainingConfig, flag_values=flag_values)
+    flagfiles.define_flags(TrainingConfig, flag_values)
+    flag_values(["amr_tf.train", *flagfiles.expand_flagfiles(arguments)])
+    return flagfiles.config_from_flags(TrainingConfig, flag_values=flag_values)
 
 
 def write(folder, **files):
@@ -39,7 +40,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 def assert_refused(message, *arguments):
     with pytest.raises(ValueError, match=message) as caught:
-        commands.expand_flagfiles(arguments)
+        flagfiles.expand_flagfiles(arguments)
     text = str(caught.value)
     assert "\n" not in text
     assert text.endswith(".")
@@ -47,14 +48,14 @@ def assert_refused(message, *arguments):
 
 def test_nothing_to_expand():
     arguments = ["--k=3", "--run_dir", "a", "--noresume", "--data_dir=x=--flagfile=y", "digits"]
-    assert commands.expand_flagfiles(arguments) == arguments
-    assert commands.expand_flagfiles([]) == []
+    assert flagfiles.expand_flagfiles(arguments) == arguments
+    assert flagfiles.expand_flagfiles([]) == []
 
 
 def test_a_files_flags_take_its_place(tmp_path):
     path = write(tmp_path, a=["--k=3", "--lambda=5"]) / "a.cfg"
     for option in ("--flagfile", "-flagfile"):
-        expanded = commands.expand_flagfiles(["--epochs=1", f"{option}={path}", "--seed=2"])
+        expanded = flagfiles.expand_flagfiles(["--epochs=1", f"{option}={path}", "--seed=2"])
         assert expanded == ["--epochs=1", "--k=3", "--lambda=5", "--seed=2"]
 
 
@@ -64,30 +65,30 @@ def test_files_are_looked_for_beside_the_one_that_names_them(tmp_path, elsewhere
     write(tmp_path, c=["--seed=9"])
     expected = ["--beta_1=0.25", "--k=4", "--seed=9"]
     for path in (tmp_path / "paper" / "a.cfg", "../paper/a.cfg"):
-        assert commands.expand_flagfiles([f"--flagfile={path}"]) == expected
+        assert flagfiles.expand_flagfiles([f"--flagfile={path}"]) == expected
 
 
 def test_the_neighbour_goes_before_the_working_directory(tmp_path, elsewhere):
     write(tmp_path / "paper", a=["--flagfile=b.cfg"], b=["--k=4"])
     write(elsewhere, b=["--k=9"])
     path = tmp_path / "paper" / "a.cfg"
-    assert commands.expand_flagfiles([f"--flagfile={path}"]) == ["--k=4"]
+    assert flagfiles.expand_flagfiles([f"--flagfile={path}"]) == ["--k=4"]
     # absl's own rule still holds where there is no such neighbour.
     (tmp_path / "paper" / "b.cfg").unlink()
-    assert commands.expand_flagfiles([f"--flagfile={path}"]) == ["--k=9"]
+    assert flagfiles.expand_flagfiles([f"--flagfile={path}"]) == ["--k=9"]
 
 
 def test_absolute_paths_and_the_home_directory(tmp_path, elsewhere, monkeypatch):
     home = write(tmp_path / "home", b=["--k=4"], c=["--seed=1"])
     monkeypatch.setenv("HOME", str(home))
     write(tmp_path / "paper", a=[f"--flagfile={home / 'b.cfg'}", "--flagfile=~/c.cfg"])
-    expanded = commands.expand_flagfiles(["--flagfile=../paper/a.cfg", "--flagfile=~/c.cfg"])
+    expanded = flagfiles.expand_flagfiles(["--flagfile=../paper/a.cfg", "--flagfile=~/c.cfg"])
     assert expanded == ["--k=4", "--seed=1", "--seed=1"]
 
 
 def test_paths_with_spaces_and_equals_signs(tmp_path):
     folder = write(tmp_path / "a = b", a=["--run_dir=runs/k=2 x", "--flagfile=b.cfg"], b=["--k=4"])
-    expanded = commands.expand_flagfiles([f"--flagfile={folder / 'a.cfg'}"])
+    expanded = flagfiles.expand_flagfiles([f"--flagfile={folder / 'a.cfg'}"])
     assert expanded == ["--run_dir=runs/k=2 x", "--k=4"]
 
 
@@ -96,9 +97,9 @@ def test_comments_and_blank_lines(tmp_path):
     lines = ["# --k=5", "", "   ", "//--k=6", "  --k=4  ", "\t# no", "--run_dir=a#b"]
     for end in ("\n", "\r\n"):
         path.write_bytes(end.join(lines).encode())
-        assert commands.expand_flagfiles([f"--flagfile={path}"]) == ["--k=4", "--run_dir=a#b"]
+        assert flagfiles.expand_flagfiles([f"--flagfile={path}"]) == ["--k=4", "--run_dir=a#b"]
     path.write_text("# nothing else\n")
-    assert commands.expand_flagfiles([f"--flagfile={path}"]) == []
+    assert flagfiles.expand_flagfiles([f"--flagfile={path}"]) == []
 
 
 def test_later_flags_win(tmp_path):
@@ -114,7 +115,7 @@ def test_a_file_may_be_named_twice(tmp_path):
     """Two files that share a third are no cycle."""
     write(tmp_path, a=["--flagfile=b.cfg", "--flagfile=c.cfg", "--flagfile=c.cfg"], c=["--k=4"])
     write(tmp_path, b=["--flagfile=c.cfg"])
-    assert commands.expand_flagfiles([f"--flagfile={tmp_path / 'a.cfg'}"]) == ["--k=4"] * 3
+    assert flagfiles.expand_flagfiles([f"--flagfile={tmp_path / 'a.cfg'}"]) == ["--k=4"] * 3
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_with_a_space(tmp_path):
     path = write(tmp_path, a=["--k=3", "--lambda=5"]) / "a.cfg"
     assert parse("--flagfile", str(path), "--lambda=6") == TrainingConfig(k=3, lambda_=6.0)
     for option in ("--flagfile", "-flagfile"):
-        expanded = commands.expand_flagfiles(["--seed=1", option, str(path), "--seed=2"])
+        expanded = flagfiles.expand_flagfiles(["--seed=1", option, str(path), "--seed=2"])
         assert expanded == ["--seed=1", "--k=3", "--lambda=5", "--seed=2"]
 
 
@@ -198,7 +199,7 @@ def test_with_a_space(tmp_path):
 )
 def test_without_a_name(arguments):
     with pytest.raises(ValueError, match="flagfile") as caught:
-        commands.expand_flagfiles(arguments)
+        flagfiles.expand_flagfiles(arguments)
     assert "'.'" not in str(caught.value)
     assert "--k=3" not in str(caught.value)
 

@@ -1,0 +1,135 @@
+"""The cells of a table: flagfiles named `tableN_DATASET_...cfg` in one folder."""
+
+import dataclasses
+import pathlib
+
+from amr_tf.registry import unknown_name
+from amr_tf.reproduction import paper
+from amr_tf.training.config import TrainingConfig
+from amr_tf.training.flagfiles import read_flagfile
+
+METHOD_NAMES = {
+    "amr": "AMR",
+    "ae_gan": "AE+GAN",
+    "pixel_mixup": "pixel",
+    "supervised_amr": "supervised AMR",
+    "acai": "ACAI",
+    "acai_original": "ACAI (original)",
+    "gaia": "GAIA",
+    "vae": "VAE",
+    "beta_vae": "beta-VAE",
+}
+_UNNAMED_MIXERS = {"acai": "mixup", "acai_original": "folded", "gaia": "gaussian"}
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2] / "configs" / "paper"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One method on one data set.
+
+    Attributes:
+        name: the flagfile's name without its ending.
+        config: its `TrainingConfig`, resolved, without budget and seed.
+        paper: the paper's `Figure`, or None where the paper has no such cell.
+    """
+
+    name: str
+    config: TrainingConfig
+    paper: paper.Figure | None
+
+    @property
+    def label(self):
+        """What the row is called in a report."""
+        return method_label(self.config)
+
+
+def method_label(config):
+    """A method's name with its mixer, as in the paper's tables: "AMR mixup k = 2"."""
+    config = config.resolve()
+    name = METHOD_NAMES.get(config.method, config.method)
+    if config.method in ("ae_gan", "vae", "beta_vae") or config.mixer == "none":
+        return name
+    if _UNNAMED_MIXERS.get(config.method) == config.mixer and config.k == 2:
+        return name
+    return f"{name} {config.mixer} k = {config.k}"
+
+
+def find_cells(table, dataset, folder=None, methods=None):
+    """The cells of a table's column, in the order of the paper's rows.
+
+    Args:
+        table: 1 to 4, or the number of a table of your own.
+        dataset: as in the flagfiles' names, such as "mnist" or "cifar256".
+        folder: where the flagfiles are; by default `configs/paper` of the working directory, or of
+            the checkout that this package is part of.
+        methods: names to keep, or None for all: of methods ("acai") or of methods with their
+            mixer and k ("amr_mixup_k2").
+
+    Returns:
+        A tuple of `Cell`.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: no such table, data set or method, or a damaged flagfile.
+    """
+    folder = _find_folder(folder)
+    _check_column(folder, table, dataset)
+    cells = [
+        _read_cell(path, table, dataset)
+        for path in sorted(folder.glob(f"table{table}_{dataset}_*.cfg"))
+    ]
+    rows = list(paper.TABLES.get(table, {}).get(dataset, {}))
+    cells.sort(key=lambda cell: _position(rows, paper.row_of(cell.config)))
+    return _choose(cells, methods)
+
+
+def short_name(config):
+    """A row as `--methods` names it: "ae_gan", "amr_mixup_k2"."""
+    method, mixer, k = paper.row_of(config)
+    return method if mixer is None or method != "amr" else f"{method}_{mixer}_k{k}"
+
+
+def _find_folder(folder):
+    if folder is None:
+        here = pathlib.Path("configs/paper")
+        folder = here if here.is_dir() else CHECKOUT
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder '{folder}' of flagfiles; name one with --configs."
+        )
+    return folder
+
+
+def _check_column(folder, table, dataset):
+    columns = {}
+    for path in folder.glob("table*_*.cfg"):
+        number, column = path.stem.split("_")[:2]
+        columns.setdefault(number.removeprefix("table"), set()).add(column)
+    if str(table) not in columns:
+        raise unknown_name("table", str(table), sorted(columns))
+    if dataset not in columns[str(table)]:
+        raise unknown_name(f"data set of table {table}", dataset, sorted(columns[str(table)]))
+
+
+def _read_cell(path, table, dataset):
+    config = read_flagfile(path).resolve()
+    return Cell(path.stem, config, paper.figure_of(table, dataset, config))
+
+
+def _position(rows, row):
+    return rows.index(row) if row in rows else len(rows)
+
+
+def _choose(cells, methods):
+    if not methods:
+        return tuple(cells)
+    known = {name for cell in cells for name in (cell.config.method, short_name(cell.config))}
+    for name in methods:
+        if name not in known:
+            raise unknown_name("method of this table", name, sorted(known))
+    return tuple(
+        cell
+        for cell in cells
+        if cell.config.method in methods or short_name(cell.config) in methods
+    )

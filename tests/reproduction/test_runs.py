@@ -1,0 +1,153 @@
+"""Plans, and the runs that they make, resume and leave alone."""
+
+import json
+import pathlib
+
+import pytest
+
+from amr_tf.reproduction import estimate_seconds, reproduce
+from amr_tf.reproduction.runs import read_results
+from amr_tf.training.run import RunFolder
+from tests.reproduction.conftest import make_plan
+
+
+def quiet(line):
+    pass
+
+
+def names(plan):
+    return [pathlib.Path(config.run_dir).name for config in plan.all_configs()]
+
+
+def test_the_runs_of_a_plan(folder, tmp_path):
+    plan = make_plan(folder, tmp_path, runs=2)
+    assert names(plan) == [
+        "table1_mnist_ae_gan_lambda5_seed0",
+        "table1_mnist_ae_gan_lambda5_seed1",
+        "table1_mnist_amr_mixup_k3_lambda20_seed0",
+        "table1_mnist_amr_mixup_k3_lambda20_seed1",
+    ]
+    assert [config.seed for config in plan.all_configs()] == [0, 1, 0, 1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_budget_changes_every_cell(folder, tmp_path):
+    plan = make_plan(folder, tmp_path, changes={"epochs": 7, "probe_learning_rate": 0.5})
+    for config in plan.all_configs():
+        assert (config.epochs, config.probe_learning_rate) == (7, 0.5)
+    assert [cell.config.epochs for cell in plan.cells] == [2, 2]
+
+
+def test_every_lambda_is_tried_with_the_first_seed(folder, tmp_path):
+    plan = make_plan(folder, tmp_path, runs=2, lambdas=(2.0, 50.0))
+    assert names(plan)[:3] == [
+        "table1_mnist_ae_gan_lambda2_seed0",
+        "table1_mnist_ae_gan_lambda50_seed0",
+        "table1_mnist_ae_gan_lambda2_seed1",
+    ]
+
+
+def pretend(config, accuracy):
+    """The files of a finished run."""
+    run = RunFolder(config.run_dir)
+    run.path.mkdir(parents=True)
+    run.config.write_text(config.to_json())
+    run.results.write_text(json.dumps({"best_val_probe_accuracy": accuracy}))
+    (run.path / "reproduction.json").write_text('{"seconds": 3.0}')
+
+
+def test_the_lambda_of_the_best_validation_accuracy(folder, tmp_path):
+    plan = make_plan(folder, tmp_path, runs=2, lambdas=(2.0, 10.0, 50.0))
+    cell = plan.cells[0]
+    for lambda_, accuracy in ((2.0, 0.5), (10.0, 0.7)):
+        pretend(plan.config(cell, 0, lambda_), accuracy)
+        assert plan.chosen_lambda(cell) is None
+        assert plan.finished(cell) == {}
+    pretend(plan.config(cell, 0, 50.0), 0.6)
+    assert plan.chosen_lambda(cell) == 10.0
+    assert list(plan.finished(cell)) == [0]
+    assert plan.chosen_lambda(plan.cells[1]) is None
+    assert "table1_mnist_ae_gan_lambda10_seed1" in names(plan)
+
+
+def test_results_of_another_config_do_not_count(folder, tmp_path):
+    plan = make_plan(folder, tmp_path)
+    config = plan.config(plan.cells[0], 0)
+    assert read_results(config) is None
+    pretend(config, 0.5)
+    assert read_results(config) == {"best_val_probe_accuracy": 0.5, "seconds": 3.0}
+    assert read_results(config.replace(epochs=3)) is None
+    (RunFolder(config.run_dir).path / "reproduction.json").unlink()
+    assert read_results(config) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"runs": 0}, "^runs must be at least 1; got 0.$"),
+        ({"lambdas": (2.0, 0.0)}, r"^lambdas must be above 0; got \(2.0, 0.0\).$"),
+        ({"table": 4, "lambdas": (2.0,)}, "^lambdas are chosen by validation accuracy, which t"),
+    ],
+)
+def test_plans_that_make_no_sense(folder, tmp_path, changes, message):
+    plan = make_plan(folder, tmp_path)
+    with pytest.raises(ValueError, match=message):
+        type(plan)(**{**vars(plan), **changes})
+
+
+def test_a_wrong_budget_is_told_before_anything_is_written(folder, tmp_path):
+    plan = make_plan(folder, tmp_path, changes={"batch_size": 1})
+    with pytest.raises(ValueError, match="batch"):
+        reproduce(plan, log=quiet)
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_epochs_were_trained_than_are_asked_for(folder, tmp_path):
+    plan = make_plan(folder, tmp_path)
+    pretend(plan.config(plan.cells[0], 0), 0.5)
+    less = make_plan(folder, tmp_path, changes={"epochs": 1})
+    with pytest.raises(ValueError, match="holds a run of 2 epochs, more than the 1 asked for"):
+        reproduce(less, log=quiet)
+
+
+@pytest.fixture(scope="module")
+def made(folder, tmp_path_factory):
+    """A plan whose runs are made, and the lines that it logged."""
+    plan = make_plan(folder, tmp_path_factory.mktemp("made"), runs=2)
+    lines, reports = [], []
+    assert reproduce(plan, report=lambda: reports.append(len(lines)), log=lines.append)
+    assert reports == [1, 2, 3, 4]
+    return plan, lines
+
+
+@pytest.mark.slow
+def test_all_runs_are_made(made):
+    plan, lines = made
+    assert [line.split(":")[0] for line in lines] == names(plan)
+    assert all("validation" in line for line in lines)
+    for cell in plan.cells:
+        assert list(plan.finished(cell)) == [0, 1]
+        for results in plan.finished(cell).values():
+            assert set(results) >= {"best_val_probe_accuracy", "test", "linear_probe", "seconds"}
+
+
+@pytest.mark.slow
+def test_a_second_time_nothing_is_trained(made):
+    plan, _ = made
+    before = {path: path.stat().st_mtime_ns for path in plan.out.rglob("*") if path.is_file()}
+    lines = []
+    assert reproduce(plan, log=lines.append)
+    assert lines == [f"{name}: finished before" for name in names(plan)]
+    after = {path: path.stat().st_mtime_ns for path in plan.out.rglob("*") if path.is_file()}
+    assert after == before
+
+
+@pytest.mark.slow
+def test_the_estimate(made, folder, tmp_path):
+    plan, _ = made
+    assert set(estimate_seconds(plan).values()) == {0.0}
+    open_plan = make_plan(folder, tmp_path, changes={"epochs": 1000})
+    estimates = estimate_seconds(open_plan, timed_steps=2)
+    assert list(estimates) == names(open_plan)
+    assert all(seconds > 0 for seconds in estimates.values())
+    assert not list(tmp_path.iterdir())
