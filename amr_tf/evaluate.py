@@ -1,23 +1,52 @@
-"""Prints a run's figures as JSON: python -m amr_tf.evaluate --run=runs/digits"""
+"""Evaluates a run: python -m amr_tf.evaluate --run=runs/digits
+
+Prints a table and writes the same figures as JSON, evaluation.json in the run's folder.
+"""
 
 import json
+import pathlib
 
 from absl import flags
 
 from amr_tf import commands
-from amr_tf.evaluation.evaluate import evaluate
+from amr_tf.evaluation.evaluate import MEASURES, SPLITS, measure, results_table
+from amr_tf.evaluation.probes import PROBES
+from amr_tf.files import write_whole
 from amr_tf.training.run import load_data, load_run
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a training run.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of amr_tf.train; by default the run's.")
+_LAST = flags.DEFINE_bool("last", False, "The newest checkpoint in place of the best epoch's.")
+_PROBES = flags.DEFINE_list(
+    "probes", list(PROBES), f"Probes on frozen codes: {', '.join(PROBES)}; empty for none."
+)
+_MEASURES = flags.DEFINE_list(
+    "measures",
+    [],
+    f"What else to measure: {', '.join(MEASURES)}. Disentanglement needs data with factors, "
+    "interpolation the data set lines.",
+)
+_INCEPTION = flags.DEFINE_string(
+    "inception_weights",
+    None,
+    "Keras' InceptionV3 weights for image_quality: a file, or imagenet to download them; by "
+    "default features of a classifier that is trained on the data set.",
+)
+_OUT = flags.DEFINE_string("out", None, "JSON to write; by default evaluation.json in the run.")
 
 
 def main(argv):
     del argv
-    config, model = load_run(_RUN.value)
+    config, model = load_run(_RUN.value, _LAST.value)
     if _DATA_DIR.value is not None:
         config = config.replace(data_dir=_DATA_DIR.value)
-    print(json.dumps(evaluate(model, load_data(config)), indent=2))
+    data = load_data(config)
+    results = measure(model, data, _PROBES.value, SPLITS, _MEASURES.value, _INCEPTION.value)
+    path = pathlib.Path(_OUT.value or pathlib.Path(_RUN.value) / "evaluation.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(results, indent=2) + "\n")
+    print(results_table(results))
+    print(f"\nWrote {path}")
 
 
 def run():

@@ -165,15 +165,36 @@ def test_ctrl_c_and_resume(trained):
                 assert row[name] == value, (row["epoch"], name)
 
 
+def evaluate_as_in_training(folder, name):
+    """Evaluates with the probe that `train` uses, and returns the figures and those of `train`."""
+    code, out, err = run("evaluate", f"--run={name}", "--probes=linear", cwd=folder)
+    assert code == 0, err
+    assert out.splitlines()[-1] == f"Wrote {name}/evaluation.json"
+    found = json.loads((folder / name / "evaluation.json").read_text())
+    assert found.pop("train")["loss"] > 0
+    results = json.loads((folder / name / "results.json").read_text())
+    return found, {key: value for key, value in results.items() if not key.startswith("best_")}
+
+
 def test_evaluate(trained):
     folder, _ = trained
-    before = files_in(folder)
-    code, out, err = run("evaluate", "--run=run", cwd=folder)
+    found, results = evaluate_as_in_training(folder, "run")
+    assert found == results
+
+
+def test_evaluate_everything(trained):
+    folder, _ = trained
+    flags = ("--run=run", "--measures=image_quality", "--out=figures/all.json")
+    code, out, err = run("evaluate", *flags, cwd=folder)
     assert code == 0, err
-    results = json.loads((folder / "run" / "results.json").read_text())
-    del results["best_val_probe_accuracy"]
-    assert json.loads(out) == results
-    assert files_in(folder) == before
+    found = json.loads((folder / "figures" / "all.json").read_text())
+    expected = ["train", "validation", "test", "linear_probe", "knn_probe", "mlp_probe"]
+    assert list(found) == [*expected, "image_quality"]
+    assert found["image_quality"]["mixes"]["extractor"] == "classifier_penultimate"
+    accuracy = found["knn_probe"]["test_accuracy"]
+    rows = {line[:40].split("  ")[0]: line.split() for line in out.splitlines()}
+    assert rows["knn_probe accuracy"][-1] == f"{accuracy:.4g}"
+    assert "image_quality mixes fid" in rows
 
 
 def test_interpolate(trained):
@@ -217,11 +238,8 @@ def vae(trained):
 
 
 def test_evaluate_a_vae(vae):
-    code, out, err = run("evaluate", "--run=vae", cwd=vae)
-    assert code == 0, err
-    results = json.loads((vae / "vae" / "results.json").read_text())
-    assert results.pop("best_val_probe_accuracy") == results["validation"]["probe_accuracy"]
-    assert json.loads(out) == results
+    found, results = evaluate_as_in_training(vae, "vae")
+    assert found == results
     assert results["test"]["kl_loss"] > 0
     assert "discriminator_loss" not in results["test"]
 
@@ -276,11 +294,8 @@ def test_a_config_of_the_paper_from_another_directory(spiral):
 
 def test_evaluate_unlabelled_data(spiral):
     folder, _ = spiral
-    code, out, err = run("evaluate", "--run=points", cwd=folder)
-    assert code == 0, err
-    results = json.loads((folder / "points" / "results.json").read_text())
-    del results["best_val_reconstruction_loss"]
-    assert json.loads(out) == results
+    found, results = evaluate_as_in_training(folder, "points")
+    assert found == results
     assert set(results) == {"validation", "test"}
 
 
@@ -349,6 +364,15 @@ BAD_INPUT = [
     ("train", ("--method=acai", "--k=3"), "method acai needs a mixer of k = 2"),
     ("train", ("--flagfile=nowhere.cfg",), "Flagfile 'nowhere.cfg' does not exist."),
     ("evaluate", ("--run=nowhere",), "'nowhere' is not a run folder"),
+    ("evaluate", ("--run=run", "--probes=svm"), "Unknown probe 'svm'."),
+    ("evaluate", ("--run=run", "--measures=fid"), "Unknown measure 'fid'."),
+    ("evaluate", ("--run=run", "--measures=disentanglement"), "ground-truth factors, but data set"),
+    ("evaluate", ("--run=run", "--measures=interpolation"), "on the data set lines only"),
+    ("evaluate", ("--run=run", "--measures=label_mixing"), "such as supervised_amr; got AMR"),
+    ("reproduce", ("--table=1", "--dataset=minst"), "Did you mean 'mnist'?"),
+    ("reproduce", ("--table=7", "--dataset=mnist"), "Unknown table '7'. Allowed: 1, 2, 3, 4."),
+    ("reproduce", ("--table=1", "--dataset=mnist", "--runs=0"), "runs must be at least 1; got 0."),
+    ("reproduce", ("--table=1", "--dataset=mnist", "--lambdas=x"), "lambdas must be numbers"),
     ("interpolate", ("--run=run", "--pairs=999"), "pairs = 999 needs 1998 images of the 359"),
     ("export", ("--run=untrained",), "There is no model 'untrained/checkpoints/best.keras'."),
 ]

@@ -3,11 +3,21 @@
 import numpy as np
 
 from amr_tf.data import evaluation_batches
+from amr_tf.evaluation.disentanglement import disentanglement
+from amr_tf.evaluation.image_quality import (
+    classifier_extractor,
+    inception_extractor,
+    model_image_quality,
+)
+from amr_tf.evaluation.interpolation_quality import ends_of_the_scale, model_interpolation_quality
+from amr_tf.evaluation.label_mixing import label_consistency, train_classifier
 from amr_tf.evaluation.probes import PROBES
 from amr_tf.registry import unknown_name
 
 _PROBED = 60_000
 SPLITS = ("train", "validation", "test")
+# What `measure` takes beside probes.
+MEASURES = ("disentanglement", "image_quality", "interpolation", "label_mixing")
 
 
 def evaluate(model, data, batch_size=256, probes=("linear",), splits=("validation", "test")):
@@ -29,10 +39,8 @@ def evaluate(model, data, batch_size=256, probes=("linear",), splits=("validatio
     Raises:
         ValueError: images of another shape than the model's, or an unknown probe or split.
     """
-    for kind, names, known in (("probe", probes, PROBES), ("split", splits, SPLITS)):
-        for name in names:
-            if name not in known:
-                raise unknown_name(kind, name, known)
+    _check_names("probe", probes, PROBES)
+    _check_names("split", splits, SPLITS)
     if model.image_shape != data.image_shape:
         raise ValueError(
             f"The model takes images of {model.image_shape}; data set '{data.name}' has "
@@ -55,6 +63,77 @@ def evaluate(model, data, batch_size=256, probes=("linear",), splits=("validatio
     return results
 
 
+def measure(model, data, probes=("linear",), splits=SPLITS, measures=(), inception_weights=None):
+    """Everything that `python -m amr_tf.evaluate` reports.
+
+    Args:
+        model: a compiled `ResynthesisModel`.
+        data: an `ImageData` of the model's image shape.
+        probes: as of `evaluate`.
+        splits: likewise.
+        measures: names of `MEASURES`: "disentanglement" (of data with factors), "interpolation"
+            (of models of the data set lines, with both ends of the scale), "image_quality", and
+            "label_mixing" (of a `SupervisedAMR`). They look at test images, or without a test
+            split at validation images.
+        inception_weights: as of `image_quality.inception_extractor`; None for the features of a
+            classifier that is trained on the data.
+
+    Returns:
+        The dictionary of `evaluate`, and a dictionary for each measure.
+
+    Raises:
+        ValueError: an unknown name, or a measure that the data or the model do not allow.
+    """
+    _check_names("measure", measures, MEASURES)
+    _check_measures(model, data, measures)
+    held_out = "validation" if data.test is None else "test"
+    results = evaluate(model, data, probes=probes, splits=splits)
+    if "disentanglement" in measures:
+        results["disentanglement"] = disentanglement(model, data, held_out)
+    if "interpolation" in measures:
+        results["interpolation"] = model_interpolation_quality(model)
+        for end, figures in ends_of_the_scale(size=data.image_size).items():
+            results[f"interpolation, {end}"] = figures
+    if {"image_quality", "label_mixing"} & set(measures):
+        classifier = None if inception_weights else train_classifier(data)
+    if "image_quality" in measures:
+        extractor = (
+            inception_extractor(inception_weights)
+            if inception_weights
+            else classifier_extractor(classifier)
+        )
+        results["image_quality"] = model_image_quality(model, data, extractor)
+    if "label_mixing" in measures:
+        classifier = classifier or train_classifier(data)
+        split = getattr(data, held_out)
+        results["label_mixing"] = label_consistency(model, classifier, split, data.image_size)
+    return results
+
+
+def _check_names(kind, names, known):
+    for name in names:
+        if name not in known:
+            raise unknown_name(kind, name, known)
+
+
+def _check_measures(model, data, measures):
+    """Raises a ValueError before anything long is done."""
+    if "disentanglement" in measures and data.train.factors is None:
+        raise ValueError(
+            f"disentanglement needs ground-truth factors, but data set '{data.name}' has none; "
+            "dsprites has."
+        )
+    if "interpolation" in measures and data.name != "lines":
+        raise ValueError(
+            f"interpolation is measured on the data set lines only; the run is of '{data.name}'."
+        )
+    if "label_mixing" in measures and not model.needs_labels:
+        raise ValueError(
+            f"label_mixing needs a model that mixes by labels, such as supervised_amr; got "
+            f"{type(model).__name__}."
+        )
+
+
 def results_table(results):
     """The dictionary of `evaluate` as lines of text: a row a figure, a column a split."""
     rows = {}
@@ -62,7 +141,7 @@ def results_table(results):
         if not isinstance(figures, dict):
             rows[group] = {"": figures}
             continue
-        for name, value in figures.items():
+        for name, value in _flat(figures):
             split, _, figure = name.partition("_")
             if group in SPLITS:
                 rows.setdefault(name, {})[group] = value
@@ -78,9 +157,18 @@ def results_table(results):
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _flat(figures, before=""):
+    """Names and numbers, or texts, of a dictionary that may hold dictionaries and lists."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name} ")
+        else:
+            yield before + name, ", ".join(value) if isinstance(value, list) else value
+
+
 def _cell(value):
     text = "" if value is None else value if isinstance(value, str) else f"{value:.4g}"
-    return f"{text:>14}"
+    return f"{text:>14}" if len(text) < 14 else f"  {text}"
 
 
 def _has_classes(labels):
