@@ -8,6 +8,7 @@ that registers mixers (`amr_tf.mixers.MIXERS`), data sets, losses or methods and
 from absl import flags
 
 from amr_tf import commands
+from amr_tf.evaluation.evaluate import results_table
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.run import RunFolder, train
@@ -26,10 +27,7 @@ def main(argv):
     if results is None:
         return 130
     print(f"\nResults of the best epoch (also in {config.run_dir}/results.json):")
-    for split, values in results.items():
-        if isinstance(values, dict):
-            values = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        print(f"  {split}: {values}")
+    print(results_table(results))
     return 0
 
 

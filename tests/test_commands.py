@@ -121,7 +121,9 @@ def test_train(trained):
     assert set(results) == {"best_val_probe_accuracy", "validation", "test", "linear_probe"}
     assert "Epoch 1/3" in out
     assert "Results of the best epoch (also in run/results.json):" in out
-    assert f"test_accuracy {results['linear_probe']['test_accuracy']:.4g}" in out
+    rows = {line[:30].split("  ")[0]: line.split() for line in out.splitlines()}
+    accuracy = results["linear_probe"]["test_accuracy"]
+    assert rows["linear_probe accuracy"][-1] == f"{accuracy:.4g}"
 
 
 def test_the_written_flagfile_repeats_the_run(trained):

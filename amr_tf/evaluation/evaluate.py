@@ -4,11 +4,8 @@ import numpy as np
 
 from amr_tf.data import evaluation_batches
 from amr_tf.evaluation.disentanglement import disentanglement
-from amr_tf.evaluation.image_quality import (
-    classifier_extractor,
-    inception_extractor,
-    model_image_quality,
-)
+from amr_tf.evaluation.extractors import classifier_extractor, inception_extractor
+from amr_tf.evaluation.image_quality import model_image_quality
 from amr_tf.evaluation.interpolation_quality import ends_of_the_scale, model_interpolation_quality
 from amr_tf.evaluation.label_mixing import label_consistency, train_classifier
 from amr_tf.evaluation.probes import PROBES

@@ -7,54 +7,36 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from amr_tf.evaluation.manifold import manifold_figure
+from amr_tf.evaluation.sheet import CELL_INCHES, LABEL_INCHES, Sheet
 
-_CELL_INCHES = 0.75
-_LABEL_INCHES = 1.7
-_TITLE_INCHES = 0.4
-
-
-def to_uint8(images):
-    """Float images in [-1, 1] as uint8; values outside are clipped."""
-    return np.clip(np.round((np.asarray(images) + 1.0) * 127.5), 0, 255).astype("uint8")
+_HEADER_INCHES = 0.22
 
 
-def grid_figure(rows, title=None):
+def grid_figure(rows, title=None, headers=None):
     """A grid of images with a caption before each row.
 
     Args:
         rows: dictionary from captions to float images (columns, H, W, C) in [-1, 1], C 1 or 3;
             None in place of an image leaves its cell empty.
         title: text above the grid, or None.
+        headers: one text above each column, or None.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
     columns = max(len(images) for images in rows.values())
-    top = _TITLE_INCHES if title else 0.05
-    width = _LABEL_INCHES + columns * _CELL_INCHES
-    height = top + len(rows) * _CELL_INCHES
-    figure = Figure(figsize=(width, height), dpi=120)
-    FigureCanvasAgg(figure)
-    if title:
-        figure.text(0.5, 1 - 0.5 * top / height, title, ha="center", va="center", fontsize=11)
+    above = _HEADER_INCHES if headers else 0
+    sheet = Sheet(LABEL_INCHES + columns * CELL_INCHES, above + len(rows) * CELL_INCHES, title)
+    for column, header in enumerate(headers or ()):
+        middle = LABEL_INCHES + (column + 0.48) * CELL_INCHES
+        sheet.text(header, middle, above / 2, ha="center", fontsize=8)
     for row, (caption, images) in enumerate(rows.items()):
-        bottom = height - top - (row + 1) * _CELL_INCHES
-        middle = (bottom + _CELL_INCHES / 2) / height
-        figure.text(
-            (_LABEL_INCHES - 0.12) / width, middle, caption, ha="right", va="center", fontsize=9
-        )
+        top = above + row * CELL_INCHES
+        sheet.caption(caption, top + CELL_INCHES / 2)
         for column, image in enumerate(images):
             if image is not None:
-                left = _LABEL_INCHES + column * _CELL_INCHES
-                _draw(figure, image, left / width, bottom / height, width, height)
-    return figure
-
-
-def _draw(figure, image, left, bottom, width, height):
-    size = _CELL_INCHES * 0.96
-    axes = figure.add_axes((left, bottom, size / width, size / height))
-    axes.imshow(to_uint8(image).squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_axis_off()
+                sheet.image(image, LABEL_INCHES + column * CELL_INCHES, top)
+    return sheet.figure
 
 
 def figure_pixels(figure):
@@ -123,25 +105,66 @@ def sample_figure(model, images, title=None):
     return grid_figure(rows, title)
 
 
-def interpolation_figure(model, images_a, images_b, steps=9, title=None, pixels=True):
-    """Lines between pairs of images: one row per pair, decoded, and optionally in pixel space.
+def as_models(models):
+    """A dictionary from captions to models; a model by itself is called "latent space"."""
+    return models if isinstance(models, dict) else {"latent space": models}
+
+
+def interpolation_rows(models, images_a, images_b, steps=9, pixels=True):
+    """Lines between pairs of images: blended in pixel space, and through the codes of each model.
 
     Args:
-        model: a `ResynthesisModel`.
+        models: a `ResynthesisModel`, or a dictionary from captions to some.
+        images_a: float images (N, H, W, C) in [-1, 1], at the start.
+        images_b: likewise, at the end.
+        steps: images a line, both ends included, at least 2.
+        pixels: whether the plain blends of the two images come first.
+
+    Returns:
+        Dictionary from captions to float images (N, steps, H, W, C).
+    """
+    lines = {
+        caption: np.asarray(model.interpolate(images_a, images_b, steps))
+        for caption, model in as_models(models).items()
+    }
+    if not pixels:
+        return lines
+    a, b = np.asarray(images_a)[:, None], np.asarray(images_b)[:, None]
+    weights = np.linspace(0, 1, steps).reshape(1, -1, 1, 1, 1)
+    return {"pixel space": (1 - weights) * a + weights * b, **lines}
+
+
+def interpolation_figure(models, images_a, images_b, steps=9, title=None, pixels=True):
+    """Lines between pairs of images, a row for each method (paper, figures 6, 7 and 9).
+
+    Args:
+        models: a `ResynthesisModel`, or a dictionary from captions to some.
         images_a: float images (N, H, W, C) in [-1, 1], at the left.
         images_b: likewise, at the right.
-        steps: decoded images between them, ends included.
+        steps: decoded images between them, ends included, at least 2.
         title: text above the grid, or None.
-        pixels: whether to put the plain blend of the two images above each row.
+        pixels: whether to put the plain blend of the two images above each pair's rows.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    lines = model.interpolate(images_a, images_b, steps)
-    weights = np.linspace(0, 1, steps).reshape(-1, 1, 1, 1)
-    rows = {}
-    for number, (a, b, line) in enumerate(zip(images_a, images_b, lines), start=1):
-        if pixels:
-            rows[f"{number}: pixel space"] = [a, *((1 - weights) * a + weights * b), b]
-        rows[f"{number}: latent space"] = [a, *line, b]
-    return grid_figure(rows, title)
+    rows = interpolation_rows(models, images_a, images_b, steps, pixels)
+    return grid_figure(between_originals(rows, images_a, images_b), title)
+
+
+def between_originals(rows, images_a, images_b):
+    """A grid's rows: for each pair of images one of each method, the two images at its ends.
+
+    Args:
+        rows: dictionary from captions to float images (N, steps, H, W, C).
+        images_a: float images (N, H, W, C).
+        images_b: likewise.
+
+    Returns:
+        Dictionary from captions, with the pair's number, to lists of `steps + 2` images.
+    """
+    return {
+        f"{number + 1}: {caption}": [images_a[number], *lines[number], images_b[number]]
+        for number in range(len(images_a))
+        for caption, lines in rows.items()
+    }

@@ -12,8 +12,8 @@ from amr_tf.evaluation.figures import (
     grid_figure,
     interpolation_figure,
     sample_figure,
-    to_uint8,
 )
+from amr_tf.evaluation.sheet import to_uint8
 
 DPI, CELL, LABELS, TITLE, MARGIN = 120, 0.75, 1.7, 0.4, 0.05
 

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amr_tf.data import preprocess
-from amr_tf.evaluation.image_quality import (
+from amr_tf.evaluation.extractors import (
     classifier_extractor,
     extract_features,
+    inception_extractor,
+)
+from amr_tf.evaluation.image_quality import (
     frechet_distance,
     image_quality,
-    inception_extractor,
     model_image_quality,
     precision_recall,
 )
