@@ -1,0 +1,185 @@
+"""Metrics of disentanglement on fixed arrays of codes and factors: MIG, DCI and SAP.
+
+Codes are (N, ...) and are flattened to (N, D); factors are integers (N, F), the number of each
+factor's value. The examples should be a uniform sample of all combinations of the factors' values.
+What fits something takes two pairs (codes, factors): `train` to fit on and `held_out`, other
+examples, to score. All scores lie in 0 to 1; what chance and perfect codes get is said with each.
+"""
+
+import numpy as np
+from scipy.special import entr
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import mutual_info_score
+from sklearn.svm import LinearSVC
+
+from amr_tf import checks
+
+
+def checked(codes, factors):
+    """Codes as float64 (N, D) and factors as int64 (N, F).
+
+    Raises:
+        ValueError: they are not as many, codes hold NaN or infinite values, factors are no
+            integers, there are fewer than two, or one has a single value.
+    """
+    codes, factors = np.asarray(codes, "float64"), np.asarray(factors)
+    if factors.ndim != 2 or factors.shape[1] < 2 or len(factors) != len(codes):
+        raise ValueError(
+            f"factors must have the shape ({len(codes)}, F) with two factors or more; got "
+            f"{factors.shape}."
+        )
+    if not np.issubdtype(factors.dtype, np.integer):
+        raise ValueError(f"factors must be integers; got {factors.dtype}.")
+    if not np.isfinite(codes).all():
+        raise ValueError("codes must be finite; they hold NaN or infinite values.")
+    for number, column in enumerate(factors.T):
+        if not len(column) or column.min() == column.max():
+            raise ValueError(
+                f"Each factor must have two values or more; factor {number} of {len(codes)} "
+                "examples has not."
+            )
+    return codes.reshape(len(codes), -1), factors.astype("int64")
+
+
+def _two_or_more(codes):
+    """Codes of a single dimension with a constant beside it, so that there is a second best."""
+    if codes.shape[1] > 1:
+        return codes
+    return np.concatenate([codes, np.zeros_like(codes)], axis=1)
+
+
+def mutual_information_gap(codes, factors, bins=20):
+    """MIG (Chen et al. 2018, section 4.1), estimated from binned codes as by Locatello et al. 2019.
+
+    For each factor, the mutual information with the dimension that tells most about it, less that
+    with the second, over the factor's entropy; then the mean. Each dimension is cut into `bins`
+    of equal width from its smallest to its largest value. Nothing is fitted.
+
+    Codes that are equal to the factors score 1 as long as the factors have no more values than
+    there are bins; with more, they score the share of the entropy that is left after binning
+    (dSprites: 0.90 in all).
+
+    Args:
+        codes: (N, ...).
+        factors: integers (N, F).
+        bins: number of bins.
+
+    Returns:
+        A float in 0 to 1.
+    """
+    checks.check_positive_integer("bins", bins)
+    codes, factors = checked(codes, factors)
+    binned = [_binned(column, bins) for column in _two_or_more(codes).T]
+    gaps = []
+    for factor in factors.T:
+        information = [mutual_info_score(factor, column) for column in binned]
+        gaps.append(_gap(information) / mutual_info_score(factor, factor))
+    return float(np.mean(gaps))
+
+
+def _binned(column, bins):
+    edges = np.histogram_bin_edges(column, bins)
+    return np.searchsorted(edges[1:-1], column, side="right")
+
+
+def _gap(scores):
+    second, first = np.sort(scores)[-2:]
+    return first - second
+
+
+def dci(train, held_out, classifier=None, seed=0):
+    """Disentanglement, completeness and informativeness (Eastwood & Williams 2018).
+
+    A classifier for each factor says how much each dimension matters for it. By default it is a
+    random forest of 50 trees, which looks at every dimension at each split and keeps 20 examples
+    in a leaf: deeper trees spread importance over dimensions that only fit noise. Gradient
+    boosting, which other studies use, takes hours for factors of 40 values.
+
+    With perfect codes all are 1; with codes independent of the factors disentanglement and
+    completeness are near 0, and informativeness at chance, the mean of one over the factors'
+    numbers of values.
+
+    Args:
+        train: pair of codes and factors, to fit on.
+        held_out: likewise, for informativeness.
+        classifier: a scikit-learn classifier with `feature_importances_` once fitted, or None.
+        seed: of the random forest.
+
+    Returns:
+        A dictionary: "disentanglement" is high if each dimension matters for one factor only,
+        "completeness" if each factor needs one dimension only, "informativeness" is the mean
+        accuracy on the held-out examples.
+    """
+    train, held_out = checked(*train), checked(*held_out)
+    train_codes, held_out_codes = _two_or_more(train[0]), _two_or_more(held_out[0])
+    if classifier is None:
+        classifier = RandomForestClassifier(
+            50, max_features=None, min_samples_leaf=20, random_state=seed
+        )
+    importances, accuracies = [], []
+    for fitted_to, scored_on in zip(train[1].T, held_out[1].T):
+        fitted = clone(classifier).fit(train_codes, fitted_to)
+        importances.append(fitted.feature_importances_)
+        accuracies.append(fitted.score(held_out_codes, scored_on))
+    disentanglement, completeness = concentration(np.stack(importances, axis=1))
+    return {
+        "disentanglement": disentanglement,
+        "completeness": completeness,
+        "informativeness": float(np.mean(accuracies)),
+    }
+
+
+def concentration(importances):
+    """Disentanglement and completeness of importances (D, F), of each dimension for each factor.
+
+    One less the entropy, in units of the largest possible, of how a dimension's importance is
+    spread over factors, or a factor's over dimensions; means, weighted by importance.
+    Without any importance both are 0.
+    """
+    importances = np.asarray(importances, "float64")
+    return _concentration(importances), _concentration(importances.T)
+
+
+def _concentration(importances):
+    totals = importances.sum(axis=1)
+    used = totals > 0
+    if not used.any():
+        return 0.0
+    shares = importances[used] / totals[used, None]
+    concentrated = 1 - entr(shares).sum(axis=1) / np.log(importances.shape[1])
+    return float(np.average(concentrated, weights=totals[used]))
+
+
+def sap(train, held_out, seed=0):
+    """Separated attribute predictability (Kumar et al. 2018, section 3).
+
+    For each factor, the accuracy of the dimension that predicts it best by itself, less that of
+    the second best; then the mean. Factors are classes to a balanced linear support vector
+    machine (C = 0.01, as by Locatello et al. 2019) on one standardised dimension.
+
+    Perfect codes score less than 1: a linear classifier of one number, one class against the
+    rest, finds the two ends of its range, and no more of the values between. Of two values both
+    are found, where one over the number of values is chance: perfect codes of two-valued factors
+    score 0.5, those of dSprites' factors 0.25.
+
+    Args:
+        train: pair of codes and factors, to fit on.
+        held_out: likewise, for the accuracies.
+        seed: of the classifiers.
+
+    Returns:
+        A float in 0 to 1.
+    """
+    train, held_out = checked(*train), checked(*held_out)
+    mean, deviation = train[0].mean(axis=0), train[0].std(axis=0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    scaled = [_two_or_more((codes - mean) / deviation) for codes in (train[0], held_out[0])]
+    gaps = []
+    for fitted_to, scored_on in zip(train[1].T, held_out[1].T):
+        accuracies = []
+        for fitted, scored in zip(*(codes.T[:, :, None] for codes in scaled)):
+            classifier = LinearSVC(C=0.01, class_weight="balanced", random_state=seed)
+            accuracies.append(classifier.fit(fitted, fitted_to).score(scored, scored_on))
+        gaps.append(_gap(accuracies))
+    return float(np.mean(gaps))
