@@ -1,0 +1,94 @@
+"""Draws of held-out images for figures: groups of them, pairs with labels, samples."""
+
+import numpy as np
+
+from amr_tf.data import preprocess
+
+
+def draw_groups(split, image_size, groups, members=2, seed=0):
+    """Groups of different images, all drawn without replacement.
+
+    Args:
+        split: a `Split`.
+        image_size: width of the images that the model sees.
+        groups: how many groups.
+        members: images in each, such as 2 for pairs.
+        seed: of the draw.
+
+    Returns:
+        `members` float arrays (groups, H, W, C) in [-1, 1]; their n-th images are group n.
+
+    Raises:
+        ValueError: there are too few images.
+    """
+    needed = members * groups
+    if len(split) < needed:
+        raise ValueError(f"pairs = {groups} needs {needed} images of the {len(split)} there are.")
+    chosen = np.random.default_rng(seed).choice(len(split), needed, replace=False)
+    return np.split(_read(split, chosen, image_size), members)
+
+
+def draw_labelled_pairs(split, image_size, pairs, seed=0):
+    """Pairs of images whose labels are known and differ.
+
+    Args:
+        split: a labelled `Split`.
+        image_size: width of the images that the model sees.
+        pairs: how many.
+        seed: of the draw.
+
+    Returns:
+        Float images (pairs, H, W, C) in [-1, 1], those they are paired with, and the labels of
+        both, as the split has them.
+
+    Raises:
+        ValueError: there are no labels, or too few that differ.
+    """
+    if split.labels is None:
+        raise ValueError("Mixes under labels need labelled images; these have no labels.")
+    labels = split.labels.reshape(len(split), -1)
+    known = np.flatnonzero((labels >= 0).all(axis=1))
+    found = _different(labels, np.random.default_rng(seed).permutation(known), pairs)
+    if len(found) < pairs:
+        raise ValueError(
+            f"pairs = {pairs} needs as many pairs of images with different labels; only "
+            f"{len(found)} were found among {len(known)} labelled images."
+        )
+    first, second = np.array(found).T
+    images = [_read(split, indices, image_size) for indices in (first, second)]
+    return *images, split.labels[first], split.labels[second]
+
+
+def _different(labels, order, count):
+    """Up to `count` pairs of indices with different labels, in the order given."""
+    found, waiting = [], []
+    for index in order:
+        if len(found) == count:
+            break
+        # Those that wait all have one label: another would have found its partner.
+        if waiting and (labels[index] != labels[waiting[-1]]).any():
+            found.append((waiting.pop(), index))
+        else:
+            waiting.append(index)
+    return found
+
+
+def draw_sample(split, image_size, most, seed=0):
+    """Up to `most` images in random order, with their labels.
+
+    Args:
+        split: a `Split`.
+        image_size: width of the images that the model sees, or None for points.
+        most: how many at most.
+        seed: of the draw.
+
+    Returns:
+        Float images (N, H, W, C) in [-1, 1] or points (N, D), and their labels or None.
+    """
+    chosen = np.random.default_rng(seed).permutation(len(split))[:most]
+    labels = None if split.labels is None else split.labels[chosen]
+    return _read(split, chosen, image_size), labels
+
+
+def _read(split, indices, image_size):
+    return np.asarray(preprocess(np.asarray(split.images[indices]), image_size))

@@ -1,0 +1,113 @@
+"""Several training runs side by side: captions for them, and whether they can be compared."""
+
+import collections
+import pathlib
+
+from amr_tf.training.run import RunFolder, load_data, load_run
+
+_METHODS = {
+    "amr": "AMR",
+    "ae_gan": "AE+GAN",
+    "supervised_amr": "supervised AMR",
+    "pixel_mixup": "pixel-space AMR",
+    "acai": "ACAI",
+    "acai_original": "ACAI (original)",
+    "gaia": "GAIA",
+    "vae": "VAE",
+    "beta_vae": "beta-VAE",
+}
+_MIXERS = {"bernoulli": "Bernoulli"}
+# Whose mixer is not what tells them from others: they have none, or a single one fits them.
+_WITHOUT_MIXER = ("ae_gan", "acai", "acai_original", "gaia", "vae", "beta_vae")
+
+
+def caption_of(config):
+    """What a run is called in figures, such as "AMR mixup k=2", "AE+GAN" or "ACAI".
+
+    Args:
+        config: a `TrainingConfig`.
+    """
+    config = config.resolve()
+    caption = _METHODS.get(config.method, config.method)
+    if config.method in _WITHOUT_MIXER or config.mixer == "none":
+        return caption
+    return f"{caption} {_MIXERS.get(config.mixer, config.mixer)} k={config.k}"
+
+
+def captions_of(configs):
+    """A different caption for each run: `caption_of`, with the folder's name where it is needed.
+
+    Args:
+        configs: dictionary from run folders to `TrainingConfig`s.
+
+    Returns:
+        Dictionary from run folders to captions.
+    """
+    captions = {path: caption_of(config) for path, config in configs.items()}
+    for name in (lambda path: pathlib.Path(path).resolve().name, str):
+        counts = collections.Counter(captions.values())
+        captions = {
+            path: f"{caption_of(configs[path])} ({name(path)})" if counts[caption] > 1 else caption
+            for path, caption in captions.items()
+        }
+    return captions
+
+
+def load_runs(paths, data_dir=None, same=()):
+    """The best models of runs on the same data, and these data.
+
+    Args:
+        paths: run folders.
+        data_dir: in place of the runs' own, or None.
+        same: further names of config fields in which the runs must agree.
+
+    Returns:
+        A dictionary from captions to `ResynthesisModel`s, the runs' `ImageData`, and the first
+        run's `TrainingConfig`.
+
+    Raises:
+        FileNotFoundError: a folder holds no run or no model, or the data are not there.
+        ValueError: runs that cannot be compared, or a damaged file.
+    """
+    duplicates = [path for path, count in collections.Counter(paths).items() if count > 1]
+    if duplicates:
+        raise ValueError(f"Run '{duplicates[0]}' is given twice.")
+    configs = {path: RunFolder(path).read_config() for path in paths}
+    if data_dir is not None:
+        if not pathlib.Path(data_dir).expanduser().is_dir():
+            raise FileNotFoundError(f"--data_dir '{data_dir}' is not a folder.")
+        configs = {path: config.replace(data_dir=data_dir) for path, config in configs.items()}
+    _check_agree(configs, ("dataset", "data_dir", "crop", *same))
+    captions = captions_of(configs)
+    models = {captions[path]: load_run(path)[1] for path in paths}
+    _check_sizes(paths, models)
+    config = configs[paths[0]]
+    data = load_data(config)
+    if data.test is None:
+        # The images held out for validation are drawn by these.
+        _check_agree(configs, ("seed", "validation_fraction"))
+    return models, data, config
+
+
+def _check_agree(configs, fields):
+    """Raises a ValueError that names the first field in which a run differs from the first run."""
+    (first, expected), *others = configs.items()
+    for path, config in others:
+        for field in fields:
+            one, two = getattr(expected, field), getattr(config, field)
+            if one != two:
+                hint = "; --data_dir says where the data are" if field == "data_dir" else ""
+                raise ValueError(
+                    f"Runs can be compared on the same images only, but {field} is {one} in "
+                    f"'{first}' and {two} in '{path}'{hint}."
+                )
+
+
+def _check_sizes(paths, models):
+    shapes = [model.image_shape for model in models.values()]
+    for path, shape in zip(paths, shapes):
+        if shape != shapes[0]:
+            raise ValueError(
+                "Runs can be compared on the same images only, but images are of the shape "
+                f"{shapes[0]} in '{paths[0]}' and {shape} in '{path}'."
+            )

@@ -1,0 +1,81 @@
+"""A sheet of paper: images, text and marks at places given in inches."""
+
+import textwrap
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+CELL_INCHES = 0.75  # What an image takes, with the gap to its neighbour.
+LABEL_INCHES = 1.7  # What a caption before a row takes.
+_IMAGE_SHARE = 0.96
+_TITLE_INCHES = 0.4
+_MARGIN_INCHES = 0.05
+_TITLE_POINTS = 11
+_CAPTION_CHARACTERS = 21  # Of 9 points, within LABEL_INCHES.
+_CAPTION_LINES = 4
+
+
+def to_uint8(images):
+    """Float images in [-1, 1] as uint8; values outside are clipped."""
+    return np.clip(np.round((np.asarray(images) + 1.0) * 127.5), 0, 255).astype("uint8")
+
+
+def cell_pixels(image):
+    """A float image (H, W, C) in [-1, 1] as `Axes.imshow` takes it: (H, W) for a single channel."""
+    pixels = to_uint8(image)
+    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+
+class Sheet:
+    """A figure whose parts are placed in inches from the left and from below the title.
+
+    Args:
+        width: in inches.
+        height: in inches, without the title.
+        title: text above everything, or None.
+
+    Attributes:
+        figure: the `matplotlib.figure.Figure`.
+    """
+
+    def __init__(self, width, height, title=None):
+        self.top = _TITLE_INCHES if title else _MARGIN_INCHES
+        self.width, self.height = width, height + self.top
+        self.figure = Figure(figsize=(self.width, self.height), dpi=120)
+        FigureCanvasAgg(self.figure)
+        if title:
+            middle = -0.5 * self.top
+            size = min(_TITLE_POINTS, 0.95 * width * 72 / (0.62 * len(title)))
+            self.text(title, width / 2, middle, ha="center", fontsize=size)
+
+    def image(self, image, left, top, cell=CELL_INCHES):
+        """Draws a float image (H, W, C) in [-1, 1], C 1 or 3, into a square cell."""
+        bottom = self.height - self.top - top - cell
+        size = _IMAGE_SHARE * cell
+        box = (left / self.width, bottom / self.height, size / self.width, size / self.height)
+        axes = self.figure.add_axes(box)
+        axes.imshow(cell_pixels(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_axis_off()
+
+    def text(self, text, x, y, ha="left", fontsize=9, **kwargs):
+        """Writes text whose vertical middle is `y` inches below the title."""
+        place = x / self.width, 1 - (self.top + y) / self.height
+        self.figure.text(*place, text, ha=ha, va="center", fontsize=fontsize, **kwargs)
+
+    def caption(self, text, middle):
+        """Writes a caption in the `LABEL_INCHES` before a row, in several lines if it is long."""
+        lines = textwrap.wrap(text, _CAPTION_CHARACTERS, max_lines=_CAPTION_LINES, placeholder="…")
+        self.text("\n".join(lines), LABEL_INCHES - 0.12, middle, ha="right")
+
+    def mark(self, share, x, y, size=0.13):
+        """A square around (x, y) whose lower `share`, from 0 to 1, is filled."""
+        left, bottom = x - size / 2, self.height - self.top - y - size / 2
+        inches = {"transform": self.figure.dpi_scale_trans, "linewidth": 0.8}
+        self.figure.add_artist(
+            Rectangle((left, bottom), size, size * share, facecolor="tab:green", **inches)
+        )
+        self.figure.add_artist(
+            Rectangle((left, bottom), size, size, fill=False, edgecolor="black", **inches)
+        )
