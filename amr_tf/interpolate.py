@@ -18,8 +18,8 @@ from amr_tf.evaluation.interpolation_figures import (
     triangle_figure,
 )
 from amr_tf.evaluation.label_figures import check_label_mixers, label_mix_figure
-from amr_tf.evaluation.runs import caption_of, load_runs
 from amr_tf.registry import unknown_name
+from amr_tf.training.comparison import caption_of, load_runs
 
 _CODES = 1000  # How many images' codes are drawn: t-SNE of more takes minutes.
 

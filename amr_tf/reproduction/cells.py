@@ -5,21 +5,10 @@ import pathlib
 
 from amr_tf.registry import unknown_name
 from amr_tf.reproduction import paper
+from amr_tf.training.comparison import caption_of
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.flagfiles import read_flagfile
 
-METHOD_NAMES = {
-    "amr": "AMR",
-    "ae_gan": "AE+GAN",
-    "pixel_mixup": "pixel",
-    "supervised_amr": "supervised AMR",
-    "acai": "ACAI",
-    "acai_original": "ACAI (original)",
-    "gaia": "GAIA",
-    "vae": "VAE",
-    "beta_vae": "beta-VAE",
-}
-_UNNAMED_MIXERS = {"acai": "mixup", "acai_original": "folded", "gaia": "gaussian"}
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2] / "configs" / "paper"
 
 
@@ -40,18 +29,7 @@ class Cell:
     @property
     def label(self):
         """What the row is called in a report."""
-        return method_label(self.config)
-
-
-def method_label(config):
-    """A method's name with its mixer, as in the paper's tables: "AMR mixup k = 2"."""
-    config = config.resolve()
-    name = METHOD_NAMES.get(config.method, config.method)
-    if config.method in ("ae_gan", "vae", "beta_vae") or config.mixer == "none":
-        return name
-    if _UNNAMED_MIXERS.get(config.method) == config.mixer and config.k == 2:
-        return name
-    return f"{name} {config.mixer} k = {config.k}"
+        return caption_of(self.config)
 
 
 def find_cells(table, dataset, folder=None, methods=None):

@@ -53,21 +53,21 @@ def test_the_table(plan):
         f"| method | lambda | {columns} | paper | runs | minutes |",
         "| " + " | ".join(["---"] * 8) + " |",
         "| AE+GAN | 5 | 80.0 ± 10.0 | 70.0 ± 10.0 | 85.0 ± 10.0 | 97.52 ± 0.29 | 3 of 3 | 4.5 |",
-        "| AMR mixup k = 3 | 20 | 50.0 ± 10.0 | 40.0 ± 10.0 | 55.0 ± 10.0 | 97.61 ± 0.15 | "
+        "| AMR mixup k=3 | 20 | 50.0 ± 10.0 | 40.0 ± 10.0 | 55.0 ± 10.0 | 97.61 ± 0.15 | "
         "3 of 3 | 4.5 |",
     ]
 
 
 def test_the_order(plan, folder, tmp_path):
     assert order_of_methods(plan) == (
-        "Best first, by in unison, validation: AE+GAN, AMR mixup k = 3. "
-        "In the paper: AMR mixup k = 3, AE+GAN."
+        "Best first, by in unison, validation: AE+GAN, AMR mixup k=3. "
+        "In the paper: AMR mixup k=3, AE+GAN."
     )
     assert order_of_methods(make_plan(folder, tmp_path / "none")) == ""
     other = make_plan(folder, tmp_path / "other", runs=1)
     for cell, accuracy in zip(other.cells, (0.3, 0.4)):
         pretend(other, other.config(cell, 0), accuracy)
-    expected = "The order of the methods is the paper's: AMR mixup k = 3, AE+GAN."
+    expected = "The order of the methods is the paper's: AMR mixup k=3, AE+GAN."
     assert order_of_methods(other) == expected
 
 
@@ -125,7 +125,9 @@ def test_a_cell_of_ones_own(folder, tmp_path):
     from amr_tf.reproduction import Plan, find_cells
 
     plan = Plan(table=9, dataset="mine", cells=find_cells(9, "mine", folder), out=tmp_path)
-    assert "| pixel mixup k = 2 | 1 | - | - | - | - | 0 of 3 | 0.0 |" in markdown_table(plan)
+    assert "| pixel-space AMR mixup k=2 | 1 | - | - | - | - | 0 of 3 | 0.0 |" in markdown_table(
+        plan
+    )
 
 
 def test_a_report_of_factors(folder, tmp_path):

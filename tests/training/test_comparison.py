@@ -2,8 +2,8 @@
 
 import pytest
 
-from amr_tf.evaluation import runs
-from amr_tf.evaluation.runs import caption_of, captions_of, load_runs
+from amr_tf.training import comparison
+from amr_tf.training.comparison import caption_of, captions_of, load_runs
 from amr_tf.training.config import TrainingConfig
 
 
@@ -50,7 +50,7 @@ def fake(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def load_run(path):
-        config = runs.RunFolder(path).read_config()
+        config = comparison.RunFolder(path).read_config()
         size = config.image_size or 16
         return config, Model((size, size, 1))
 
@@ -61,8 +61,8 @@ def fake(monkeypatch, tmp_path):
             self.config = config
             self.test = None if config.dataset == "image_folder" else object()
 
-    monkeypatch.setattr(runs, "load_run", load_run)
-    monkeypatch.setattr(runs, "load_data", Data)
+    monkeypatch.setattr(comparison, "load_run", load_run)
+    monkeypatch.setattr(comparison, "load_data", Data)
 
     def write(**settings):
         for name, values in settings.items():
