@@ -42,7 +42,10 @@ def main(argv):
         validation_data=data_lib.evaluation_batches(data.validation, 64, data.image_size),
         callbacks=[
             keras.callbacks.ModelCheckpoint(
-                out / "best.keras", monitor="val_reconstruction_loss", save_best_only=True
+                out / "best.keras",
+                monitor="val_reconstruction_loss",
+                mode="min",
+                save_best_only=True,
             ),
             keras.callbacks.CSVLogger(out / "log.csv"),
         ],
