@@ -1,0 +1,64 @@
+"""`python -m amr_tf.reproduce` in a process of its own: dry run, kills, and what it leaves."""
+
+import csv
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+FLAGS = ("--table=1", "--dataset=mnist", "--runs=2", "--epochs=2")
+
+
+def start(folder, cwd, *flags):
+    command = [sys.executable, "-m", "amr_tf.reproduce", *FLAGS, f"--configs={folder}", *flags]
+    return subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    return out
+
+
+def figures(path):
+    """The rows of a report without their times."""
+    with path.open(newline="") as file:
+        return [{**row, "seconds": None} for row in csv.DictReader(file)]
+
+
+def test_kills_lose_nothing(folder, tmp_path):
+    """Killed twice, at moments that the machine's speed decides, it ends as if never."""
+    whole = start(folder, tmp_path, "--out=whole")
+    assert "Wrote whole/report.md" in finish(whole)
+    expected = figures(tmp_path / "whole" / "report.csv")
+    assert len(expected) == 4
+    moments = random.Random(0)
+    for _ in range(2):
+        process = start(folder, tmp_path, "--out=killed")
+        time.sleep(moments.uniform(8, 16))
+        process.kill()
+        process.communicate()
+    out = finish(start(folder, tmp_path, "--out=killed"))
+    assert figures(tmp_path / "killed" / "report.csv") == expected
+    assert "| AE+GAN | 5 |" in out
+    again = finish(start(folder, tmp_path, "--out=killed"))
+    assert again.count(": finished before") == 4
+
+
+def test_a_dry_run_writes_nothing(folder, tmp_path):
+    out = finish(start(folder, tmp_path, "--dry_run"))
+    lines = out.splitlines()
+    assert [line.split(": ")[0] for line in lines[:4]] == [
+        "table1_mnist_ae_gan_lambda5_seed0",
+        "table1_mnist_ae_gan_lambda5_seed1",
+        "table1_mnist_amr_mixup_k3_lambda20_seed0",
+        "table1_mnist_amr_mixup_k3_lambda20_seed1",
+    ]
+    assert lines[4].startswith("4 runs, ")
+    assert not list(tmp_path.iterdir())
