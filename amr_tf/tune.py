@@ -1,0 +1,55 @@
+"""Searches flags for the best probe: python -m amr_tf.tune --flagfile=configs/mnist.cfg \
+--search=lambda:2,5,10,20,50 --search=k:2,3,4 --epochs=3 --out=runs/tune
+
+Flags of amr_tf.train hold for all trials. A kill loses at most the running epochs; the same
+command goes on. For parallel workers set KerasTuner's KERASTUNER_TUNER_ID (chief, worker0, ...),
+KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
+"""
+
+import os
+import pathlib
+
+from absl import flags
+from keras_tuner import errors
+
+from amr_tf import commands
+from amr_tf.training import flagfiles
+from amr_tf.training.config import TrainingConfig
+from amr_tf.tuning import ORACLES, SearchSpace, make_tuner, summary_table, write_results
+
+flagfiles.define_flags(TrainingConfig)
+_SEARCH = flags.DEFINE_multi_string(
+    "search", None, "FLAG:VALUE,VALUE,... or FLAG:LOW..HIGH[:log]; may be repeated.", required=True
+)
+_ORACLE = flags.DEFINE_string("oracle", "grid", f"Way of searching: {', '.join(ORACLES.names())}.")
+_MAX_TRIALS = flags.DEFINE_integer(
+    "max_trials", None, "Trials at most; by default all of a grid, else 10."
+)
+_EXECUTIONS = flags.DEFINE_integer("executions", 1, "Runs of each trial, with different seeds.")
+_OUT = flags.DEFINE_string("out", "runs/tune", "Folder for the search, its runs and its results.")
+
+
+def main(argv):
+    del argv
+    space = SearchSpace.parse(_SEARCH.value)
+    config = flagfiles.config_from_flags(TrainingConfig)
+    out = pathlib.Path(_OUT.value)
+    tuner = make_tuner(config, space, out, _ORACLE.value, _MAX_TRIALS.value, _EXECUTIONS.value)
+    try:
+        tuner.search()
+    except errors.FatalError as error:
+        raise ValueError(str(error)) from error
+    if os.environ.get("KERASTUNER_TUNER_ID", "chief") != "chief":
+        return  # The chief knows all trials, a worker does not.
+    best = write_results(tuner, space.names, out)
+    print("\n" + summary_table(tuner, space.names))
+    print(f"\nThe best flags: python -m amr_tf.train --flagfile={best}")
+
+
+def run():
+    """Runs the command; a script of your own calls it after registering its classes."""
+    commands.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,101 @@
+"""What a search found: a table, a figure, and a flagfile that `amr_tf.train` runs as it is."""
+
+import csv
+import io
+import pathlib
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from amr_tf.files import write_whole
+
+
+def finished_trials(tuner):
+    """The completed trials, the best first."""
+    trials = [trial for trial in tuner.oracle.trials.values() if trial.status == "COMPLETED"]
+    return sorted(trials, key=lambda trial: -trial.score)
+
+
+def best_config(tuner, run_dir):
+    """The `TrainingConfig` of the best trial, to be trained in `run_dir` for all epochs.
+
+    Raises:
+        ValueError: no trial is finished.
+    """
+    trials = finished_trials(tuner)
+    if not trials:
+        raise ValueError("No trial is finished.")
+    config = tuner.trial_config(trials[0])
+    return config.replace(run_dir=str(run_dir), epochs=tuner.config.epochs)
+
+
+def summary_table(tuner, names):
+    """The finished trials as a Markdown table, the best first.
+
+    Args:
+        tuner: a `RunTuner`.
+        names: the fields that were searched.
+    """
+    head = [*(name.rstrip("_") for name in names), "validation accuracy"]
+    rows = [head, ["---"] * len(head)]
+    for trial in finished_trials(tuner):
+        values = trial.hyperparameters.values
+        rows.append([*(_text(values[name]) for name in names), f"{100 * trial.score:.1f} %"])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def tuning_figure(tuner, names):
+    """Validation accuracy against each flag that was searched, a panel each.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    trials = finished_trials(tuner)
+    figure = Figure(figsize=(4 * len(names), 3.5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
+        values = [trial.hyperparameters.values[name] for trial in trials]
+        numbers = all(isinstance(value, (int, float)) for value in values)
+        values = values if numbers else [str(value) for value in values]
+        axes.plot(values, [100 * trial.score for trial in trials], "o", alpha=0.6)
+        if numbers and min(values) > 0 and max(values) > 10 * min(values):
+            axes.set_xscale("log")
+            axes.set_xticks(sorted(set(values))[:8], map(_text, sorted(set(values))[:8]))
+            axes.minorticks_off()
+        axes.set(xlabel=name.rstrip("_"), ylabel="validation accuracy, %")
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def write_results(tuner, names, directory):
+    """Writes `trials.csv`, `trials.md`, `trials.png` and `best.cfg` into `directory`.
+
+    Args:
+        tuner: a `RunTuner` with at least one finished trial.
+        names: the fields that were searched.
+        directory: where to.
+
+    Returns:
+        The path of `best.cfg`.
+    """
+    directory = pathlib.Path(directory)
+    config = best_config(tuner, directory / "best")
+    write_whole(directory / "best.cfg", config.to_flagfile())
+    write_whole(directory / "trials.md", summary_table(tuner, names) + "\n")
+    write_whole(directory / "trials.csv", _csv(tuner, names))
+    tuning_figure(tuner, names).savefig(directory / "trials.png")
+    return directory / "best.cfg"
+
+
+def _csv(tuner, names):
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", *(name.rstrip("_") for name in names), "val_probe_accuracy"])
+    for trial in finished_trials(tuner):
+        values = [trial.hyperparameters.values[name] for name in names]
+        writer.writerow([trial.trial_id, *values, trial.score])
+    return text.getvalue()
+
+
+def _text(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,112 @@
+"""Which values of which flags a search tries."""
+
+import dataclasses
+import typing
+
+import keras_tuner
+
+from amr_tf.registry import unknown_name
+from amr_tf.training.config import TrainingConfig, flag_name
+
+# What a search decides or where its files go.
+_FIXED = ("run_dir", "seed", "data_dir", "epochs", "verbose")
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSpace:
+    """Values of fields of `TrainingConfig`.
+
+    Attributes:
+        choices: dictionary from field names to tuples of values, in the order they are tried.
+        ranges: dictionary from field names to (low, high, scale), scale "linear" or "log".
+    """
+
+    choices: dict
+    ranges: dict = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, texts):
+        """The space of texts such as "lambda:2,5,10", "k:2,3" or "learning_rate:1e-5..1e-3:log".
+
+        Raises:
+            ValueError: a text of another form, a flag that is not there or cannot be searched, or
+                a value that is not of the flag's type.
+        """
+        choices, ranges = {}, {}
+        for text in texts:
+            flag, colon, values = text.partition(":")
+            if not colon or not values:
+                raise ValueError(
+                    f"search must be FLAG:VALUE,VALUE,... or FLAG:LOW..HIGH[:log]; got '{text}'."
+                )
+            name = _field_name(flag)
+            if name in choices or name in ranges:
+                raise ValueError(f"search names {flag} twice.")
+            if ".." in values:
+                ranges[name] = _parse_range(flag, values)
+            else:
+                kind = _kind_of(name)
+                choices[name] = tuple(_value(kind, flag, value) for value in values.split(","))
+        return cls(choices, ranges)
+
+    @property
+    def names(self):
+        """The fields that are searched."""
+        return (*self.choices, *self.ranges)
+
+    def hyperparameters(self):
+        """KerasTuner's `HyperParameters`."""
+        space = keras_tuner.HyperParameters()
+        for name, values in self.choices.items():
+            space.Choice(name, list(values), ordered=isinstance(values[0], (int, float)))
+        for name, (low, high, scale) in self.ranges.items():
+            declare = space.Int if _kind_of(name) is int else space.Float
+            declare(name, low, high, sampling=scale)
+        return space
+
+    def check(self, config):
+        """Raises a ValueError unless every value, by itself, makes a config that can be trained."""
+        for name, values in self.choices.items():
+            for value in values:
+                config.replace(**{name: value}).validate()
+        for name, (low, high, _) in self.ranges.items():
+            for value in (low, high):
+                config.replace(**{name: value}).validate()
+
+
+def _field_name(flag):
+    names = {
+        flag_name(field): field.name
+        for field in dataclasses.fields(TrainingConfig)
+        if field.name not in _FIXED
+    }
+    if flag not in names:
+        raise unknown_name("flag to search", flag, names)
+    return names[flag]
+
+
+def _kind_of(name):
+    hint = typing.get_type_hints(TrainingConfig)[name]
+    return (typing.get_args(hint) or (hint,))[0]  # The first of `int | None`.
+
+
+def _value(kind, flag, text):
+    try:
+        return kind(text.strip())
+    except ValueError:
+        raise ValueError(f"{flag} takes {kind.__name__} values; got '{text}'.") from None
+
+
+def _parse_range(flag, text):
+    ends, _, scale = text.partition(":")
+    kind = _kind_of(_field_name(flag))
+    if kind is str:
+        raise ValueError(f"{flag} takes names, of which there is no range; got '{text}'.")
+    low, high = (_value(kind, flag, end) for end in ends.split("..", 1))
+    if not low < high:
+        raise ValueError(f"A range goes from low to high; got {flag}:{text}.")
+    if scale not in ("", "linear", "log"):
+        raise ValueError(f"A range's scale must be linear or log; got '{scale}'.")
+    if scale == "log" and low <= 0:
+        raise ValueError(f"A range with scale log must begin above 0; got {flag}:{text}.")
+    return low, high, scale or "linear"

@@ -1,0 +1,189 @@
+"""Searches: which trials they make, that they go on after a break, and what they report."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from amr_tf.training.flagfiles import read_flagfile
+from amr_tf.training.run import RunFolder
+from amr_tf.tuning import (
+    ORACLES,
+    SearchSpace,
+    best_config,
+    make_tuner,
+    summary_table,
+    tuner,
+    write_results,
+)
+from tests.training.conftest import tiny_config
+
+SPACE = SearchSpace.parse(["lambda:2,5,10", "k:2,3"])
+GRID = [(lambda_, k) for lambda_ in (2.0, 5.0, 10.0) for k in (2, 3)]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """In place of training: configs in the order they come; the score follows from the values."""
+    configs = []
+
+    def train(config, resume=False):
+        configs.append(config)
+        folder = RunFolder(config.run_dir)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.config.write_text(config.to_json())
+        config = config.resolve()
+        score = 0.5 + 0.01 * config.lambda_ + 0.1 * config.k + 0.001 * config.seed
+        return {"best_val_probe_accuracy": score}
+
+    monkeypatch.setattr(tuner, "train", train)
+    return configs
+
+
+def search(directory, space=SPACE, **arguments):
+    made = make_tuner(tiny_config("unused"), space, directory, **arguments)
+    made.search(verbose=0)
+    return made
+
+
+def pairs(configs):
+    return [(config.lambda_, config.k) for config in configs]
+
+
+def test_a_grid(trained, tmp_path):
+    made = search(tmp_path)
+    assert pairs(trained) == GRID
+    assert len({config.run_dir for config in trained}) == 6
+    best = best_config(made, "somewhere")
+    assert (best.lambda_, best.k, best.run_dir) == (10.0, 3, "somewhere")
+
+
+def test_at_most_so_many_trials(trained, tmp_path):
+    search(tmp_path, max_trials=4)
+    assert pairs(trained) == GRID[:4]
+
+
+def test_the_mean_of_several_executions(trained, tmp_path):
+    made = search(tmp_path, space=SearchSpace.parse(["k:2,3"]), executions=3)
+    assert [(config.k, config.seed) for config in trained] == [
+        (k, seed) for k in (2, 3) for seed in (0, 1, 2)
+    ]
+    scores = sorted(trial.score for trial in made.oracle.trials.values())
+    assert scores == pytest.approx([0.5 + 0.1 + 0.2 + 0.001, 0.5 + 0.1 + 0.3 + 0.001])
+
+
+class Break(BaseException):
+    """As if the process were killed."""
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_a_broken_search_goes_on(trained, tmp_path, monkeypatch, after):
+    real = tuner.train
+
+    def break_off(config, resume=False):
+        if len(trained) == after:
+            raise Break
+        return real(config, resume)
+
+    monkeypatch.setattr(tuner, "train", break_off)
+    with pytest.raises(Break):
+        search(tmp_path)
+    monkeypatch.setattr(tuner, "train", real)
+    search(tmp_path)
+    assert pairs(trained) == GRID
+
+
+def test_a_finished_search_makes_no_more(trained, tmp_path):
+    search(tmp_path)
+    again = search(tmp_path)
+    assert len(trained) == 6
+    assert len(again.oracle.trials) == 6
+
+
+@pytest.mark.parametrize("oracle", ["random", "bayesian"])
+def test_ranges(trained, tmp_path, oracle):
+    space = SearchSpace.parse(["learning_rate:1e-5..1e-3:log", "k:2,3"])
+    search(tmp_path, space, oracle=oracle, max_trials=5)
+    rates = [config.learning_rate for config in trained]
+    assert len(set(rates)) == 5
+    assert all(1e-5 <= rate <= 1e-3 for rate in rates)
+    assert {type(config.k) for config in trained} == {int}
+
+
+def test_hyperband_goes_on_with_the_best(monkeypatch, tmp_path):
+    """Later rounds start from a copy of an earlier trial's run, and train it further."""
+    seen = []
+
+    def train(config, resume=False):
+        folder = RunFolder(config.run_dir)
+        seen.append((config.epochs, resume, (folder.path / "note").exists()))
+        folder.checkpoints.mkdir(parents=True, exist_ok=True)
+        folder.config.write_text(config.to_json())
+        (folder.path / "note").write_text("trained")
+        return {"best_val_probe_accuracy": config.lambda_ / 100}
+
+    monkeypatch.setattr(tuner, "train", train)
+    config = tiny_config("unused", epochs=9)
+    space = SearchSpace.parse(["lambda:1..50"])
+    made = make_tuner(config, space, tmp_path, "hyperband")
+    made.search(verbose=0)
+    assert {epochs for epochs, _, _ in seen} == {1, 3, 9}
+    assert all(resume == copied for _, resume, copied in seen)
+    assert any(resume for _, resume, _ in seen)
+    assert best_config(made, "x").epochs == 9
+
+
+def test_reports(trained, tmp_path):
+    made = search(tmp_path)
+    path = write_results(made, SPACE.names, tmp_path)
+    config = read_flagfile(path)
+    assert (config.lambda_, config.k) == (10.0, 3)
+    assert config == best_config(made, tmp_path / "best")
+    lines = summary_table(made, SPACE.names).splitlines()
+    assert lines[0] == "| lambda | k | validation accuracy |"
+    assert lines[2] == "| 10 | 3 | 90.0 % |"
+    assert len(lines) == 8
+    assert (tmp_path / "trials.md").read_text().splitlines() == lines
+    with (tmp_path / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    scores = [float(row["val_probe_accuracy"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert (tmp_path / "trials.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"oracle": "gird"}, "^Unknown way of searching 'gird'. Did you mean 'grid'?"),
+        ({"executions": 0}, "^executions must be at least 1; got 0.$"),
+        ({"max_trials": 0}, "^max_trials must be at least 1; got 0.$"),
+        ({"space": SearchSpace({})}, "^search needs at least one flag"),
+        (
+            {"space": SearchSpace.parse(["lambda:1..2"])},
+            "^A grid takes lists of values, but lambda has a range.$",
+        ),
+        ({"space": SearchSpace.parse(["k:2,999"])}, "A batch of 32 is too small to mix k = 999"),
+    ],
+)
+def test_what_is_refused(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_tuner(
+            **{"config": tiny_config("x"), "space": SPACE, "directory": tmp_path, **arguments}
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_way_of_searching_is_tested():
+    assert ORACLES.names() == ["bayesian", "grid", "hyperband", "random"]
+
+
+@pytest.mark.slow
+def test_real_runs(tmp_path):
+    made = search(tmp_path, SearchSpace.parse(["lambda:2,10"]))
+    for trial in made.oracle.trials.values():
+        folder = RunFolder(made.trial_config(trial).run_dir)
+        results = json.loads(folder.results.read_text())
+        assert trial.score == pytest.approx(results["best_val_probe_accuracy"])
+    model = made.load_model(next(iter(made.oracle.trials.values())))
+    assert np.isfinite(model.encode(np.zeros((1, 8, 8, 1)))).all()
