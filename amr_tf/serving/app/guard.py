@@ -1,0 +1,86 @@
+"""A layer around the app: whom it answers, and what a browser may do with the answers."""
+
+import ipaddress
+import json
+import urllib.parse
+
+# Everything comes from this server; blob: and data: are for images that the page itself makes.
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_HEADER_LIST = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+
+
+def is_loopback(host):
+    """Whether only this machine can reach a server that listens on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """ASGI middleware that checks where a request comes from and adds security headers.
+
+    A page of another site can make a browser send requests to this machine. Its name in the Host
+    header gives it away where it rebinds its own name to 127.0.0.1 (DNS rebinding), its Origin
+    header elsewhere.
+
+    Args:
+        app: an ASGI app.
+        loopback_only: whether to answer only requests for a loopback address or localhost.
+    """
+
+    def __init__(self, app, loopback_only=True):
+        self.app = app
+        self.loopback_only = loopback_only
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_guarded(message):
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *_HEADER_LIST]}
+            await send(message)
+
+        refusal = self._refusal(dict(scope["headers"]))
+        if refusal:
+            await _refuse(send_guarded, refusal)
+        else:
+            await self.app(scope, receive, send_guarded)
+
+    def _refusal(self, headers):
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self.loopback_only and not is_loopback(_hostname(f"//{host}")):
+            return "The Host header must name this machine: 127.0.0.1 or localhost."
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin and origin not in (f"http://{host}", f"https://{host}"):
+            return "Requests from pages of other sites are refused."
+        return None
+
+
+def _hostname(url):
+    try:
+        return urllib.parse.urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _refuse(send, sentence):
+    body = json.dumps({"error": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,121 @@
+"""What one request may ask of the server."""
+
+import dataclasses
+import io
+import math
+
+from PIL import Image
+
+from amr_tf import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Upper bounds of a request.
+
+    Attributes:
+        upload_bytes: of its body.
+        instances: examples.
+        parents: codes in a mix (K).
+        steps: images in a line.
+        numbers: pixels times channels of all the images that are made or read.
+        side: pixels of an uploaded picture's longer side.
+        pixels: of all the uploaded pictures together.
+    """
+
+    upload_bytes: int = 10 * 2**20
+    instances: int = 256
+    parents: int = 16
+    steps: int = 64
+    numbers: int = 4_000_000
+    side: int = 4096
+    pixels: int = 4096 * 4096
+
+
+def check_inputs(inputs, specs, image_shape, limits):
+    """Checks arrays that already have the specs' types and shapes, before the model runs.
+
+    Args:
+        inputs: arrays by name.
+        specs: `tf.TensorSpec`s by name.
+        image_shape: the model's.
+        limits: a `Limits`.
+
+    Raises:
+        ValueError: there is too much of something, inputs do not fit each other, float images
+            leave [-1, 1], or bytes are no picture.
+    """
+    instances = _common_size(inputs, specs, 0, "N", limits.instances)
+    _common_size(inputs, specs, 1, "K", limits.parents)
+    steps = _steps(inputs, limits)
+    asked = instances * steps * math.prod(image_shape)
+    if asked > limits.numbers:
+        raise ValueError(
+            f"The request's images have {asked:,} pixels and channels; at most "
+            f"{limits.numbers:,} are allowed at a time."
+        )
+    for name, spec in specs.items():
+        if name.startswith("images") and spec.dtype.is_floating:
+            checks.check_images(inputs[name], image_shape, name=f"Input '{name}'")
+        if name.endswith("_bytes"):
+            check_pictures(inputs[name], limits)
+
+
+def _common_size(inputs, specs, axis, letter, most):
+    """The size of an axis that the specs leave open; 1 where none does."""
+    sizes = {
+        name: inputs[name].shape[axis]
+        for name, spec in specs.items()
+        if spec.shape.rank > axis and spec.shape[axis] is None
+    }
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"'{name}' has {size}" for name, size in sizes.items())
+        raise ValueError(f"The inputs must agree in {letter}: {told}.")
+    size = max(sizes.values(), default=1)
+    if size > most:
+        raise ValueError(f"{letter} can be at most {most} in a request; got {size}.")
+    return size
+
+
+def _steps(inputs, limits):
+    if "steps" not in inputs:
+        return 1
+    steps = int(inputs["steps"])
+    if not 2 <= steps <= limits.steps:
+        raise ValueError(f"Input 'steps' must lie in 2 to {limits.steps}; got {steps}.")
+    return steps
+
+
+def check_pictures(pictures, limits):
+    """Looks at the headers of PNGs and JPEGs, so that none is decoded that fills the memory.
+
+    Args:
+        pictures: bytes of files.
+        limits: a `Limits`.
+
+    Raises:
+        ValueError: one is neither PNG nor JPEG, or they are too large.
+    """
+    pixels = 0
+    for picture in pictures:
+        width, height = _size_of(picture)
+        if max(width, height) > limits.side:
+            raise ValueError(
+                f"A picture is {width}x{height}; at most {limits.side}x{limits.side} is allowed."
+            )
+        pixels += width * height
+    if pixels > limits.pixels:
+        raise ValueError(
+            f"The request's pictures have {pixels:,} pixels; at most {limits.pixels:,} are allowed "
+            "together."
+        )
+
+
+def _size_of(picture):
+    try:
+        # Opening reads the header alone.
+        with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG")) as image:
+            return image.size
+    # Pillow meets broken headers with several kinds of exceptions, and bombs with one of its own.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError("A picture is not a PNG or JPEG that can be read.") from error

@@ -1,0 +1,250 @@
+"""TF Serving's REST predict format: JSON to arrays, and arrays to JSON.
+
+https://www.tensorflow.org/tfx/serving/api_rest describes it. Stricter than TF Serving in that NaN
+and infinite values, and inputs that a signature does not know, are refused.
+"""
+
+import base64
+import binascii
+import itertools
+import json
+
+import numpy as np
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+def parse_request(body):
+    """The JSON object of a request.
+
+    Args:
+        body: bytes.
+
+    Returns:
+        A dictionary.
+
+    Raises:
+        ValueError: the bytes are no JSON object; the message says where they break off.
+    """
+    try:
+        request = json.loads(body.decode(), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("The request is nested too deeply.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("The request is not UTF-8.") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"The request is not JSON: {error}.") from error
+    if not isinstance(request, dict):
+        raise ValueError("The request must be a JSON object.")
+    return request
+
+
+def _refuse_constant(name):
+    raise ValueError(f"The request holds {name}; numbers must be finite.")
+
+
+def signature_name(request):
+    """The signature that a parsed request asks for."""
+    name = request.get("signature_name", DEFAULT_SIGNATURE)
+    if not isinstance(name, str):
+        raise ValueError("signature_name must be a string.")
+    return name or DEFAULT_SIGNATURE
+
+
+def read_inputs(request, specs):
+    """Arrays of a parsed request.
+
+    Args:
+        request: with either "instances" (rows) or "inputs" (columns).
+        specs: `tf.TensorSpec`s by input's name.
+
+    Returns:
+        Arrays by name, of the specs' types and shapes, and whether they came as rows.
+
+    Raises:
+        ValueError: something is missing, too much, or of another shape or type.
+    """
+    if ("instances" in request) == ("inputs" in request):
+        raise ValueError('The request must hold either "instances" or "inputs".')
+    rows = "instances" in request
+    if rows:
+        columns = _columns_of_rows(request["instances"], specs)
+    else:
+        columns = _columns(request["inputs"], specs)
+    return {name: _to_array(name, columns[name], specs[name]) for name in specs}, rows
+
+
+def _columns_of_rows(instances, specs):
+    if not isinstance(instances, list) or not instances:
+        raise ValueError('"instances" must be a list of at least one instance.')
+    scalars = [name for name, spec in specs.items() if not spec.shape.rank]
+    if scalars:
+        raise ValueError(
+            f"Input '{scalars[0]}' is one number for all instances: use the column format, "
+            '"inputs".'
+        )
+    if len(specs) == 1 and not any(map(_is_object, instances)):
+        return dict.fromkeys(specs, instances)
+    for index, instance in enumerate(instances):
+        if not _is_object(instance):
+            raise ValueError(f"Instance {index} must be an object with {_listed(specs)}.")
+        _check_names(f"Instance {index}", instance, specs)
+    return {name: [instance[name] for instance in instances] for name in specs}
+
+
+def _columns(inputs, specs):
+    if _is_object(inputs):
+        _check_names('"inputs"', inputs, specs)
+        return inputs
+    if len(specs) > 1:
+        raise ValueError(f'"inputs" must be an object with {_listed(specs)}.')
+    return dict.fromkeys(specs, inputs)
+
+
+def _check_names(what, given, specs):
+    missing = [name for name in specs if name not in given]
+    if missing:
+        raise ValueError(f"{what} lacks the input '{missing[0]}'; needed: {_listed(specs)}.")
+    unknown = [name for name in given if name not in specs]
+    if unknown:
+        raise ValueError(
+            f"{what} has an unknown input '{unknown[0][:50]}'; {_listed(specs)} known."
+        )
+
+
+def _listed(specs):
+    return ", ".join(sorted(specs))
+
+
+def _is_object(value):
+    return isinstance(value, dict) and not _is_base64(value)
+
+
+def _is_base64(value):
+    return isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str)
+
+
+def _to_array(name, value, spec):
+    shape = _shape_of(value)
+    wanted = tuple(spec.shape)
+    if len(shape) != len(wanted) or any(
+        want not in (None, size) for size, want in zip(shape, wanted)
+    ):
+        raise ValueError(f"Input '{name}' must have the shape {_shown(wanted)}; got {shape}.")
+    if 0 in shape:
+        raise ValueError(f"Input '{name}' is empty: its shape is {shape}.")
+    return _convert(name, _leaves(name, value, shape), spec.dtype).reshape(shape)
+
+
+def _shown(shape):
+    names = iter("NK" + "?" * len(shape))
+    sizes = [next(names) if size is None else str(size) for size in shape]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _shape_of(value):
+    """Lengths of the first lists, from the outside in."""
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return tuple(shape)
+
+
+def _leaves(name, value, shape):
+    """Everything inside lists of exactly this shape, in order."""
+    level = [value]
+    for size in shape:
+        if any(not isinstance(part, list) or len(part) != size for part in level):
+            raise ValueError(f"Input '{name}' is ragged: its lists differ in length or depth.")
+        level = list(itertools.chain.from_iterable(level))
+    if any(isinstance(leaf, list) for leaf in level):
+        raise ValueError(f"Input '{name}' is ragged: its lists differ in length or depth.")
+    return level
+
+
+def _convert(name, leaves, dtype):
+    if dtype == "string":
+        return np.array([*(_to_bytes(name, leaf) for leaf in leaves)], dtype=object)
+    if dtype.is_floating:
+        return _to_floats(name, leaves, dtype)
+    if dtype.is_integer:
+        return _to_integers(name, leaves, dtype)
+    raise ValueError(f"Input '{name}' is of type {dtype.name}, which JSON requests cannot hold.")
+
+
+def _to_bytes(name, leaf):
+    if isinstance(leaf, str):
+        return leaf.encode(errors="replace")  # Lone surrogates are JSON, but not UTF-8.
+    if not _is_base64(leaf):
+        raise ValueError(f'Input \'{name}\' must hold strings, or bytes as {{"b64": "..."}}.')
+    try:
+        return base64.b64decode(leaf["b64"], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"Input '{name}' holds a b64 string that is not base64.") from error
+
+
+def _to_floats(name, leaves, dtype):
+    _check_types(name, leaves, {int, float}, "numbers")
+    try:
+        with np.errstate(over="ignore"):
+            numbers = np.array(leaves, dtype="float64").astype(dtype.as_numpy_dtype)
+        finite = np.isfinite(numbers).all()
+    except OverflowError:  # An integer of more than 308 digits.
+        finite = False
+    if not finite:
+        raise ValueError(f"Input '{name}' holds numbers that are too large for {dtype.name}.")
+    return numbers
+
+
+def _to_integers(name, leaves, dtype):
+    _check_types(name, leaves, {int}, "integers")
+    low, high = min(leaves), max(leaves)
+    if low < dtype.min or high > dtype.max:
+        raise ValueError(f"Input '{name}' must lie in {dtype.min} to {dtype.max}.")
+    return np.array(leaves, dtype=dtype.as_numpy_dtype)
+
+
+def _check_types(name, leaves, allowed, called):
+    wrong = set(map(type, leaves)) - allowed  # Exact types: a bool is an int to isinstance.
+    if wrong:
+        names = {str: "a string", bool: "true or false", dict: "an object", float: "a fraction"}
+        found = names.get(wrong.pop(), "null")
+        raise ValueError(f"Input '{name}' must hold {called} only; it holds {found}.")
+
+
+def write_outputs(outputs, rows):
+    """The answer's JSON object.
+
+    Args:
+        outputs: arrays by output's name; bytes of names that end in _bytes are base64-encoded.
+        rows: whether to answer in rows ("predictions") or in columns ("outputs").
+
+    Raises:
+        ValueError: an output is not finite, which JSON cannot say.
+    """
+    columns = {name: _to_json(name, value) for name, value in outputs.items()}
+    if len(columns) == 1:
+        (answer,) = columns.values()
+    elif rows:
+        answer = [dict(zip(columns, row)) for row in zip(*columns.values())]
+    else:
+        answer = columns
+    return {"predictions" if rows else "outputs": answer}
+
+
+def _to_json(name, array):
+    if array.dtype == object:
+        encode = _encode_base64 if name.endswith("_bytes") else _decode_text
+        return [encode(value) for value in array.reshape(-1)]
+    if not np.isfinite(array).all():
+        raise ValueError(f"Output '{name}' is not finite: the inputs are too large.")
+    return array.tolist()
+
+
+def _encode_base64(value):
+    return {"b64": base64.b64encode(value).decode()}
+
+
+def _decode_text(value):
+    return value.decode(errors="replace")

@@ -1,0 +1,314 @@
+"""The server as a user runs it: a process of its own, a real client, and a real browser."""
+
+import base64
+import concurrent.futures
+import contextlib
+import http.client
+import io
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the app needs the extra 'serve'")
+pytest.importorskip("uvicorn", reason="the app needs the extra 'serve'")
+import uvicorn
+
+from amr_tf.serving.app.run import serve
+from amr_tf.serving.app.server import create_app
+from tests.serving.tiny_servable import LATENT_SHAPE, decoded, encoded, picture, write_servable
+from tests.serving.webdriver import CHROMEDRIVER, CHROMIUM, KEYS, browser
+
+pytestmark = pytest.mark.slow
+needs_browser = pytest.mark.skipif(
+    not (CHROMEDRIVER and CHROMIUM), reason="needs Debian's chromium and chromium-driver"
+)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "amr_tf.serve"]
+CODES = np.random.default_rng(0).normal(size=(2, *LATENT_SHAPE)).astype("float32")
+
+
+@contextlib.contextmanager
+def serving(folder, *flags):
+    """Yields the process and the address that it prints."""
+    process = subprocess.Popen(
+        [*COMMAND, f"--model={folder}", "--port=0", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )
+    try:
+        line = process.stdout.readline()
+        found = re.fullmatch(r"Serving tiny, version 1, at (http://\S+)/ .*\n", line)
+        assert found, line + process.stderr.read()
+        yield process, found[1]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_servable(tmp_path_factory.mktemp("served") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    with serving(folder, "--max_upload_mb=1") as (_, address):
+        yield address
+
+
+def post(address, body):
+    """Status and JSON of an answer to the bytes of a predict request."""
+    request = urllib.request.Request(f"{address}/v1/models/tiny:predict", body, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def assert_alive(address):
+    status, answer = post(address, json.dumps({"instances": CODES.tolist()}).encode())
+    assert status == 200
+    np.testing.assert_allclose(answer["predictions"], decoded(CODES), atol=1e-6)
+
+
+def test_it_listens_on_this_machine_alone(address):
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address)
+    assert_alive(address)
+
+
+def test_a_body_that_is_too_large(address):
+    status, answer = post(address, bytes(20 * 2**20))
+    assert status == 413
+    assert answer == {"error": "The request is larger than 1,048,576 bytes."}
+    assert_alive(address)
+
+
+def test_chunks_that_are_too_many(address):
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    chunks = (bytes(2**16) for _ in range(40))
+    connection.request("POST", "/v1/models/tiny:predict", chunks, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    assert_alive(address)
+
+
+@pytest.mark.parametrize(
+    "bytes_sent",
+    [
+        b"hello\r\n\r\n",
+        b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{",
+        b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: x\r\n\r\n{",
+        b"GET / HTTP/1.1\r\n" + b"X: " + bytes(100_000),
+    ],
+)
+def test_clients_that_break_off(address, bytes_sent):
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(bytes_sent)
+    assert_alive(address)
+
+
+def test_many_at_once(address):
+    body = json.dumps({"signature_name": "decode", "instances": CODES.tolist()}).encode()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: post(address, body), range(64)))
+    for status, answer in answers:
+        assert status == 200
+        np.testing.assert_allclose(answer["predictions"], decoded(CODES), atol=1e-6)
+
+
+def test_others_are_let_in_with_a_warning_and_an_interrupt_stops_it(folder):
+    with serving(folder, "--host=0.0.0.0") as (process, address):
+        assert_alive(address.replace("0.0.0.0", "127.0.0.1"))
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert out == "Stopped.\n"
+    assert "warning: 0.0.0.0 is no loopback address" in error
+    assert "Traceback" not in error
+
+
+def test_a_mistake_gets_a_sentence(folder):
+    done = subprocess.run(
+        [*COMMAND, f"--model={folder}x"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert re.search(r"^error: '.*tinyx' is no folder", done.stderr, re.MULTILINE)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("host", ("127.0.0.1", "no.such.host.invalid"))
+def test_where_it_cannot_listen(folder, address, host):
+    port = int(address.rpartition(":")[2])
+    with pytest.raises(ValueError, match=rf"Cannot listen on {host}, port {port}: "):
+        serve(folder, host=host, port=port)
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("profile")) as window:
+        yield window
+
+
+@pytest.fixture
+def page(window, address):
+    """The page with the first two examples mixed."""
+    window.open(address)
+    window.wait(TEXT.format("latency"))
+    yield window
+    assert window.errors() == []
+
+
+TEXT = "return document.getElementById('{}').textContent"
+# Whether the mix on the page, 4 x 4 pixels of equal channels, is one of these images.
+SHOWN = """
+const mix = document.getElementById('mix');
+const pixels = mix.getContext('2d').getImageData(0, 0, mix.width, mix.height).data;
+const seen = Array.from(pixels).filter((_, i) => i % 4 === 0);
+return {}.some((image) => seen.every((value, i) => Math.abs(value - image[i]) <= 1));
+"""
+STRIPS = "return document.querySelectorAll('.strip canvas').length"
+
+
+def examples():
+    """The four example images that the tiny model comes with, in [-1, 1]."""
+    row = np.asarray(Image.open(io.BytesIO(picture(16, 4)))) / 127.5 - 1
+    return np.stack(np.split(row, 4, axis=1))[..., None]
+
+
+def wait_for_mix(page, *mixed):
+    """Waits until the page shows what the decoder makes of a code (2, 2, 3), or of one of them."""
+    images = (decoded(np.stack(mixed)).reshape(len(mixed), -1) + 1) * 127.5
+    page.wait(SHOWN.replace("{}", str(images.tolist())))
+
+
+@needs_browser
+def test_the_page_mixes_the_first_examples(page):
+    codes = encoded(examples())
+    wait_for_mix(page, (codes[0] + codes[1]) / 2)
+    assert page.run(TEXT.format("name")) == "tiny"
+    assert "mixer mixup, k = 2" in page.run(TEXT.format("about"))
+    assert re.fullmatch(r"\d+ ms, of which the model [\d.]+ ms", page.run(TEXT.format("latency")))
+
+
+@needs_browser
+def test_the_slider_by_keyboard(page):
+    codes = encoded(examples())
+    page.type("#sliders input", KEYS["end"])
+    wait_for_mix(page, codes[1])
+    page.type("#sliders input", KEYS["left"] * 20)
+    wait_for_mix(page, 0.2 * codes[0] + 0.8 * codes[1])
+    assert page.run(TEXT.format("sliders")) == "AB80 % of B"
+
+
+@needs_browser
+def test_another_example(page):
+    codes = encoded(examples())
+    page.click("#examples button:nth-child(4)")
+    wait_for_mix(page, (codes[3] + codes[1]) / 2)
+    page.click("#examples button:nth-child(3)")  # Now for image B.
+    wait_for_mix(page, (codes[3] + codes[2]) / 2)
+
+
+@needs_browser
+def test_three_images(page):
+    codes = encoded(examples())
+    page.click("#third")
+    assert page.run("return document.getElementById('draw').disabled")
+    page.click("#examples button:nth-child(3)")
+    wait_for_mix(page, codes[:3].mean(axis=0))
+    page.type("#sliders div:nth-child(1) input", KEYS["left"] * 50)
+    wait_for_mix(page, (codes[1] + codes[2]) / 2)
+    page.click("#draw")
+    page.wait(f"{STRIPS} === 27")
+    page.click("#third")
+    wait_for_mix(page, (codes[0] + codes[1]) / 2)
+
+
+@needs_browser
+def test_feature_maps(page):
+    codes = encoded(examples())
+    page.type("#sliders input", KEYS["end"])
+    page.click("input[value=mix_maps]")
+    wait_for_mix(page, codes[1])
+    page.type("#sliders input", KEYS["left"] * 40)  # Two of the three maps from image B.
+    wait_for_mix(page, *(np.where(np.arange(3) == n, codes[0], codes[1]) for n in range(3)))
+
+
+@needs_browser
+def test_an_upload_is_cut_to_its_middle(page, tmp_path):
+    file = tmp_path / "wide.png"
+    file.write_bytes(picture(16, 4))  # Its middle is half of the second and of the third example.
+    page.type(".slot:nth-child(1) input", str(file))
+    middle = np.concatenate(list(examples()), axis=1)[None, :, 6:10]
+    codes = encoded(examples())
+    wait_for_mix(page, (encoded(middle)[0] + codes[1]) / 2)
+
+
+@needs_browser
+def test_uploads_that_are_no_pictures(page, tmp_path):
+    text, broken = tmp_path / "notes.txt", tmp_path / "broken.png"
+    text.write_text("hello")
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+    page.type(".slot:nth-child(1) input", str(text))
+    page.wait(f"{TEXT.format('error')} === 'notes.txt is neither PNG nor JPEG.'")
+    page.type(".slot:nth-child(1) input", str(broken))
+    page.wait(f"{TEXT.format('error')} === 'broken.png cannot be read as an image.'")
+    page.click("#examples button:nth-child(1)")
+    page.wait("return document.getElementById('error').hidden")
+
+
+@needs_browser
+@pytest.mark.parametrize("width", (320, 1200))
+def test_nothing_is_wider_than_the_page(page, width):
+    page.resize(width, 800)
+    page.click("#third")
+    page.click("#examples button:nth-child(3)")
+    page.click("#draw")
+    page.wait("return document.querySelector('.strip')")
+    assert page.run("return document.documentElement.scrollWidth") <= width
+
+
+@contextlib.contextmanager
+def serving_here(folder):
+    """The app in a thread, which is quicker than a process; yields its address."""
+    server = uvicorn.Server(uvicorn.Config(create_app(folder), log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@needs_browser
+def test_a_model_without_pictures(window, tmp_path):
+    folder = write_servable(tmp_path / "tiny", leave_out=("encode_png",))
+    with serving_here(folder) as address:
+        window.open(address)
+        said = window.wait(TEXT.format("error"))
+    assert "exported without the signatures encode_png" in said
+
+
+def test_a_picture_as_base64_by_hand(address):
+    png = base64.b64encode(picture()).decode()
+    body = json.dumps({"signature_name": "encode_png", "instances": [{"b64": png}]}).encode()
+    status, answer = post(address, body)
+    assert status == 200
+    assert np.shape(answer["predictions"]) == (1, *LATENT_SHAPE)
