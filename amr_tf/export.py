@@ -1,28 +1,42 @@
-"""Exports a run's decoder for TF Serving: python -m amr_tf.export --run=runs/digits
+"""Exports a run for TF Serving: python -m amr_tf.export --run=runs/digits
 
-Writes the next version of the SavedModel, saved_models/NAME/1, 2, ...
+Writes the next version, saved_models/NAME/1, 2, ...: a SavedModel with signatures that encode,
+decode, mix and interpolate, a model card, and the model in further formats.
 """
-
-import pathlib
 
 from absl import flags
 
 from amr_tf import commands
-from amr_tf.serving.export import export_decoder
-from amr_tf.training.run import load_run
+from amr_tf.serving.export import FORMATS
+from amr_tf.serving.run_export import export_run
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a training run.", required=True)
 _OUT = flags.DEFINE_string(
     "out", None, "The servable's folder; by default saved_models/ and the run folder's name."
 )
+_KEEP = flags.DEFINE_integer("keep", None, "Versions that remain, the newest; by default all.")
+_FORMATS = flags.DEFINE_list(
+    "formats",
+    ["keras"],
+    f"Formats beside the SavedModel: {', '.join(FORMATS)}; onnx needs tf2onnx and onnx.",
+)
+_LAST = flags.DEFINE_bool("last", False, "The newest checkpoint in place of the best epoch's.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "As of amr_tf.train, for the sheet of samples; by default the run's."
+)
 
 
 def main(argv):
     del argv
-    _, model = load_run(_RUN.value)
-    name = pathlib.Path(_RUN.value).resolve().name
-    version = export_decoder(model, _OUT.value or pathlib.Path("saved_models") / name)
-    print(f"Exported the decoder to {version}")
+    version = export_run(
+        _RUN.value,
+        _OUT.value,
+        keep=_KEEP.value,
+        formats=_FORMATS.value,
+        last=_LAST.value,
+        data_dir=_DATA_DIR.value,
+    )
+    print(f"Exported {version}")
 
 
 def run():

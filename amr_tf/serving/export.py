@@ -1,53 +1,117 @@
-"""SavedModels that run without this package."""
+"""Exports: a version folder with everything that serves a model without this package."""
 
-import os
 import pathlib
-import shutil
 
 import keras
-import tensorflow as tf
+import numpy as np
+
+from amr_tf.registry import unknown_name
+from amr_tf.serving import converted
+from amr_tf.serving.card import write_card
+from amr_tf.serving.metadata import describe, write_metadata
+from amr_tf.serving.signatures import endpoints, label_mixer_of
+from amr_tf.serving.verify import (
+    check_differences,
+    example_requests,
+    policy_of,
+    replay_in_fresh_process,
+    write_record,
+)
+from amr_tf.serving.versions import check_directory, check_keep, partial_folder, prune, publish
+from amr_tf.serving.warmup import write_warmup
+
+FORMATS = ("keras", "tflite", "onnx")
+_EXAMPLES = 3
+_VERIFY_SEED = 0
 
 
-def next_version(directory):
-    """The number after the highest version folder in `directory`, 1 where there is none."""
-    directory = pathlib.Path(directory)
-    versions = [int(path.name) for path in directory.glob("*") if path.name.isdigit()]
-    return max(versions, default=0) + 1
+def export_model(
+    model, directory, keep=None, formats=("keras",), run=None, data=None, notify=print
+):
+    """Writes a model as the next version of a SavedModel for TF Serving.
 
-
-def export_decoder(model, directory):
-    """Writes the decoder as the next version of a SavedModel for TF Serving.
-
-    The signatures `serving_default` and `decode` take `codes`, float32 (N, *latent_shape), and
-    return `images`, float32 (N, H, W, C), about -1 to 1.
+    The version folder holds the SavedModel with the signatures of `amr_tf.serving.signatures`,
+    warm-up requests, a model card `README.md` with `metadata.json` and, with `data`, a sheet of
+    samples, and the model in further formats. It is written aside, replayed against the model in a
+    fresh process that cannot import this package, and moved into place whole; a failure or a kill
+    leaves the earlier versions as they were.
 
     Args:
         model: a `ResynthesisModel`.
         directory: the servable's folder, such as "saved_models/digits"; versions are numbered
-            subfolders. A version is written aside and moved into place whole.
+            subfolders, and its name is the model's.
+        keep: how many versions remain, the newest ones, or None for all.
+        formats: further files, among "keras" (`model.keras`, which `keras.saving.load_model`
+            reads), "tflite" (`decoder.tflite`) and "onnx" (`decoder.onnx` and `encoder.onnx`; needs
+            the packages tf2onnx and onnx).
+        run: the `amr_tf.training.run.RunFolder` that the model comes from, for the card, or None.
+        data: the `ImageData` to draw samples from, or None.
+        notify: called with a sentence for what is left out, such as warm-up requests where
+            tensorflow-serving-api is not installed.
 
     Returns:
         The path of the new version.
+
+    Raises:
+        ValueError: a format that is not known or that the networks cannot be converted to, a `keep`
+            below 1, a model whose outputs are not finite, or a SavedModel that does not answer what
+            the model does.
+        FileExistsError: `directory` is a file.
     """
+    check_arguments(directory, keep, formats)
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    version = directory / str(next_version(directory))
-    partial = directory / f".partial-{version.name}-{os.getpid()}"
-    signature = [tf.TensorSpec((None, *model.latent_shape), "float32", name="codes")]
+    name = directory.resolve().name
+    with partial_folder(directory) as partial:
+        version = partial / "version"
+        requests = example_requests(model, _example_images(model))
+        write_saved_model(model, version)
+        _verify(model, version, requests, partial / "record.npz")
+        converted.write(model, version, formats)
+        write_warmup(version, name, requests, notify)
+        facts = describe(model, name, version, run, data)
+        write_card(version, model, facts, run, data, notify)
+        path = publish(version, directory, lambda number: write_metadata(version, facts, number))
+    prune(directory, keep)
+    return path
+
+
+# The name by which examples/image_folder.py calls it.
+export_decoder = export_model
+
+
+def check_arguments(directory, keep=None, formats=()):
+    """Raises what `export_model` raises for arguments that are wrong, before any work."""
+    check_directory(directory)
+    check_keep(keep)
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown_name("format", name, FORMATS)
+    converted.check_packages(formats)
+
+
+def write_saved_model(model, path):
+    """Writes the SavedModel alone, unverified; `path` is made.
+
+    Args:
+        model: a `ResynthesisModel`.
+        path: a folder that is not there.
+    """
     archive = keras.export.ExportArchive()
-    archive.track(model.decoder)
-    for name in ("serving_default", "decode"):
-        archive.add_endpoint(name, _decode(model.decoder), input_signature=signature)
-    try:
-        archive.write_out(str(partial), verbose=False)
-        partial.replace(version)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return version
+    for network in (model.encoder, model.decoder, label_mixer_of(model)):
+        if network is not None:
+            archive.track(network)
+    for name, (function, specs) in endpoints(model).items():
+        archive.add_endpoint(name, function, input_signature=specs)
+    archive.write_out(str(path), verbose=False)
 
 
-def _decode(decoder):
-    def decode(codes):
-        return {"images": decoder(codes, training=False)}
+def _example_images(model):
+    """Noise: any image is as good for a comparison, and the data may not be there."""
+    shape = (_EXAMPLES, *model.image_shape)
+    return np.random.default_rng(_VERIFY_SEED).uniform(-1, 1, shape).astype("float32")
 
-    return decode
+
+def _verify(model, version, requests, record):
+    write_record(record, [requests])
+    (differences,) = replay_in_fresh_process([(version, record)])
+    check_differences(differences, [requests], policy_of(model))

@@ -1,122 +1,278 @@
-"""SavedModels: what they hold, their versions, and that none is left half written."""
+"""Exports: what a version holds, what its signatures answer, and that none is half written."""
+
+import json
+import shutil
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import AMR, GAIA, VAE
+from amr_tf import AMR
 from amr_tf.serving import export
-from amr_tf.serving.export import export_decoder, next_version
+from amr_tf.serving.export import export_model
+from amr_tf.serving.metadata import read_signatures
+from amr_tf.serving.verify import png_bytes
+from tests.serving.conftest import make_images
 
-
-@pytest.fixture(scope="module")
-def model():
-    keras.utils.set_random_seed(0)
-    return AMR.convolutional((8, 8, 3), depth=2, latent_channels=5, num_classes=3)
+LATENT = (4, 4, 5)
 
 
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
-    """The path of an exported version 1, and the loaded SavedModel."""
-    path = export_decoder(model, tmp_path_factory.mktemp("served") / "a" / "decoder")
-    return path, tf.saved_model.load(str(path))
+    """The path of version 1, the loaded SavedModel, and the sentences of what was left out."""
+    said = []
+    directory = tmp_path_factory.mktemp("served") / "a" / "faces"
+    path = export_model(model, directory, notify=said.append)
+    return path, tf.saved_model.load(str(path)).signatures, said
 
 
-@pytest.mark.parametrize(
-    ("names", "version"),
-    [((), 1), (("1",), 2), (("1", "2", "10"), 11), (("7",), 8), (("old", "1a", ".partial-3-9"), 1)],
-)
-def test_the_next_version(tmp_path, names, version):
-    for name in names:
-        (tmp_path / name).mkdir()
-    assert next_version(tmp_path) == version
+@pytest.fixture
+def quick(exported, monkeypatch):
+    """Exports that copy the SavedModel, and do without the fresh process: each takes seconds."""
+
+    def copy(model, path):
+        path.mkdir()
+        shutil.copy(exported[0] / "saved_model.pb", path)
+        shutil.copytree(exported[0] / "variables", path / "variables")
+
+    monkeypatch.setattr(export, "write_saved_model", copy)
+    monkeypatch.setattr(export, "replay_in_fresh_process", lambda pairs: [{}])
 
 
-def test_the_folder_is_made_and_holds_the_version_alone(exported):
-    path, _ = exported
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_version_stands_alone(exported):
+    path, _, _ = exported
     assert path.name == "1"
-    assert path.parent.name == "decoder"
+    assert path.parent.name == "faces"
     assert [child.name for child in path.parent.iterdir()] == ["1"]
-    assert (path / "saved_model.pb").is_file()
+    names = {child.name for child in path.iterdir()} - {"assets", "assets.extra"}
+    assert names == {
+        "README.md",
+        "fingerprint.pb",
+        "metadata.json",
+        "model.keras",
+        "saved_model.pb",
+        "variables",
+    }
 
 
-def test_the_signatures(exported):
-    _, loaded = exported
-    for name in ("serving_default", "decode"):
-        signature = loaded.signatures[name]
-        (codes,) = signature.structured_input_signature[1].values()
-        assert codes == tf.TensorSpec((None, 4, 4, 5), tf.float32, name="codes")
-        (images,) = signature.structured_outputs.items()
-        assert images[0] == "images"
-        assert images[1].dtype == tf.float32
-        assert images[1].shape.as_list()[1:] == [8, 8, 3]
+CONTRACT = {
+    "serving_default": ("codes: float32 N 4 4 5", "images: float32 N 8 8 3"),
+    "decode": ("codes: float32 N 4 4 5", "images: float32 N 8 8 3"),
+    "decode_uint8": ("codes: float32 N 4 4 5", "images: uint8 N 8 8 3"),
+    "decode_png": ("codes: float32 N 4 4 5", "png_bytes: string N"),
+    "encode": ("images: float32 N 8 8 3", "codes: float32 N 4 4 5"),
+    "encode_uint8": ("images: uint8 N 8 8 3", "codes: float32 N 4 4 5"),
+    "encode_png": ("png_bytes: string N", "codes: float32 N 4 4 5"),
+    "reconstruct": ("images: float32 N 8 8 3", "images: float32 N 8 8 3"),
+    "mix": ("codes: float32 N N 4 4 5; coefficients: float32 N N", "images: float32 N 8 8 3"),
+    "mix_maps": (
+        "codes: float32 N N 4 4 5; coefficients: float32 N N 5",
+        "images: float32 N 8 8 3",
+    ),
+    "interpolate": (
+        "images_a: float32 N 8 8 3; images_b: float32 N 8 8 3; steps: int32",
+        "images: float32 N N 8 8 3",
+    ),
+}
 
 
-@pytest.mark.parametrize("name", ("serving_default", "decode"))
+def in_words(tensors):
+    return "; ".join(
+        " ".join([f"{name}: {tensor['dtype']}", *(str(size or "N") for size in tensor["shape"])])
+        for name, tensor in tensors.items()
+    )
+
+
+def test_the_signatures_are_the_contracts(exported):
+    found = read_signatures(exported[0])
+    words = {name: (in_words(s["inputs"]), in_words(s["outputs"])) for name, s in found.items()}
+    assert words == CONTRACT
+
+
+def test_metadata(exported):
+    path, _, _ = exported
+    metadata = json.loads((path / "metadata.json").read_text())
+    assert metadata["signatures"] == read_signatures(path)
+    expected = {
+        "name": "faces",
+        "version": 1,
+        "method": "amr",
+        "mixer": "mixup",
+        "k": 3,
+        "label_mixer": None,
+        "image_shape": [8, 8, 3],
+        "latent_shape": [4, 4, 5],
+        "num_classes": 3,
+        "class_names": None,
+        "multi_label": False,
+        "config_sha256": None,
+    }
+    assert {name: metadata[name] for name in expected} == expected
+
+
 @pytest.mark.parametrize("count", (1, 7))
-def test_the_output_is_the_decoders(model, exported, name, count):
-    codes = np.random.default_rng(count).normal(size=(count, 4, 4, 5)).astype("float32")
-    images = exported[1].signatures[name](codes=tf.constant(codes))["images"]
-    assert images.shape == (count, 8, 8, 3)
-    expected = model.decode(codes)
-    assert abs(expected).max() > 1e-3
-    np.testing.assert_allclose(images, expected, atol=1e-5)
+def test_decoded_files_are_decoded_images(model, exported, count):
+    signatures = exported[1]
+    codes = tf.constant(model.encode(make_images(model, count)))
+    images = signatures["decode"](codes=codes)["images"].numpy()
+    np.testing.assert_allclose(images, model.decode(codes.numpy()), atol=1e-5)
+    pixels = signatures["decode_uint8"](codes=codes)["images"].numpy()
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels / 127.5 - 1 - np.clip(images, -1, 1)).max() <= 0.5 / 127.5 + 1e-5
+    png = signatures["decode_png"](codes=codes)["png_bytes"].numpy()
+    np.testing.assert_array_equal([tf.io.decode_png(file) for file in png], pixels)
+
+
+def test_out_of_range_images_are_clipped(model, exported):
+    codes = 50 * np.random.default_rng(0).normal(size=(3, *LATENT)).astype("float32")
+    images = model.decode(codes)
+    assert abs(images).max() > 1.5
+    pixels = exported[1]["decode_uint8"](codes=tf.constant(codes))["images"].numpy()
+    assert (pixels[images > 1.01] == 255).all()
+    assert (pixels[images < -1.01] == 0).all()
+
+
+def test_files_of_other_sizes_and_colours(model, exported):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3)).astype("uint8")
+    grey = pixels[:8, :8, :1]
+    jpeg = tf.io.encode_jpeg(pixels).numpy()
+    sent = tf.constant([png_bytes(pixels), png_bytes(grey), jpeg])
+    codes = exported[1]["encode_png"](png_bytes=sent)["codes"]
+    seen = [pixels, np.repeat(grey, 3, axis=-1), tf.io.decode_jpeg(jpeg).numpy()]
+    images = [tf.image.resize(image / np.float32(127.5) - 1, (8, 8)).numpy() for image in seen]
+    np.testing.assert_allclose(codes, model.encode(np.stack(images)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "k"), [(1, 1), (7, 2), (3, 5)])
+def test_mixes_of_any_number_of_codes(model, exported, count, k):
+    draws = np.random.default_rng(k)
+    codes = draws.normal(size=(count, k, *LATENT)).astype("float32")
+    # Not normalised: they are used as given.
+    weights = draws.normal(size=(count, k)).astype("float32")
+    maps = draws.integers(0, 2, (count, k, LATENT[-1])).astype("float32")
+    for name, coefficients, wide in (
+        ("mix", weights, weights[:, :, None, None, None]),
+        ("mix_maps", maps, maps[:, :, None, None]),
+    ):
+        request = {"codes": tf.constant(codes), "coefficients": tf.constant(coefficients)}
+        images = exported[1][name](**request)["images"]
+        np.testing.assert_allclose(images, model.decode((wide * codes).sum(axis=1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", (2, 9))
+def test_interpolate(model, exported, steps):
+    a, b = make_images(model, 3, 1), make_images(model, 3, 2)
+    request = {"images_a": tf.constant(a), "images_b": tf.constant(b), "steps": tf.constant(steps)}
+    lines = exported[1]["interpolate"](**request)["images"]
+    assert lines.shape == (3, steps, 8, 8, 3)
+    np.testing.assert_allclose(lines, model.interpolate(a, b, steps), atol=1e-5)
+
+
+def zeros(*shape):
+    return tf.zeros(shape, "float32")
 
 
 @pytest.mark.parametrize(
-    ("method", "sizes", "latent_shape"),
+    ("name", "request_", "message"),
     [
-        # The encoder returns mean and log variance; the decoder takes the mean alone.
-        (VAE, {"image_shape": (8, 8, 3), "depth": 2, "output_activation": "tanh"}, (4, 4, 2)),
-        (VAE, {"image_shape": (8, 8, 3), "depth": 2, "latent_dim": 3}, (3,)),
-        (GAIA, {"image_shape": (8, 8, 1), "depth": 2, "mixer": "gaussian"}, (4, 4, 2)),
-        (AMR, {"image_shape": (2,), "architecture": "mlp", "latent_dim": 5}, (5,)),
-        (AMR, {"image_shape": (8, 8, 1), "architecture": "dsprites"}, (10,)),
+        ("mix", {"codes": zeros(2, 3, *LATENT), "coefficients": zeros(2, 1)}, "agree in N and K"),
+        ("mix", {"codes": zeros(2, 3, *LATENT), "coefficients": zeros(1, 3)}, "agree in N and K"),
+        (
+            "interpolate",
+            {"images_a": zeros(2, 8, 8, 3), "images_b": zeros(2, 8, 8, 3), "steps": tf.constant(1)},
+            "steps must be at least 2",
+        ),
+        (
+            "interpolate",
+            {"images_a": zeros(2, 8, 8, 3), "images_b": zeros(1, 8, 8, 3), "steps": tf.constant(2)},
+            "agree in N",
+        ),
+        ("encode_png", {"png_bytes": tf.constant([b"no image"])}, "PNG"),
     ],
 )
-def test_other_methods_and_codes(tmp_path, method, sizes, latent_shape):
-    keras.utils.set_random_seed(0)
-    model = method.create(**sizes)
-    assert model.latent_shape == latent_shape
-    path = export_decoder(model, tmp_path)
-    signature = tf.saved_model.load(str(path)).signatures["serving_default"]
-    (spec,) = signature.structured_input_signature[1].values()
-    assert spec == tf.TensorSpec((None, *latent_shape), tf.float32, name="codes")
-    codes = np.random.default_rng(0).normal(size=(3, *latent_shape)).astype("float32")
-    expected = model.decode(codes)
-    assert expected.shape == (3, *sizes["image_shape"])
-    assert abs(expected).max() > 1e-3
-    np.testing.assert_allclose(signature(codes=tf.constant(codes))["images"], expected, atol=1e-5)
+def test_requests_that_are_wrong(exported, name, request_, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        exported[1][name](**request_)
 
 
-def test_a_second_export_is_a_new_version(model, exported):
-    path, _ = exported
-    before = (path / "saved_model.pb").read_bytes()
-    second = export_decoder(model, str(path.parent))
-    assert second == path.parent / "2"
-    assert sorted(child.name for child in path.parent.iterdir()) == ["1", "2"]
-    assert (path / "saved_model.pb").read_bytes() == before
+def test_the_keras_file(model, exported):
+    loaded = keras.saving.load_model(exported[0] / "model.keras")
+    images = make_images(model, 2)
+    np.testing.assert_allclose(loaded.reconstruct(images), model.reconstruct(images), atol=1e-6)
 
 
-def test_a_failure_leaves_no_version(model, tmp_path, monkeypatch):
-    def full(path, **kwargs):
-        tf.io.gfile.makedirs(path)
+def test_a_second_version_and_keep(model, exported, quick, tmp_path):
+    directory = tmp_path / "faces"
+    shutil.copytree(exported[0], directory / "1")
+    before = files(directory / "1")
+    assert export_model(model, str(directory), formats=()) == directory / "2"
+    assert not (directory / "2" / "model.keras").exists()
+    assert files(directory / "1") == before
+    third = export_model(model, directory, keep=2, formats=())
+    assert json.loads((third / "metadata.json").read_text())["version"] == 3
+    assert sorted(child.name for child in directory.iterdir()) == ["2", "3"]
+
+
+def served(tmp_path):
+    """A folder with a version 1."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_text("whole")
+    return files(tmp_path)
+
+
+def test_a_full_disk_leaves_the_earlier_versions(model, tmp_path, monkeypatch):
+    def full(model, path):
+        path.mkdir()
+        (path / "saved_model.pb").write_text("half")
         raise OSError("No space left on device")
 
-    def archive_on_a_full_disk():
-        archive = make()
-        archive.write_out = full
-        return archive
-
-    make = keras.export.ExportArchive
-    monkeypatch.setattr(export.keras.export, "ExportArchive", archive_on_a_full_disk)
+    before = served(tmp_path)
+    monkeypatch.setattr(export, "write_saved_model", full)
     with pytest.raises(OSError, match="No space left"):
-        export_decoder(model, tmp_path)
+        export_model(model, tmp_path, keep=1)
+    assert files(tmp_path) == before
+    assert [child.name for child in tmp_path.iterdir()] == ["1"]
+
+
+def test_a_wrong_answer_leaves_the_earlier_versions(model, tmp_path, quick, monkeypatch):
+    before = served(tmp_path)
+    monkeypatch.setattr(export, "replay_in_fresh_process", lambda pairs: [{"mix": 0.5}])
+    message = "exported signature 'mix' differs from the model by 0.5, more than "
+    with pytest.raises(ValueError, match=message):
+        export_model(model, tmp_path, keep=1)
+    assert files(tmp_path) == before
+    assert [child.name for child in tmp_path.iterdir()] == ["1"]
+
+
+def test_a_model_with_nan(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = AMR.create((2,), "mlp", latent_dim=2)
+    weight = model.decoder.weights[0]
+    weight.assign(np.full(weight.shape, np.nan))
+    with pytest.raises(ValueError, match="NaN or infinite values; nothing is exported"):
+        export_model(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"keep": 0}, "keep must be a positive integer; got 0."),
+        ({"formats": ("tflit",)}, "Unknown format 'tflit'. Did you mean 'tflite'?"),
+    ],
+)
+def test_arguments_that_are_not_allowed(model, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        export_model(model, tmp_path / "served", **arguments)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_place_of_the_folder(model, tmp_path):
     (tmp_path / "decoder").write_text("hello")
-    with pytest.raises(FileExistsError):
-        export_decoder(model, tmp_path / "decoder")
+    with pytest.raises(FileExistsError, match="decoder' is a file"):
+        export_model(model, tmp_path / "decoder")
