@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 from amr_tf import AMR
-from amr_tf.serving import export
+from amr_tf.serving import export, replay
 from amr_tf.serving.export import export_model
 from amr_tf.serving.metadata import read_signatures
-from amr_tf.serving.verify import png_bytes
+from amr_tf.serving.verify import example_requests, png_bytes, write_record
 from tests.serving.conftest import make_images
 
 LATENT = (4, 4, 5)
@@ -276,3 +276,23 @@ def test_a_file_in_place_of_the_folder(model, tmp_path):
     (tmp_path / "decoder").write_text("hello")
     with pytest.raises(FileExistsError, match="decoder' is a file"):
         export_model(model, tmp_path / "decoder")
+
+
+def test_the_replay_sees_a_difference(model, exported, tmp_path):
+    requests = example_requests(model, make_images(model, 2))
+    write_record(tmp_path / "right.npz", [requests])
+    path = str(exported[0])
+    assert max(replay.differences(path, tmp_path / "right.npz").values()) <= 1e-4
+    mixes, pixels = requests["mix"][1], requests["decode_png"][1]
+    mixes["images"] = mixes["images"] + np.float32(0.5)
+    pixels["png_bytes"] = pixels["png_bytes"] ^ 4
+    write_record(tmp_path / "wrong.npz", [requests])
+    found = replay.differences(path, tmp_path / "wrong.npz")
+    wrong = {name for name, difference in found.items() if difference > 1e-4}
+    assert wrong == {"mix", "decode_png"}
+    assert found["mix"] == pytest.approx(0.5, abs=1e-4)
+    assert found["decode_png"] == pytest.approx(4, abs=1)
+    del requests["encode"]
+    write_record(tmp_path / "fewer.npz", [requests])
+    with pytest.raises(ValueError, match="No requests were recorded for encode."):
+        replay.differences(path, tmp_path / "fewer.npz")
