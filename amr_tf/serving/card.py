@@ -1,0 +1,158 @@
+"""What a version folder says about its model, for people: `README.md` with a sheet of samples."""
+
+import json
+import pathlib
+
+from amr_tf.evaluation.figures import sample_figure
+from amr_tf.evaluation.held_out import draw_sample
+
+SAMPLES_FILE = "samples.png"
+_SAMPLES = 8
+_POINTS = 1000
+_MEANINGS = {
+    "serving_default": "The decoder: as `decode`.",
+    "decode": "The decoder.",
+    "decode_uint8": "The decoder; pixels are clipped and rounded.",
+    "decode_png": "The decoder; a PNG file for each code.",
+    "encode": "The encoder.",
+    "encode_uint8": "The encoder.",
+    "encode_png": "The encoder, on PNG or JPEG files of any size; they are resized (bilinear), "
+    "not cropped.",
+    "reconstruct": "Encodes and decodes.",
+    "mix": "Decodes weighted sums of K codes. Coefficients are used as given: let them sum to 1.",
+    "mix_maps": "Likewise, with one weight for each code and feature map, such as Bernoulli masks.",
+    "interpolate": "Decoded lines from images_a to images_b, ends included; steps is at least 2.",
+    "mix_labels": "Mixes of pairs under labels: labels is what the mix shall be, labels_a and "
+    "labels_b what the parents are (one-hot, or attributes of 0 and 1); seed, at least 0, draws "
+    "the masks.",
+}
+_OUTPUTS = (
+    "Decoded float images may leave [-1, 1] a little where the decoder has no output activation."
+)
+_RANGES = {"images": "[-1, 1]", "images_a": "[-1, 1]", "images_b": "[-1, 1]"}
+_LABEL_RANGES = dict.fromkeys(("labels", "labels_a", "labels_b"), "[0, 1]")
+
+
+def write_card(path, model, facts, run=None, data=None, notify=print):
+    """Writes `README.md`, and with `data` the sheet `samples.png`, into a version's folder.
+
+    Args:
+        path: the folder.
+        model: a `ResynthesisModel`.
+        facts: what `metadata.describe` returns.
+        run: the `RunFolder` that the model comes from, or None.
+        data: the `ImageData` to draw samples from, or None.
+        notify: called with a sentence if no samples can be drawn.
+    """
+    path = pathlib.Path(path)
+    drawn = data is not None and _draw_samples(path / SAMPLES_FILE, model, data, notify)
+    sections = [
+        _heading(facts),
+        f"![Held-out images, their reconstructions and mixes]({SAMPLES_FILE})" if drawn else "",
+        _accuracy(run),
+        _signature_table(facts),
+        _settings(run, facts),
+    ]
+    (path / "README.md").write_text("\n\n".join(part for part in sections if part) + "\n")
+
+
+def _draw_samples(file, model, data, notify):
+    """Draws the sheet; returns whether it could."""
+    points = data.image_size is None
+    try:
+        split = data.test or data.validation
+        images, _ = draw_sample(split, data.image_size, _POINTS if points else _SAMPLES)
+        sample_figure(model, images).savefig(file)
+    except (ValueError, TypeError, OSError) as error:
+        notify(f"No sheet of samples: {error}")
+        return False
+    return True
+
+
+def _heading(facts):
+    mixer = "no mixer" if facts["mixer"] is None else f"mixer {facts['mixer']}, k = {facts['k']}"
+    if facts["label_mixer"]:
+        mixer += f", label mixer {facts['label_mixer']}"
+    rows = [
+        ("data set", facts["dataset"] or "not recorded"),
+        ("method", f"{facts['method']}, {mixer}"),
+        ("images", _shape(facts["image_shape"])),
+        ("codes", _shape(facts["latent_shape"])),
+        ("classes", _classes(facts)),
+        ("SHA-256 of the run's config.json", facts["config_sha256"] or "not recorded"),
+        ("written with", f"amr_tf {facts['amr_tf_version']}, TF {facts['tensorflow_version']}"),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    return (
+        f"# {facts['name']}\n\n"
+        "An auto-encoder whose codes can be mixed (adversarial mixup resynthesis), as a SavedModel."
+        f"\n\n| | |\n|---|---|\n{table}"
+    )
+
+
+def _classes(facts):
+    if facts["num_classes"] is None:
+        return "none"
+    names = facts["class_names"]
+    kind = " attributes" if facts["multi_label"] else ""
+    return f"{facts['num_classes']}{kind}" + (f": {', '.join(names)}" if names else "")
+
+
+def _shape(sizes):
+    return " x ".join(str(size) for size in sizes)
+
+
+def _accuracy(run):
+    """The probes' accuracies in `results.json`, or nothing."""
+    if run is None or not run.results.is_file():
+        return ""
+    results = json.loads(run.results.read_text())
+    rows = [
+        f"| {group}, {name.replace('_', ' ')} | {value:.4f} |"
+        for group, values in results.items()
+        for name, value in (values.items() if isinstance(values, dict) else [("", values)])
+        if "accuracy" in group + name and isinstance(value, (int, float))
+    ]
+    if not rows:
+        return ""
+    head = "## Probe accuracy\n\nOf the best epoch's model, on codes that did not learn from labels"
+    head += " unless `supervision` below is above 0.\n\n| measure | accuracy |\n|---|---|\n"
+    return head + "\n".join(rows).replace(",  |", " |")
+
+
+def _signature_table(facts):
+    lines = ["## Signatures", "", "N, K and steps are dynamic.", _OUTPUTS, ""]
+    lines += ["| signature | inputs | outputs | what it does |", "|---|---|---|---|"]
+    for name in sorted(facts["signatures"]):
+        tensors = facts["signatures"][name]
+        inputs, outputs = (_tensors(tensors[kind]) for kind in ("inputs", "outputs"))
+        lines.append(f"| `{name}` | {inputs} | {outputs} | {_MEANINGS[name]} |")
+    return "\n".join(lines)
+
+
+def _tensors(tensors):
+    return "; ".join(_tensor(name, **tensor) for name, tensor in tensors.items())
+
+
+def _tensor(name, dtype, shape):
+    dynamic = iter(("steps",) if name == "images" and len(shape) == 5 else ("K",))
+    sizes = [_size(size, axis, dynamic) for axis, size in enumerate(shape)]
+    allowed = {"uint8": "0 to 255", "float32": {**_RANGES, **_LABEL_RANGES}.get(name)}.get(dtype)
+    return f"{name}: {dtype} ({', '.join(sizes)})" + (f" in {allowed}" if allowed else "")
+
+
+def _size(size, axis, dynamic):
+    if size is not None:
+        return str(size)
+    return "N" if axis == 0 else next(dynamic)
+
+
+def _settings(run, facts):
+    """The run's flagfile: every hyperparameter."""
+    if run is None or not run.flagfile.is_file():
+        return ""
+    return (
+        "## Settings\n\nThe flagfile with which `python -m amr_tf.train --flagfile=FILE` repeats "
+        f"the run; `metadata.json` has the signatures for programs.\n\n```\n"
+        f"{run.flagfile.read_text().rstrip()}\n```"
+    )

@@ -1,0 +1,89 @@
+"""The model in other formats than a SavedModel: Keras', TFLite (LiteRT) and ONNX."""
+
+import contextlib
+import importlib.util
+import io
+import logging
+import pathlib
+
+import keras
+
+_PACKAGES = {"onnx": ("tf2onnx", "onnx")}
+
+
+def check_packages(formats):
+    """Raises a ValueError if a format needs a package that is not installed."""
+    for name in formats:
+        missing = [
+            package
+            for package in _PACKAGES.get(name, ())
+            if importlib.util.find_spec(package) is None
+        ]
+        if missing:
+            raise ValueError(
+                f"Format {name} needs the package {' and '.join(missing)} "
+                f"(pip install 'amr-tf[{name}]')."
+            )
+
+
+def write(model, path, formats):
+    """Writes the files of some formats into a folder.
+
+    Args:
+        model: a `ResynthesisModel`.
+        path: the folder.
+        formats: among "keras" (`model.keras`), "tflite" (`decoder.tflite`) and "onnx"
+            (`decoder.onnx`, `encoder.onnx`). Inputs and outputs are float32 and the batch is
+            dynamic; an encoder's output is the code, of a VAE the posterior mean.
+
+    Raises:
+        ValueError: a converter does not support the networks.
+    """
+    path = pathlib.Path(path)
+    if "keras" in formats:
+        model.save(path / "model.keras")
+    if "tflite" in formats:
+        _convert(decoder_of(model), path / "decoder.tflite", "tflite", "litert")
+    if "onnx" in formats:
+        _convert(decoder_of(model), path / "decoder.onnx", "onnx", "onnx")
+        _convert(encoder_of(model), path / "encoder.onnx", "onnx", "onnx")
+
+
+def decoder_of(model):
+    """A Keras model from codes to images, float32 whatever the policy."""
+    return _float32(model.decoder, model.decoder.output, "decoder")
+
+
+def encoder_of(model):
+    """A Keras model from images to codes, float32 whatever the policy."""
+    return _float32(model.encoder, model.codes_of(model.encoder.output), "encoder")
+
+
+def _float32(network, output, name):
+    model = keras.Model(network.input, keras.ops.cast(output, "float32"), name=name)
+    model(keras.ops.zeros((1, *model.input_shape[1:])))  # Keras' ONNX export wants one call.
+    return model
+
+
+def _convert(network, file, name, keras_format):
+    try:
+        with _silent():
+            network.export(str(file), format=keras_format, verbose=False)
+    except Exception as error:  # Each converter raises its own.
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"The {network.name} cannot be converted to {name}, so nothing is exported; leave "
+            f"{name} out of --formats. {type(error).__name__}: {reason}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _silent():
+    """Without what the converters print and log."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(disabled)

@@ -1,0 +1,105 @@
+"""What a version folder says about its model, for programs: `metadata.json`."""
+
+import hashlib
+import json
+import pathlib
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from amr_tf.files import write_whole
+from amr_tf.mixers import MIXERS
+from amr_tf.models import METHODS
+from amr_tf.serving.signatures import label_mixer_of
+from amr_tf.version import __version__
+
+
+def describe(model, name, path, run=None, data=None):
+    """The facts about an exported model.
+
+    Args:
+        model: a `ResynthesisModel`.
+        name: the servable's.
+        path: the SavedModel's folder.
+        run: the `RunFolder` that it comes from, or None.
+        data: the run's `ImageData`, or None.
+
+    Returns:
+        A dictionary that is written as JSON: name, method, mixer and label_mixer (registered
+        names, or of classes that are not registered, or null), k, image_shape, latent_shape,
+        num_classes, class_names (null where unknown), multi_label, dataset, signatures (each with
+        inputs and outputs by name: dtype and shape, null for a dynamic size), config_sha256 (of
+        the run's config.json, or null), and the versions of amr_tf, Keras and TensorFlow.
+    """
+    config = None if run is None else run.read_config()
+    names = None if data is None else data.class_names
+    return {
+        "name": name,
+        "method": _name_in(METHODS, type(model)),
+        "mixer": None if model.mixer is None else _name_in(MIXERS, type(model.mixer)),
+        "k": None if model.mixer is None else model.mixer.k,
+        "label_mixer": _name_in(MIXERS, type(label_mixer_of(model))),
+        "image_shape": list(model.image_shape),
+        "latent_shape": list(model.latent_shape),
+        "num_classes": model.num_classes,
+        "class_names": None if names is None else [str(label) for label in names],
+        "multi_label": bool(model.multi_label),
+        "dataset": None if config is None else config.dataset,
+        "signatures": read_signatures(path),
+        "config_sha256": None if run is None else sha256(run.config),
+        "amr_tf_version": __version__,
+        "tensorflow_version": tf.__version__,
+    }
+
+
+def write_metadata(path, facts, number):
+    """Writes `metadata.json` into a version's folder.
+
+    Args:
+        path: the folder.
+        facts: what `describe` returns.
+        number: of the version.
+    """
+    facts = {"name": facts["name"], "version": number, **facts}
+    write_whole(pathlib.Path(path) / "metadata.json", json.dumps(facts, indent=2) + "\n")
+
+
+def read_signatures(path):
+    """The signatures of the SavedModel in a folder, without loading it.
+
+    Returns:
+        Dictionary from names to {"inputs": {name: {"dtype": ..., "shape": [...]}}, "outputs": ...};
+        a dynamic size is None.
+    """
+    saved = saved_model_pb2.SavedModel.FromString(
+        (pathlib.Path(path) / "saved_model.pb").read_bytes()
+    )
+    definitions = saved.meta_graphs[0].signature_def
+    return {
+        name: {"inputs": _tensors(found.inputs), "outputs": _tensors(found.outputs)}
+        for name, found in sorted(definitions.items())
+        if not name.startswith("__")  # TensorFlow's own, which initialises.
+    }
+
+
+def _tensors(infos):
+    return {
+        name: {
+            "dtype": tf.as_dtype(info.dtype).name,
+            "shape": tf.TensorShape(info.tensor_shape).as_list(),
+        }
+        for name, info in sorted(infos.items())
+    }
+
+
+def _name_in(registry, kind):
+    """The name under which a class is registered, or its own; None for NoneType."""
+    if kind is type(None):
+        return None
+    names = [name for name in registry.names() if registry.get(name) is kind]
+    return names[0] if names else kind.__name__
+
+
+def sha256(path):
+    """The SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()

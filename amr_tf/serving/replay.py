@@ -1,0 +1,79 @@
+"""Replays recorded requests against SavedModels: python replay.py FOLDER RECORD.npz [FOLDER ...]
+
+A script of its own, which imports nothing of this package: it stands for a server, and shows that a
+SavedModel needs TensorFlow alone. For each pair of a SavedModel's folder and a record it prints a
+line of JSON, a dictionary from signatures to the largest differences. A record's arrays are called
+`SIGNATURE/NUMBER/input/NAME` and `SIGNATURE/NUMBER/output/NAME`.
+"""
+
+import json
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+
+def main(arguments):
+    """Prints the differences of each (folder, record)."""
+    sys.modules["amr_tf"] = None  # An import of it fails.
+    for folder, record in zip(arguments[::2], arguments[1::2], strict=True):
+        print(json.dumps(differences(folder, record)), flush=True)
+
+
+def differences(folder, record):
+    """The largest differences of a SavedModel's signatures from recorded outputs.
+
+    Args:
+        folder: of the SavedModel.
+        record: path of the `.npz` file.
+
+    Returns:
+        A dictionary from each signature's name to the largest absolute difference of any output.
+
+    Raises:
+        ValueError: an output has another shape or type, or a signature was not recorded.
+    """
+    signatures = tf.saved_model.load(folder).signatures
+    requests = read_requests(record)
+    found = {}
+    for (name, number), (inputs, outputs) in requests.items():
+        answers = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+        for key, expected in outputs.items():
+            where = f"{name}, request {number}, output {key}"
+            difference = compare(answers[key].numpy(), expected, where)
+            found[name] = max(found.get(name, 0.0), difference)
+    missing = sorted(set(signatures) - set(found))
+    if missing:
+        raise ValueError(f"No requests were recorded for {', '.join(missing)}.")
+    return found
+
+
+def read_requests(record):
+    """A record's requests: from (signature, number) to a pair of dictionaries of arrays."""
+    requests = {}
+    with np.load(record) as arrays:
+        for path in arrays.files:
+            name, number, kind, key = path.split("/")
+            pair = requests.setdefault((name, int(number)), ({}, {}))
+            pair[kind == "output"][key] = arrays[path]
+    return requests
+
+
+def compare(found, expected, where):
+    """The largest absolute difference of two arrays, of PNG files that of their pixels.
+
+    Raises:
+        ValueError: they differ in shape or type.
+    """
+    if found.dtype == object:
+        found = np.stack([tf.io.decode_png(file).numpy() for file in found])
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        raise ValueError(
+            f"{where}: {found.dtype} {found.shape} in place of {expected.dtype} {expected.shape}."
+        )
+    difference = np.abs(found.astype("float64") - expected.astype("float64"))
+    return float(difference.max(initial=0.0))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,261 @@
+"""What a served model answers: one TensorFlow function for each signature of a SavedModel.
+
+| signature | inputs | outputs |
+|---|---|---|
+| serving_default, decode | codes (N, *LATENT) | images (N, H, W, C) |
+| decode_uint8 | codes | images, uint8 |
+| decode_png | codes | png_bytes, string (N,) |
+| encode | images | codes |
+| encode_uint8 | images, uint8 | codes |
+| encode_png | png_bytes: PNG or JPEG files of any size | codes |
+| reconstruct | images | images |
+| mix | codes (N, K, *LATENT), coefficients (N, K) | images |
+| mix_maps | codes (N, K, *LATENT), coefficients (N, K, M) | images |
+| interpolate | images_a, images_b, steps int32 () | images (N, steps, H, W, C) |
+| mix_labels | images_a, images_b, labels, labels_a, labels_b (N, L), seed int32 () | images |
+
+Where no type is given it is float32; images lie in [-1, 1] (a decoder without an output activation
+may leave the range a little; uint8 and PNG outputs are clipped). N, K and steps are dynamic; M is
+the last axis of LATENT. Points (N, D) have no uint8 and no PNG signatures, images of other than 1,
+3 or 4 channels no PNG signatures, and only models with a label mixer have `mix_labels`.
+
+`mix` and `mix_maps` use the coefficients as they are given, which lets clients leave the simplex;
+a convex mix is theirs to normalise. They mix codes for every method: also for `PixelMixup`, whose
+training and whose own `mix` blend pixels. `interpolate` is what the model's own `interpolate` is,
+so for `PixelMixup` it blends pixels and reconstructs. A VAE's codes are the posterior means.
+"""
+
+import keras
+import tensorflow as tf
+
+from amr_tf.models import PixelMixup
+
+# PNG files hold grey, colour, or colour with transparency.
+PNG_CHANNELS = (1, 3, 4)
+
+
+def endpoints(model):
+    """The functions and input specifications of a model's signatures.
+
+    Args:
+        model: a `ResynthesisModel`.
+
+    Returns:
+        Dictionary from signatures' names to pairs of a function of tensors, which returns a
+        dictionary of tensors, and the list of `tf.TensorSpec`s of its arguments.
+    """
+    networks = _Networks(model)
+    return {
+        **_code_endpoints(model, networks),
+        **_image_endpoints(model, networks),
+        **_uint8_endpoints(model, networks),
+        **_png_endpoints(model, networks),
+        **_label_endpoints(model, networks),
+    }
+
+
+class _Networks:
+    """A model's encoder and decoder as TensorFlow functions, float32 whatever its precision.
+
+    All signatures call these two, so that each network is traced and saved once.
+    """
+
+    def __init__(self, model):
+        def encode(images):
+            return tf.cast(model.codes_of(model.encoder(images, training=False)), "float32")
+
+        def decode(codes):
+            return tf.cast(model.decoder(codes, training=False), "float32")
+
+        self.encode = _function(encode, model.image_shape)
+        self.decode = _function(decode, model.latent_shape)
+
+
+def _function(function, shape):
+    return tf.function(function, input_signature=[_spec(None, None, *shape)], autograph=False)
+
+
+def has_uint8(model):
+    """Whether the model is of images, (H, W, C), and not of points."""
+    return len(model.image_shape) == 3
+
+
+def has_png(model):
+    """Whether the model's images can be PNG files."""
+    return has_uint8(model) and model.image_shape[-1] in PNG_CHANNELS
+
+
+def label_mixer_of(model):
+    """The model's mixer by labels, or None."""
+    return getattr(model, "label_mixer", None)
+
+
+def _spec(name, *shape, dtype="float32"):
+    return tf.TensorSpec(shape, dtype, name=name)
+
+
+def _code_endpoints(model, networks):
+    latent = model.latent_shape
+
+    def decode(codes):
+        return {"images": networks.decode(codes)}
+
+    def mix(codes, coefficients):
+        return {"images": networks.decode(_weighted_sum(codes, coefficients, 2))}
+
+    def mix_maps(codes, coefficients):
+        return {"images": networks.decode(_weighted_sum(codes, coefficients, 3))}
+
+    codes, stack = _spec("codes", None, *latent), _spec("codes", None, None, *latent)
+    maps = _spec("coefficients", None, None, latent[-1])
+    return {
+        "serving_default": (decode, [codes]),
+        "decode": (decode, [codes]),
+        "mix": (mix, [stack, _spec("coefficients", None, None)]),
+        "mix_maps": (mix_maps, [stack, maps]),
+    }
+
+
+def _weighted_sum(codes, coefficients, rank):
+    """The mixes (N, *LATENT) of codes (N, K, *LATENT); `rank` is that of the coefficients.
+
+    A K or N of 1 would broadcast, and a client's mistake would go unseen.
+    """
+    tf.debugging.assert_equal(
+        tf.shape(coefficients)[:2],
+        tf.shape(codes)[:2],
+        "codes and coefficients must agree in N and K",
+    )
+    missing = codes.shape.rank - rank
+    shape = tf.shape(coefficients)
+    # Between (N, K) and the feature maps, or after (N, K) where there are none.
+    inner = tf.concat([shape[:2], tf.ones(missing, "int32"), shape[2:]], axis=0)
+    return tf.reduce_sum(tf.reshape(coefficients, inner) * codes, axis=1)
+
+
+def _image_endpoints(model, networks):
+    shape = model.image_shape
+
+    def encode(images):
+        return {"codes": networks.encode(images)}
+
+    def reconstruct(images):
+        return {"images": networks.decode(networks.encode(images))}
+
+    def interpolate(images_a, images_b, steps):
+        return {"images": _interpolate(model, networks, images_a, images_b, steps)}
+
+    pair = [_spec("images_a", None, *shape), _spec("images_b", None, *shape)]
+    return {
+        "encode": (encode, [_spec("images", None, *shape)]),
+        "reconstruct": (reconstruct, [_spec("images", None, *shape)]),
+        "interpolate": (interpolate, [*pair, _spec("steps", dtype="int32")]),
+    }
+
+
+def _interpolate(model, networks, images_a, images_b, steps):
+    """Lines (N, steps, H, W, C), as of `ResynthesisModel.interpolate`."""
+    tf.debugging.assert_greater_equal(steps, 2, "steps must be at least 2")
+    _assert_as_many(images_a, images_b)
+    pixels = isinstance(model, PixelMixup)
+    start, end = (x if pixels else networks.encode(x) for x in (images_a, images_b))
+    mixed_shape = start.shape[1:]
+    weights = tf.reshape(tf.linspace(0.0, 1.0, steps), [1, -1] + [1] * len(mixed_shape))
+    lines = (1.0 - weights) * start[:, None] + weights * end[:, None]
+    lines = tf.reshape(lines, [-1, *mixed_shape])
+    images = networks.decode(networks.encode(lines) if pixels else lines)
+    images = tf.reshape(images, tf.stack([tf.shape(start)[0], steps, *model.image_shape]))
+    return tf.ensure_shape(images, (None, None, *model.image_shape))
+
+
+def _assert_as_many(*tensors):
+    first = tf.shape(tensors[0])[0]
+    for other in tensors[1:]:
+        tf.debugging.assert_equal(tf.shape(other)[0], first, "the inputs must agree in N")
+
+
+def _uint8_endpoints(model, networks):
+    if not has_uint8(model):
+        return {}
+
+    def decode_uint8(codes):
+        return {"images": _to_uint8(networks.decode(codes))}
+
+    def encode_uint8(images):
+        return {"codes": networks.encode(_from_uint8(images))}
+
+    return {
+        "decode_uint8": (decode_uint8, [_spec("codes", None, *model.latent_shape)]),
+        "encode_uint8": (encode_uint8, [_spec("images", None, *model.image_shape, dtype="uint8")]),
+    }
+
+
+def _png_endpoints(model, networks):
+    if not has_png(model):
+        return {}
+    height, width, channels = model.image_shape
+
+    def decode_png(codes):
+        files = tf.io.encode_png(_to_uint8(networks.decode(codes)))
+        return {"png_bytes": tf.ensure_shape(files, (None,))}
+
+    def read(file):
+        # The operation takes JPEG files too. Scaled before it is resized, as `data.preprocess`.
+        image = _from_uint8(tf.io.decode_png(file, channels=channels))
+        return tf.ensure_shape(tf.image.resize(image, (height, width)), model.image_shape)
+
+    def encode_png(png_bytes):
+        images = tf.map_fn(read, png_bytes, fn_output_signature=_spec(None, *model.image_shape))
+        return {"codes": networks.encode(images)}
+
+    return {
+        "decode_png": (decode_png, [_spec("codes", None, *model.latent_shape)]),
+        "encode_png": (encode_png, [_spec("png_bytes", None, dtype="string")]),
+    }
+
+
+def _to_uint8(images):
+    return tf.cast(tf.round((tf.clip_by_value(images, -1.0, 1.0) + 1.0) * 127.5), "uint8")
+
+
+def _from_uint8(images):
+    return tf.cast(images, "float32") / 127.5 - 1.0
+
+
+def _label_endpoints(model, networks):
+    mixer = label_mixer_of(model)
+    if mixer is None:
+        return {}
+
+    def mix_labels(images_a, images_b, labels, labels_a, labels_b, seed):
+        tf.debugging.assert_greater_equal(seed, 0, "seed must be at least 0")
+        _assert_as_many(images_a, images_b, labels, labels_a, labels_b)
+        codes = networks.encode(images_a), networks.encode(images_b)
+        mixed = mixer.mix_pairs(*codes, labels, (labels_a, labels_b), GivenSeed(seed))
+        return {"images": networks.decode(tf.cast(mixed, "float32"))}
+
+    images = [_spec(name, None, *model.image_shape) for name in ("images_a", "images_b")]
+    names = ("labels", "labels_a", "labels_b")
+    labels = [_spec(name, None, model.num_classes) for name in names]
+    return {"mix_labels": (mix_labels, [*images, *labels, _spec("seed", dtype="int32")])}
+
+
+class GivenSeed(keras.random.SeedGenerator):
+    """Draws from a seed that is a tensor, as Keras' random functions draw from an integer.
+
+    Keras takes integers and generators only, and a served model is given its seed with each
+    request. The first draw is that of the integer; each further one is that of the next.
+
+    Args:
+        seed: scalar integer tensor, at least 0.
+    """
+
+    def __init__(self, seed):
+        # Not the base class's: it makes a variable, and a function may make none.
+        self._next = tf.cast(seed, "int32")
+
+    def next(self, ordered=True):
+        del ordered
+        drawn = tf.stack([self._next, 0])
+        self._next = self._next + 1
+        return drawn

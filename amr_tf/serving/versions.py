@@ -1,0 +1,160 @@
+"""Numbered version folders that are whole or not there, also when an export is killed.
+
+A servable's folder holds versions 1, 2, ... as subfolders, of which TF Serving loads the highest
+and ignores names that are no number. A new version is written in a hidden folder beside them,
+`.partial-PID-HOST-TOKEN`, and renamed: there is no moment at which a numbered folder is not whole.
+A version that is removed is renamed to a hidden name first, for the same reason.
+
+A killed process leaves its hidden folder behind; the next export removes it. A hidden folder is
+taken for a leftover if its process, on this host, runs no more, or if it is older than a day, which
+covers other hosts on a shared disk and process numbers that were used again.
+"""
+
+import contextlib
+import errno
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import socket
+import time
+
+from amr_tf import checks
+
+_HIDDEN = re.compile(r"\.partial-(?P<pid>\d+)-(?P<host>.+)-[0-9a-f]{8}")
+_DAY = 24 * 60 * 60
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
+
+
+def versions(directory):
+    """The numbers of the versions in a folder, in increasing order; none where it is missing."""
+    directory = pathlib.Path(directory)
+    # Not isdigit alone: it is true of "²", which int() refuses.
+    names = [path.name for path in directory.glob("*") if path.is_dir()]
+    return sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
+
+
+def next_version(directory):
+    """The number after the highest version in `directory`, 1 where there is none."""
+    return max(versions(directory), default=0) + 1
+
+
+def check_directory(directory):
+    """Raises a FileExistsError if `directory` is there, but no folder."""
+    if pathlib.Path(directory).exists() and not pathlib.Path(directory).is_dir():
+        raise FileExistsError(f"'{directory}' is a file; versions are written into a folder.")
+
+
+def check_keep(keep):
+    """Raises a ValueError unless `keep` is None or an integer of at least 1."""
+    if keep is not None:
+        checks.check_positive_integer("keep", keep)
+
+
+@contextlib.contextmanager
+def partial_folder(directory):
+    """A new hidden folder in `directory`, which is removed at the end whatever happens.
+
+    Args:
+        directory: the servable's folder; made where it is missing. Leftovers of killed exports
+            in it are removed.
+
+    Yields:
+        The hidden folder's path.
+
+    Raises:
+        FileExistsError: `directory` is a file.
+    """
+    directory = pathlib.Path(directory)
+    check_directory(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(directory)
+    partial = _hidden(directory)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def publish(folder, directory, finish=None):
+    """Moves a whole folder into place as the next version.
+
+    Two exports at the same time both get a version: a rename onto a version that is there fails,
+    and the later one takes the next number.
+
+    Args:
+        folder: the folder to move, not empty and on the disk of `directory`.
+        directory: the servable's folder.
+        finish: called with each number that is tried, before the move, to write what names the
+            version; or None.
+
+    Returns:
+        The path of the version.
+    """
+    folder, directory = pathlib.Path(folder), pathlib.Path(directory)
+    number = next_version(directory)
+    while True:
+        if finish is not None:
+            finish(number)
+        version = directory / str(number)
+        try:
+            folder.rename(version)
+        except OSError as error:
+            # Also a file of that name, which rename answers with ENOTDIR.
+            if error.errno not in _TAKEN and not version.exists():
+                raise
+            number += 1
+        else:
+            return version
+
+
+def prune(directory, keep):
+    """Removes the oldest versions, so that `keep` remain; None keeps all.
+
+    Raises:
+        ValueError: `keep` is not at least 1.
+    """
+    check_keep(keep)
+    directory = pathlib.Path(directory)
+    for number in versions(directory)[:-keep] if keep is not None else ():
+        hidden = _hidden(directory)
+        try:
+            (directory / str(number)).rename(hidden)
+        except FileNotFoundError:  # Another export was faster.
+            continue
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def remove_leftovers(directory):
+    """Removes the hidden folders of exports that were killed; see the module's text."""
+    for path in pathlib.Path(directory).glob(".partial-*"):
+        match = _HIDDEN.fullmatch(path.name)
+        if match and (_is_dead(match) or _is_old(path)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _hidden(directory):
+    token = secrets.token_hex(4)
+    return directory / f".partial-{os.getpid()}-{socket.gethostname()}-{token}"
+
+
+def _is_dead(match):
+    """Whether the process in a hidden folder's name ran on this host and runs no more."""
+    if match["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(match["pid"]), 0)  # Signal 0 asks, and does nothing.
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _is_old(path):
+    try:
+        return time.time() - path.stat().st_mtime > _DAY
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,104 @@
+"""How long a decoder takes to answer, exported and not.
+
+    python benchmarks/serving.py --export=saved_models/demo/1
+
+An export with `--formats=keras,onnx` is needed for all rows; what the version folder or the
+environment lacks is left out. Prints the median and the 99th percentile of single calls in this
+process, so without a server's network and batching.
+"""
+
+import argparse
+import importlib.util
+import os
+import pathlib
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import amr_tf  # noqa: F401, registers the classes that model.keras holds
+
+BATCHES = (1, 64)
+WARM_UP = 10
+
+
+def saved_model(version):
+    """The SavedModel's signature `decode`, as a function from codes to images."""
+    decode = tf.saved_model.load(str(version)).signatures["decode"]
+
+    def call(codes):
+        return decode(codes=tf.constant(codes))["images"].numpy()
+
+    call.keep = decode  # The signature lives as long as the function.
+    return call
+
+
+def keras_predict(version):
+    """Keras' `predict` on the decoder of `model.keras`, or None without the file."""
+    path = version / "model.keras"
+    if not path.is_file():
+        return None
+    decoder = keras.saving.load_model(path).decoder
+    return lambda codes: decoder.predict(codes, batch_size=len(codes), verbose=0)
+
+
+def onnx_runtime(version):
+    """onnxruntime on `decoder.onnx`, or None without the file or the package."""
+    path = version / "decoder.onnx"
+    if not path.is_file() or importlib.util.find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path)
+    name = session.get_inputs()[0].name
+    return lambda codes: session.run(None, {name: codes})[0]
+
+
+RUNTIMES = {
+    "SavedModel signature": saved_model,
+    "Keras predict": keras_predict,
+    "onnxruntime": onnx_runtime,
+}
+
+
+def milliseconds(call, codes, calls):
+    """The durations of single calls, after a warm-up."""
+    for _ in range(WARM_UP):
+        call(codes)
+    durations = []
+    for _ in range(calls):
+        began = time.perf_counter()
+        call(codes)
+        durations.append(1000 * (time.perf_counter() - began))
+    return durations
+
+
+def main():
+    """Reads the command line and prints the table."""
+    parser = argparse.ArgumentParser(description="Latency of the decoder.")
+    parser.add_argument("--export", type=pathlib.Path, required=True, help="a version's folder")
+    parser.add_argument("--calls", type=int, default=200, help="calls that are timed")
+    given = parser.parse_args()
+    runtimes = {name: make(given.export) for name, make in RUNTIMES.items()}
+    reference = runtimes["SavedModel signature"]
+    shape = reference.keep.structured_input_signature[1]["codes"].shape[1:]
+    print("| batch | runtime | p50 ms | p99 ms | p50 against the SavedModel |")
+    print("|---|---|---|---|---|")
+    for batch in BATCHES:
+        codes = np.random.default_rng(0).normal(size=(batch, *shape)).astype("float32")
+        first = None
+        for name, call in runtimes.items():
+            if call is None:
+                continue
+            np.testing.assert_allclose(call(codes), reference(codes), atol=1e-4)
+            found = milliseconds(call, codes, given.calls)
+            middle, late = np.percentile(found, (50, 99))
+            first = first or middle
+            print(f"| {batch} | {name} | {middle:.2f} | {late:.2f} | {middle / first:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

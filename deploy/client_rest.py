@@ -1,0 +1,79 @@
+"""Mixes two image files on a running TensorFlow Serving, over its REST API.
+
+    python deploy/client_rest.py first.png second.png mix.png --share=0.5
+
+Needs the package requests alone.
+"""
+
+import argparse
+import base64
+import pathlib
+
+import requests
+
+
+def predict(url, signature, inputs, timeout=60):
+    """A signature's output for a batch of inputs, by TensorFlow Serving's columnar format.
+
+    Args:
+        url: of the model, such as "http://localhost:8501/v1/models/demo".
+        signature: its name.
+        inputs: dictionary from names to lists (bytes as {"b64": ...}).
+        timeout: in seconds.
+
+    Returns:
+        The output as nested lists.
+
+    Raises:
+        RuntimeError: the server answers with an error.
+    """
+    request = {"signature_name": signature, "inputs": inputs}
+    response = requests.post(f"{url}:predict", json=request, timeout=timeout)
+    answer = response.json()
+    if "outputs" not in answer:
+        raise RuntimeError(f"{signature}: {answer.get('error', answer)}")
+    return answer["outputs"]
+
+
+def mix_files(url, first, second, share=0.5):
+    """The PNG file of the mix of two image files.
+
+    Args:
+        url: as of `predict`.
+        first: bytes of a PNG or JPEG file.
+        second: likewise.
+        share: weight of the first, from 0 to 1.
+
+    Returns:
+        The bytes of a PNG file.
+    """
+    files = [{"b64": base64.b64encode(file).decode()} for file in (first, second)]
+    codes = predict(url, "encode_png", {"png_bytes": files})
+    # The mix of codes is their weighted sum; the decoder makes a file of it.
+    mixed = _weighted_sum(codes[0], codes[1], share)
+    (png,) = predict(url, "decode_png", {"codes": [mixed]})
+    return base64.b64decode(png["b64"])
+
+
+def _weighted_sum(first, second, share):
+    if isinstance(first, list):
+        return [_weighted_sum(one, two, share) for one, two in zip(first, second, strict=True)]
+    return share * first + (1 - share) * second
+
+
+def main():
+    """Reads the command line, asks the server, writes the file."""
+    parser = argparse.ArgumentParser(description="Mixes two image files.")
+    parser.add_argument("first", type=pathlib.Path)
+    parser.add_argument("second", type=pathlib.Path)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("--share", type=float, default=0.5, help="weight of the first file")
+    parser.add_argument("--url", default="http://localhost:8501/v1/models/demo")
+    given = parser.parse_args()
+    png = mix_files(given.url, given.first.read_bytes(), given.second.read_bytes(), given.share)
+    given.out.write_bytes(png)
+    print(f"Wrote {given.out}")
+
+
+if __name__ == "__main__":
+    main()

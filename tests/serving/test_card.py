@@ -1,0 +1,174 @@
+"""The model card and metadata of a run's export, and the command that writes them."""
+
+import hashlib
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import pytest
+from PIL import Image
+
+from amr_tf.serving import export
+from amr_tf.serving.run_export import export_run
+from amr_tf.training.build import build_model
+from amr_tf.training.run import RunFolder
+from tests.training.conftest import tiny_config
+
+RESULTS = {
+    "best_val_probe_accuracy": 0.75,
+    "validation": {"loss": 2.5, "probe_accuracy": 0.75},
+    "linear_probe": {"test_accuracy": 0.8125, "l2": 0.1},
+}
+
+
+def make_run(path, **changes):
+    """A run folder with a model that was not trained."""
+    config = tiny_config(path, **changes)
+    points = config.architecture == "mlp"
+    keras.utils.set_random_seed(0)
+    model = build_model(config, (2,) if points else (8, 8, 1), None if points else 10)
+    folder = RunFolder(path)
+    folder.checkpoints.mkdir(parents=True)
+    model.save(folder.checkpoints / "best.keras")
+    folder.config.write_text(config.to_json())
+    folder.flagfile.write_text(config.to_flagfile())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = make_run(tmp_path_factory.mktemp("run") / "digits")
+    folder.results.write_text(json.dumps(RESULTS))
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Exports whose SavedModel has the decoder alone, unverified."""
+    endpoints = export.endpoints
+    few = ("decode", "interpolate")
+    monkeypatch.setattr(
+        export, "endpoints", lambda model: {name: endpoints(model)[name] for name in few}
+    )
+    monkeypatch.setattr(export, "replay_in_fresh_process", lambda pairs: [{}])
+
+
+def test_the_card(run, tmp_path, quick):
+    said = []
+    version = export_run(run.path, tmp_path / "numbers", notify=said.append)
+    assert [text for text in said if "warm-up" not in text] == []
+    card = (version / "README.md").read_text()
+    sha = hashlib.sha256(run.config.read_bytes()).hexdigest()
+    for line in (
+        "# numbers",
+        "| data set | digits |",
+        "| method | amr, mixer mixup, k = 2 |",
+        "| images | 8 x 8 x 1 |",
+        "| codes | 4 x 4 x 2 |",
+        "| classes | 10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 |",
+        f"| SHA-256 of the run's config.json | {sha} |",
+        "| linear_probe, test accuracy | 0.8125 |",
+        "| validation, probe accuracy | 0.7500 |",
+        "| best_val_probe_accuracy | 0.7500 |",
+        "| `decode` | codes: float32 (N, 4, 4, 2) | images: float32 (N, 8, 8, 1) in [-1, 1] "
+        "| The decoder. |",
+        "--probe_learning_rate=0.01",
+    ):
+        assert line in card.splitlines()
+    assert "images: float32 (N, steps, 8, 8, 1) in [-1, 1]" in card
+    assert "loss" not in card.split("## Signatures")[0]
+    assert "![Held-out images, their reconstructions and mixes](samples.png)" in card
+    with Image.open(version / "samples.png") as picture:
+        picture.load()
+        assert picture.width > picture.height > 100
+    metadata = json.loads((version / "metadata.json").read_text())
+    assert metadata["config_sha256"] == sha
+    assert metadata["class_names"] == [str(digit) for digit in range(10)]
+    assert (metadata["dataset"], metadata["name"]) == ("digits", "numbers")
+
+
+def test_without_the_data(tmp_path, quick):
+    run = make_run(tmp_path / "run", dataset="image_folder", data_dir=str(tmp_path / "nowhere"))
+    said = []
+    version = export_run(run.path, tmp_path / "served", notify=said.append)
+    (sentence,) = [text for text in said if "warm-up" not in text]
+    assert sentence.startswith("No sheet of samples and no class names: ")
+    assert "nowhere" in sentence
+    assert not (version / "samples.png").exists()
+    card = (version / "README.md").read_text()
+    assert "samples.png" not in card
+    assert "## Probe accuracy" not in card
+    assert "| classes | 10 |" in card
+    assert json.loads((version / "metadata.json").read_text())["class_names"] is None
+
+
+def test_points_are_drawn(tmp_path, quick):
+    run = make_run(
+        tmp_path / "run",
+        dataset="spiral",
+        architecture="mlp",
+        latent_dim=2,
+        image_size=None,
+        train_subset=None,
+    )
+    version = export_run(run.path, tmp_path / "served")
+    assert (version / "samples.png").is_file()
+    assert "| images | 2 |" in (version / "README.md").read_text()
+
+
+def test_no_run_and_no_model(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere' is not a run folder"):
+        export_run(tmp_path / "nowhere", tmp_path / "served")
+    with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
+        export_run(run.path, tmp_path / "served", last=True)
+    (tmp_path / "untrained").mkdir()
+    (tmp_path / "untrained" / "config.json").write_text(run.config.read_text())
+    with pytest.raises(FileNotFoundError, match="There is no model"):
+        export_run(tmp_path / "untrained", tmp_path / "served")
+    assert not (tmp_path / "served").exists()
+
+
+def command(*flags, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "amr_tf.export", *flags],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_the_command(run, tmp_path):
+    earlier = tmp_path / "saved_models" / "digits" / "1"
+    earlier.mkdir(parents=True)
+    done = command(f"--run={run.path}", "--formats=keras,tflite", "--keep=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "Exported saved_models/digits/2"
+    (version,) = earlier.parent.iterdir()
+    names = {path.name for path in version.iterdir()}
+    assert {"saved_model.pb", "model.keras", "decoder.tflite", "samples.png"} < names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--keep=0",), "keep must be a positive integer; got 0."),
+        (("--formats=keras,onx",), "Unknown format 'onx'. Did you mean 'onnx'?"),
+        (("--out=file",), "'file' is a file; versions are written into a folder."),
+        (("--run=nowhere",), "'nowhere' is not a run folder"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(run, tmp_path, flags, message):
+    (tmp_path / "file").write_text("hello")
+    done = command(f"--run={run.path}", *flags, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    errors = re.findall("^error: .*$", done.stderr, re.MULTILINE)
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert [path.name for path in pathlib.Path(tmp_path).iterdir()] == ["file"]

@@ -1,0 +1,128 @@
+"""Every method and mixer, at full and mixed precision, replayed where there is no amr_tf."""
+
+import numpy as np
+import pytest
+
+from amr_tf import BernoulliMixup, Mixup
+from amr_tf.serving import verify
+from amr_tf.serving.export import write_saved_model
+from amr_tf.serving.verify import example_requests, policy_of, tolerance_of
+from tests.serving.conftest import make_images, make_model
+
+pytestmark = pytest.mark.slow
+
+BATCHES = (1, 7, 64)
+SMALL = {"architecture": "convolutional", "image_shape": (8, 8, 1), "depth": 2}
+TANH = {"output_activation": "tanh"}
+FAMILIES = {
+    "amr": {"method": "amr", **SMALL, "image_shape": (8, 8, 3), "mixer": "bernoulli", "k": 3},
+    "ae_gan": {"method": "ae_gan", **SMALL},
+    "pixel_mixup": {"method": "pixel_mixup", **SMALL, "mixer": "mixup", "k": 3},
+    "supervised_amr": {
+        "method": "supervised_amr",
+        **SMALL,
+        "mixer": "composite",
+        "num_classes": 3,
+    },
+    "acai": {"method": "acai", **SMALL, "mixer": "mixup"},
+    "acai_original": {"method": "acai_original", **SMALL, "mixer": "folded"},
+    "gaia": {"method": "gaia", **SMALL, "mixer": "gaussian"},
+    "vae": {"method": "vae", **SMALL, **TANH, "mixer": "mixup", "latent_dim": 3},
+    "beta_vae": {"method": "beta_vae", **SMALL, **TANH, "mixer": "spatial"},
+    "points": {
+        "method": "amr",
+        "image_shape": (2,),
+        "architecture": "mlp",
+        "latent_dim": 5,
+    },
+    "dsprites": {"method": "amr", "image_shape": (8, 8, 1), "architecture": "dsprites"},
+    "two_channels": {"method": "amr", **SMALL, "image_shape": (8, 8, 2), "mixer": "channelwise"},
+    "bfloat16": {"method": "amr", **SMALL, "policy": "mixed_bfloat16"},
+    "float16": {"method": "amr", **SMALL, "policy": "mixed_float16"},
+    "vae_bfloat16": {"method": "vae", **SMALL, **TANH, "policy": "mixed_bfloat16"},
+}
+PNG = {"decode_png", "encode_png"}
+PIXELS = {"decode_uint8", "encode_uint8"}
+FLOATS = {"serving_default", "decode", "encode", "reconstruct", "mix", "mix_maps", "interpolate"}
+OTHERS = {
+    "points": FLOATS,
+    "two_channels": FLOATS | PIXELS,
+    "supervised_amr": FLOATS | PIXELS | PNG | {"mix_labels"},
+}
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory):
+    """For each family the policy, the requests, and the differences found in one process."""
+    folder = tmp_path_factory.mktemp("families")
+    requests, policies = {}, {}
+    for name, arguments in FAMILIES.items():
+        model = make_model(**arguments)
+        policies[name] = policy_of(model)
+        batches = [make_images(model, count, count) for count in BATCHES]
+        requests[name] = [example_requests(model, images) for images in batches]
+        write_saved_model(model, folder / name)
+        verify.write_record(folder / f"{name}.npz", requests[name])
+    pairs = [(folder / name, folder / f"{name}.npz") for name in FAMILIES]
+    differences = dict(zip(FAMILIES, verify.replay_in_fresh_process(pairs), strict=True))
+    return {name: (policies[name], requests[name], differences[name]) for name in FAMILIES}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_signature_is_the_models(replayed, name):
+    policy, requests, differences = replayed[name]
+    assert policy == FAMILIES[name].get("policy", "float32")
+    assert set(differences) == OTHERS.get(name, FLOATS | PIXELS | PNG)
+    for signature, found in differences.items():
+        assert found <= tolerance_of(signature, requests, policy), signature
+        # The outputs do not vanish beside the tolerance of 1e-5.
+        for answers in requests:
+            for value in answers[signature][1].values():
+                assert np.abs(value.astype("float32")).max() > 1e-3
+
+
+def same(found, expected):
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ("amr", "vae", "pixel_mixup", "points", "supervised_amr"))
+def test_what_is_replayed_is_what_the_model_answers_in_python(name):
+    model = make_model(**FAMILIES[name])
+    images = make_images(model, 5)
+    answers = {key: (pair[0], list(pair[1].values())[0]) for key, pair in _answers(model, images)}
+    codes = model.encode(images)
+    same(answers["encode"][1], codes)
+    same(answers["decode"][1], model.decode(codes))
+    same(answers["reconstruct"][1], model.reconstruct(images))
+    same(answers["interpolate"][1], model.interpolate(images, images[::-1], 3))
+    given = answers["mix"][0]
+    wide = given["coefficients"].reshape(5, 3, *(1,) * (codes.ndim - 1))
+    same(answers["mix"][1], model.decode(np.asarray(Mixup(k=3).mix(given["codes"], wide))))
+    given = answers["mix_maps"][0]
+    wide = given["coefficients"].reshape(5, 3, *(1,) * (codes.ndim - 2), -1)
+    mixed = BernoulliMixup(k=3).mix(given["codes"], wide)
+    same(answers["mix_maps"][1], model.decode(np.asarray(mixed)))
+
+
+def _answers(model, images):
+    return example_requests(model, images).items()
+
+
+def test_labels_condition_the_mix(labels_model):
+    images = make_images(labels_model, 5)
+    inputs, outputs = example_requests(labels_model, images)["mix_labels"]
+    assert inputs.keys() == {"images_a", "images_b", "labels", "labels_a", "labels_b", "seed"}
+    mixes = labels_model.mix_labels(
+        inputs["images_a"],
+        inputs["images_b"],
+        inputs["labels"],
+        inputs["labels_a"],
+        inputs["labels_b"],
+        seed=int(inputs["seed"]),
+    )
+    same(outputs["images"], mixes)
+    other = labels_model.mix_labels(
+        *(inputs[name] for name in ("images_a", "images_b", "labels", "labels_a", "labels_b")),
+        seed=8,
+    )
+    assert abs(other - mixes).max() > 1e-3
