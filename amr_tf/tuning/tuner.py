@@ -130,7 +130,7 @@ class RunTuner(base_tuner.BaseTuner):
         super().__init__(oracle, directory=str(directory), project_name="tuner")
 
     def run_trial(self, trial, verbose=1):
-        """The mean of the best validation accuracies of a trial's runs; `verbose` is KerasTuner's."""
+        """The mean of a trial's best validation accuracies; `verbose` is KerasTuner's."""
         scores = []
         for execution in range(self.executions):
             config = self.trial_config(trial, execution)
