@@ -135,8 +135,7 @@ class RunTuner(base_tuner.BaseTuner):
         for execution in range(self.executions):
             config = self.trial_config(trial, execution)
             self._continue_earlier(trial, config, execution)
-            keras.backend.clear_session()
-            gc.collect()
+            _free_memory()
             try:
                 results = train(config, resume=RunFolder(config.run_dir).config.is_file())
             except (ValueError, OSError) as error:
@@ -182,3 +181,9 @@ class RunTuner(base_tuner.BaseTuner):
         from amr_tf.training.run import load_run
 
         return load_run(self._run_dir(trial.trial_id, 0))[1]
+
+
+def _free_memory():
+    """Lets go of the model before; a search makes many in one process."""
+    keras.backend.clear_session()
+    gc.collect()

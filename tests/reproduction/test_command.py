@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-FLAGS = ("--table=1", "--dataset=mnist", "--runs=2", "--epochs=2")
+FLAGS = ("--table=1", "--dataset=mnist", "--runs=1", "--epochs=2")
 
 
 def start(folder, cwd, *flags):
@@ -37,28 +37,26 @@ def test_kills_lose_nothing(folder, tmp_path):
     whole = start(folder, tmp_path, "--out=whole")
     assert "Wrote whole/report.md" in finish(whole)
     expected = figures(tmp_path / "whole" / "report.csv")
-    assert len(expected) == 4
+    assert len(expected) == 2
     moments = random.Random(0)
     for _ in range(2):
         process = start(folder, tmp_path, "--out=killed")
-        time.sleep(moments.uniform(8, 16))
+        time.sleep(moments.uniform(6, 14))
         process.kill()
         process.communicate()
     out = finish(start(folder, tmp_path, "--out=killed"))
     assert figures(tmp_path / "killed" / "report.csv") == expected
     assert "| AE+GAN | 5 |" in out
     again = finish(start(folder, tmp_path, "--out=killed"))
-    assert again.count(": finished before") == 4
+    assert again.count(": finished before") == 2
 
 
 def test_a_dry_run_writes_nothing(folder, tmp_path):
     out = finish(start(folder, tmp_path, "--dry_run"))
     lines = out.splitlines()
-    assert [line.split(": ")[0] for line in lines[:4]] == [
+    assert [line.split(": ")[0] for line in lines[:2]] == [
         "table1_mnist_ae_gan_lambda5_seed0",
-        "table1_mnist_ae_gan_lambda5_seed1",
         "table1_mnist_amr_mixup_k3_lambda20_seed0",
-        "table1_mnist_amr_mixup_k3_lambda20_seed1",
     ]
-    assert lines[4].startswith("4 runs, ")
+    assert lines[2].startswith("2 runs, ")
     assert not list(tmp_path.iterdir())

@@ -111,7 +111,7 @@ def kill_many(directory, kills, seed=0):
 
 @pytest.mark.slow
 def test_killed_exports_leave_whole_versions(tmp_path):
-    found = kill_many(tmp_path, kills=5)
+    found = kill_many(tmp_path, kills=3)
     assert found["left a hidden folder"] > 0
 
 

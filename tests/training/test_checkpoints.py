@@ -122,8 +122,8 @@ def test_the_state_is_written_last(tmp_path, model, monkeypatch):
         seen.append((json.loads(text)["step"], sorted(p.name for p in tmp_path.glob("*.keras"))))
         write(path, text)
 
-    write = checkpoints._write_whole
-    monkeypatch.setattr(checkpoints, "_write_whole", look)
+    write = checkpoints.write_whole
+    monkeypatch.setattr(checkpoints, "write_whole", look)
     run_epochs(callback, model, (0.2,), first=1)
     assert best_step(tmp_path) == 8
     # Old and new were both there while the state changed from one to the other.
@@ -146,7 +146,7 @@ def test_a_kill_while_saving_leaves_the_old_checkpoint(tmp_path, model, monkeypa
     if moment == "model":
         monkeypatch.setattr(checkpoints, "_save_whole", killed)
     elif moment == "state":
-        monkeypatch.setattr(checkpoints, "_write_whole", killed)
+        monkeypatch.setattr(checkpoints, "write_whole", killed)
     elif moment == "partial model":
         monkeypatch.setattr(
             checkpoints.keras.Model,

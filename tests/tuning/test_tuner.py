@@ -38,6 +38,7 @@ def trained(monkeypatch):
         return {"best_val_probe_accuracy": score}
 
     monkeypatch.setattr(tuner, "train", train)
+    monkeypatch.setattr(tuner, "_free_memory", lambda: None)  # There is no model.
     return configs
 
 
@@ -124,6 +125,7 @@ def test_hyperband_goes_on_with_the_best(monkeypatch, tmp_path):
         return {"best_val_probe_accuracy": config.lambda_ / 100}
 
     monkeypatch.setattr(tuner, "train", train)
+    monkeypatch.setattr(tuner, "_free_memory", lambda: None)
     config = tiny_config("unused", epochs=9)
     space = SearchSpace.parse(["lambda:1..50"])
     made = make_tuner(config, space, tmp_path, "hyperband")

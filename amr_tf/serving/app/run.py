@@ -1,5 +1,6 @@
 """Runs the app: a socket, a line that says where it is, and uvicorn."""
 
+import contextlib
 import socket
 import sys
 
@@ -46,10 +47,10 @@ def serve(model_folder, version=None, host="127.0.0.1", port=8501, upload_bytes=
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, limit_concurrency=_CONNECTIONS
         )
-        try:
+        # Where interrupts are ignored, as under nohup, uvicorn still ends at one, but raises nothing.
+        with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:
-            print("Stopped.")
+        print("Stopped.")
 
 
 def _listen(host, port):
