@@ -47,7 +47,7 @@ def serve(model_folder, version=None, host="127.0.0.1", port=8501, upload_bytes=
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, limit_concurrency=_CONNECTIONS
         )
-        # Where interrupts are ignored, as under nohup, uvicorn still ends at one, but raises nothing.
+        # Where interrupts are ignored, as under nohup, uvicorn ends at one without raising.
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
         print("Stopped.")
