@@ -3,11 +3,17 @@
 import json
 import pathlib
 
+import numpy as np
+from PIL import Image
+
 from amr_tf.evaluation.figures import sample_figure
 from amr_tf.evaluation.held_out import draw_sample
+from amr_tf.evaluation.sheet import to_uint8
 
 SAMPLES_FILE = "samples.png"
+EXAMPLES_FILE = "examples.png"  # What the web page offers to mix.
 _SAMPLES = 8
+_EXAMPLES = 14
 _POINTS = 1000
 _MEANINGS = {
     "serving_default": "The decoder: as `decode`.",
@@ -34,7 +40,7 @@ _LABEL_RANGES = dict.fromkeys(("labels", "labels_a", "labels_b"), "[0, 1]")
 
 
 def write_card(path, model, facts, run=None, data=None, notify=print):
-    """Writes `README.md`, and with `data` the sheet `samples.png`, into a version's folder.
+    """Writes `README.md` into a version's folder, and with `data` `samples.png`, `examples.png`.
 
     Args:
         path: the folder.
@@ -63,10 +69,19 @@ def _draw_samples(file, model, data, notify):
         split = data.test or data.validation
         images, _ = draw_sample(split, data.image_size, _POINTS if points else _SAMPLES)
         sample_figure(model, images).savefig(file)
+        if not points and images.shape[-1] in (1, 3):
+            _write_examples(file.with_name(EXAMPLES_FILE), split, data.image_size)
     except (ValueError, TypeError, OSError) as error:
         notify(f"No sheet of samples: {error}")
         return False
     return True
+
+
+def _write_examples(file, split, image_size):
+    """Held-out images side by side, each as large as the model sees it."""
+    images, _ = draw_sample(split, image_size, _EXAMPLES, seed=1)
+    row = to_uint8(np.concatenate(list(images), axis=1))
+    Image.fromarray(row[..., 0] if row.shape[-1] == 1 else row).save(file)
 
 
 def _heading(facts):

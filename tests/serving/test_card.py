@@ -81,6 +81,7 @@ def test_the_card(run, tmp_path, quick):
     assert "images: float32 (N, steps, 8, 8, 1) in [-1, 1]" in card
     assert "loss" not in card.split("## Signatures")[0]
     assert "![Held-out images, their reconstructions and mixes](samples.png)" in card
+    assert (version / "examples.png").is_file()
     with Image.open(version / "samples.png") as picture:
         picture.load()
         assert picture.width > picture.height > 100
@@ -98,6 +99,7 @@ def test_without_the_data(tmp_path, quick):
     assert sentence.startswith("No sheet of samples and no class names: ")
     assert "nowhere" in sentence
     assert not (version / "samples.png").exists()
+    assert not (version / "examples.png").exists()
     card = (version / "README.md").read_text()
     assert "samples.png" not in card
     assert "## Probe accuracy" not in card
