@@ -26,6 +26,15 @@ def check_share(name, value):
         raise ValueError(f"{name} must lie in 0 to 1; got {value!r}.")
 
 
+def check_same_images(model, data):
+    """Raises a ValueError unless a model takes images, or points, as an `ImageData` has them."""
+    if model.image_shape != data.image_shape:
+        raise ValueError(
+            f"The model takes images of {model.image_shape}; data set '{data.name}' has "
+            f"{data.image_shape}."
+        )
+
+
 def check_shape(name, shape, expected):
     """Raises a ValueError unless `shape` is (N, *expected); None stands for an unknown size."""
     shape = tuple(shape)

@@ -16,7 +16,7 @@ import amr_tf
 from amr_tf import data as data_lib
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.figures import interpolation_figure, sample_figure
-from amr_tf.serving.export import export_decoder
+from amr_tf.serving.export import export_model
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of image files.", required=True)
 _OUT = flags.DEFINE_string("out", "runs/image_folder", "Folder for the results.")
@@ -58,7 +58,7 @@ def main(argv):
     sample_figure(best, images).savefig(out / "mixes.png")
     half = len(images) // 2
     interpolation_figure(best, images[:half], images[half : 2 * half]).savefig(out / "lines.png")
-    print("Exported", export_decoder(best, out / "decoder"))
+    print("Exported", export_model(best, out / "decoder"))
 
 
 if __name__ == "__main__":

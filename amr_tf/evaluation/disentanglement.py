@@ -47,11 +47,7 @@ def disentanglement(
             image shape, or a number is not positive.
     """
     held_out = _held_out(data, split)
-    if model.image_shape != data.image_shape:
-        raise ValueError(
-            f"The model takes images of {model.image_shape}; data set '{data.name}' has "
-            f"{data.image_shape}."
-        )
+    checks.check_same_images(model, data)
     counts = {"examples": examples, "fitted": fitted, "votes": votes, "samples": samples}
     for name, count in counts.items():
         checks.check_positive_integer(name, count)

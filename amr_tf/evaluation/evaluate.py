@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from amr_tf import checks
 from amr_tf.data import evaluation_batches
 from amr_tf.evaluation.disentanglement import disentanglement
 from amr_tf.evaluation.extractors import classifier_extractor, inception_extractor
@@ -38,11 +39,7 @@ def evaluate(model, data, batch_size=256, probes=("linear",), splits=("validatio
     """
     _check_names("probe", probes, PROBES)
     _check_names("split", splits, SPLITS)
-    if model.image_shape != data.image_shape:
-        raise ValueError(
-            f"The model takes images of {model.image_shape}; data set '{data.name}' has "
-            f"{data.image_shape}."
-        )
+    checks.check_same_images(model, data)
     results, codes = {}, {}
     labelled = bool(probes) and _has_classes(data.train.labels)
     for name in SPLITS:

@@ -141,22 +141,31 @@ def factor_vae_score(train, held_out, votes=800, samples=100, kept=None, seed=0)
     checks.check_positive_integer("samples", samples)
     if samples < 2:
         raise ValueError(f"samples must be at least 2 to have a variance; got {samples}.")
-    train, held_out = checked(*train), checked(*held_out)
-    kept = kept_dimensions(train[0]) if kept is None else np.asarray(kept)
-    if not kept.any():
+    train, held_out = _normalised(train, held_out, kept)
+    if not train[0].shape[1]:
         return 0.0
-    deviations = train[0][:, kept].std(axis=0)
     random = np.random.default_rng(seed)
 
     def draw(codes, factors):
         fixed, rows = FactorSampler(factors).groups(votes, samples, random)
-        return fixed, [least_varying(codes[group][:, kept] / deviations) for group in rows]
+        return fixed, [least_varying(codes[group]) for group in rows]
 
-    table = np.zeros((len(deviations), train[1].shape[1]), "int64")
+    table = np.zeros((train[0].shape[1], train[1].shape[1]), "int64")
     fixed, chosen = draw(*train)
     np.add.at(table, (chosen, fixed), 1)
     fixed, chosen = draw(*held_out)
     return float(np.mean(table.argmax(axis=1)[chosen] == fixed))
+
+
+def _normalised(train, held_out, kept):
+    """Both pairs, checked, with the codes' kept dimensions divided by their deviations in `train`.
+
+    `kept` is as of `factor_vae_score`.
+    """
+    train, held_out = checked(*train), checked(*held_out)
+    kept = kept_dimensions(train[0]) if kept is None else np.asarray(kept)
+    deviations = train[0][:, kept].std(axis=0)
+    return [(codes[:, kept] / deviations, factors) for codes, factors in (train, held_out)]
 
 
 def least_varying(group):
@@ -190,16 +199,13 @@ def beta_vae_score(train, held_out, points=5000, pairs=64, kept=None, seed=0):
     """
     checks.check_positive_integer("points", points)
     checks.check_positive_integer("pairs", pairs)
-    train, held_out = checked(*train), checked(*held_out)
-    kept = kept_dimensions(train[0]) if kept is None else np.asarray(kept)
-    if not kept.any():
+    train, held_out = _normalised(train, held_out, kept)
+    if not train[0].shape[1]:
         return 0.0
-    deviations = train[0][:, kept].std(axis=0)
     random = np.random.default_rng(seed)
 
     def draw(codes, factors):
         fixed, *rows = FactorSampler(factors).pairs(points, pairs, random)
-        codes = codes[:, kept] / deviations
         return [np.abs(codes[a] - codes[b]).mean(axis=0) for a, b in zip(*rows)], fixed
 
     classifier = LogisticRegression(max_iter=2000).fit(*draw(*train))

@@ -75,10 +75,6 @@ def export_model(
     return path
 
 
-# The name by which examples/image_folder.py calls it.
-export_decoder = export_model
-
-
 def check_arguments(directory, keep=None, formats=()):
     """Raises what `export_model` raises for arguments that are wrong, before any work."""
     check_directory(directory)

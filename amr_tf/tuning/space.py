@@ -66,11 +66,9 @@ class SearchSpace:
 
     def check(self, config):
         """Raises a ValueError unless every value, by itself, makes a config that can be trained."""
-        for name, values in self.choices.items():
+        ends = {name: (low, high) for name, (low, high, _) in self.ranges.items()}
+        for name, values in {**self.choices, **ends}.items():
             for value in values:
-                config.replace(**{name: value}).validate()
-        for name, (low, high, _) in self.ranges.items():
-            for value in (low, high):
                 config.replace(**{name: value}).validate()
 
 

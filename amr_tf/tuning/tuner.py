@@ -14,7 +14,7 @@ from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, Ran
 
 from amr_tf.registry import Registry
 from amr_tf.training.checkpoints import read_state
-from amr_tf.training.run import RunFolder, train
+from amr_tf.training.run import RunFolder, load_run, train
 
 OBJECTIVE = "val_probe_accuracy"
 ORACLES = Registry("way of searching")
@@ -178,8 +178,6 @@ class RunTuner(base_tuner.BaseTuner):
 
     def load_model(self, trial):
         """The best model of a trial's first run."""
-        from amr_tf.training.run import load_run
-
         return load_run(self._run_dir(trial.trial_id, 0))[1]
 
 
