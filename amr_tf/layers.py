@@ -3,8 +3,26 @@
 import keras
 from keras import ops
 
+from amr_tf import replicas
+
 _EPSILON = 1e-12
 _SEED_STATE = "seed_generator_state"
+# Odd and large: the seeds of replicas do not meet those of neighbouring seeds.
+_SEEDS_BETWEEN_REPLICAS = 1_640_531_527
+
+
+class ReplicaSeedGenerator(keras.random.SeedGenerator):
+    """A `keras.random.SeedGenerator` that draws differently on each replica of a strategy.
+
+    Its state is the same on all replicas, and the first one draws what it would without a strategy.
+    """
+
+    def next(self, ordered=True):
+        seed = super().next(ordered)
+        if replicas.count() == 1:
+            return seed
+        offset = ops.cast(replicas.index(), seed.dtype) * _SEEDS_BETWEEN_REPLICAS
+        return seed + ops.stack([offset, ops.zeros_like(offset)])
 
 
 class SeedStateSaving:
@@ -44,7 +62,7 @@ class GaussianSampling(SeedStateSaving, keras.layers.Layer):
         # Always float32: exp and the small variances of a trained encoder need it.
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = ReplicaSeedGenerator(seed)
 
     def call(self, mean, log_variance, seed=None):
         mean, log_variance = ops.cast(mean, "float32"), ops.cast(log_variance, "float32")
@@ -93,6 +111,10 @@ class SpectralNormalization(keras.layers.SpectralNormalization):
         # off by up to a percent. The wrapped layer keeps its own policy and casts for itself.
         kwargs.update(dtype="float32", autocast=False)
         super().__init__(layer, power_iterations=power_iterations, **kwargs)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.input_spec = self.layer.input_spec  # The layer may take several inputs.
 
     def call(self, inputs, training=False):
         vector_u, sigma = self.spectral_norm()

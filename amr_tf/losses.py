@@ -6,10 +6,13 @@ whatever the precision of its inputs.
 
 from keras import ops
 
+from amr_tf import replicas
 from amr_tf.registry import Registry
 
 RECONSTRUCTION_LOSSES = Registry("reconstruction loss")
+"""Functions of images and reconstructions, by the names that `--reconstruction_loss` takes."""
 GAN_LOSSES = Registry("GAN loss")
+"""Functions of logits and targets, by the names that `--gan_loss` takes."""
 
 
 def _float32(*tensors):
@@ -119,9 +122,14 @@ def label_accuracy(targets, logits, weights, multi_label=False):
 
 
 def masked_mean(values, weights):
-    """Mean of `values` where `weights`, of the same shape, is 1; 0 where it is 0 everywhere."""
+    """Mean of `values` where `weights`, of the same shape, is 1; 0 where it is 0 everywhere.
+
+    On one of several replicas the divisor is their mean weight: then the replicas' results have
+    the mean over the global batch as their mean.
+    """
     values, weights = _float32(values, weights)
-    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1.0)
+    known = replicas.mean(ops.sum(weights))
+    return ops.sum(values * weights) / ops.maximum(known, 1.0 / replicas.count())
 
 
 def label_targets(labels, num_classes, multi_label=False):

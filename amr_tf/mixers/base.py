@@ -19,10 +19,11 @@ import keras
 from keras import ops
 
 from amr_tf import checks
-from amr_tf.layers import SeedStateSaving
+from amr_tf.layers import ReplicaSeedGenerator, SeedStateSaving
 from amr_tf.registry import Registry
 
 MIXERS = Registry("mixer")
+"""Mixers by the names that `--mixer` takes."""
 
 
 class Mixer(SeedStateSaving, keras.layers.Layer):
@@ -58,7 +59,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         super().__init__(**kwargs)
         self.k = k
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = ReplicaSeedGenerator(seed)
 
     def build(self, input_shape):
         self.check_codes(tuple(input_shape[1:]))

@@ -9,6 +9,7 @@ from amr_tf.models.vae import VAE, BetaVAE
 from amr_tf.registry import Registry
 
 METHODS = Registry("method")
+"""Classes by the names that `--method` takes."""
 for _name, _class in (
     ("amr", AMR),
     ("ae_gan", AEGAN),

@@ -3,18 +3,20 @@
 import keras
 import tensorflow as tf
 
-from amr_tf import checks, losses
+from amr_tf import checks, losses, replicas
 from amr_tf.models.compiling import Compiling
 from amr_tf.models.data_checks import check_fit_data
+from amr_tf.models.distributed import Distributed, Mean
 from amr_tf.models.factory import Factory
 from amr_tf.models.inference import Inference
-from amr_tf.models.step import StepTensors, together
+from amr_tf.models.step import StepTensors, joined, parted
+from amr_tf.models.training_step import TrainingStep
 
 # Means over labelled images only.
 _LABEL_METRICS = ("probe_loss", "probe_accuracy", "classifier_loss", "classifier_accuracy")
 
 
-class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
+class ResynthesisModel(Factory, Compiling, TrainingStep, Inference, Distributed, keras.Model):
     """An auto-encoder with a mixer, a discriminator and a probe; methods derive from it.
 
     A method writes `autoencoder_losses` and `discriminator_losses`, and where its step differs
@@ -64,7 +66,7 @@ class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
         self.multi_label = multi_label
         self._check_networks()
         self._check_mixer()
-        self._trackers = {name: keras.metrics.Mean(name=name) for name in self.METRICS}
+        self._trackers = {name: Mean(name=name) for name in self.METRICS}
         # Counts training steps; the auto-encoder's schedule reads it, so it is saved.
         self.step_counter = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
@@ -175,9 +177,9 @@ class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
         """What the discriminator sees: a dictionary from groups to images."""
         return {"real": step.images, **step.decoded}
 
-    def criticise(self, step, training):
-        """Sets `step.verdicts`."""
-        step.verdicts = together(self.discriminator, self.criticised(step), training)
+    def criticise(self, step):
+        """Sets `step.verdicts` from `step.judged`, the discriminator's output for all groups."""
+        step.verdicts = parted(step.judged, step.criticised)
 
     def update_state(self, step):
         """Updates what a method keeps beside its networks, after their update."""
@@ -206,17 +208,29 @@ class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
         Returns:
             `StepTensors`.
         """
-        step = StepTensors(images, labels, permutations, coefficients, seed)
-        step.latents = self.make_latents(step, training)
-        step.decoded = together(self.decoder, step.latents, training)
+        step = self.resynthesize(images, labels, permutations, coefficients, seed, training)
         if self.discriminator is not None:
-            self.criticise(step, training)
+            step.judged = self.discriminator(step.shown, training=training)
+            self.criticise(step)
         return step
 
-    def _all_losses(self, step, training=False):
-        """The auto-encoder's, the discriminator's and the probe's loss, and all metrics."""
+    def resynthesize(
+        self, images, labels=None, permutations=None, coefficients=None, seed=None, training=False
+    ):
+        """`forward` as far as the images that the discriminator will see, `step.shown`."""
+        step = StepTensors(images, labels, permutations, coefficients, seed)
+        step.latents = self.make_latents(step, training)
+        decoded = self.decoder(joined(step.latents), training=training)
+        step.decoded = parted(decoded, step.latents)
+        if self.discriminator is not None:
+            groups = self.criticised(step)
+            step.criticised, step.shown = tuple(groups), joined(groups)
+        return step
+
+    def autoencoder_terms(self, step, training=False):
+        """The auto-encoder's whole loss, the probe's loss or None, and their metrics."""
         loss, results = self.autoencoder_losses(step)
-        discriminator_loss = probe_loss = None
+        probe_loss = None
         if self.beta:
             reencoded = self.codes_of(self.encoder(step.mixes, training=training))
             results["consistency_loss"] = losses.consistency(step.mixed_codes, reencoded)
@@ -225,11 +239,8 @@ class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
             probe_loss = results["probe_loss"] = self._probe(step, results, training)
             if self.supervision:
                 loss = loss + self.supervision * probe_loss
-        if self.discriminator is not None:
-            discriminator_loss, terms = self.discriminator_losses(step)
-            results.update(terms, discriminator_loss=discriminator_loss)
         results["loss"] = loss
-        return loss, discriminator_loss, probe_loss, results
+        return loss, probe_loss, results
 
     def _probe(self, step, results, training):
         codes = step.codes if self.supervision else tf.stop_gradient(step.codes)
@@ -244,60 +255,6 @@ class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
         """`losses.label_targets` for this model's classes or attributes."""
         return losses.label_targets(labels, self.num_classes, self.multi_label)
 
-    def train_on(self, images, labels=None, permutations=None, coefficients=None):
-        """One training step; given permutations and coefficients make it replayable.
-
-        The auto-encoder's gradient and the discriminator's come from the same forward pass: the
-        discriminator learns on the images made before the auto-encoder's update.
-
-        Args:
-            images: (N, H, W, C) in [-1, 1].
-            labels: as of `fit`, or None.
-            permutations: (k, N) for the mixer, or None to draw them.
-            coefficients: (N, k, ...) for the mixer, or None to draw them.
-
-        Returns:
-            A dictionary from metric names to scalar tensors of this batch.
-        """
-        return self._train(images, labels, permutations, coefficients)[1]
-
-    def _train(self, images, labels, permutations=None, coefficients=None):
-        """`train_on`, which also returns the step's tensors."""
-        with tf.GradientTape(persistent=True) as tape:
-            step = self.forward(images, labels, True, permutations, coefficients)
-            loss, discriminator_loss, probe_loss, results = self._all_losses(step, training=True)
-            scaled = self.autoencoder_optimizer.scale_loss(loss)
-            updates = []
-            if discriminator_loss is not None:
-                optimizer, network = self.discriminator_optimizer, self.discriminator
-                updates.append((optimizer, network, optimizer.scale_loss(discriminator_loss)))
-            if probe_loss is not None:
-                optimizer = self.probe_optimizer
-                updates.append((optimizer, self.probe, optimizer.scale_loss(probe_loss)))
-        # All gradients are taken before the updates that change what they depend on.
-        updates = [
-            (optimizer, tape.gradient(scaled_loss, network.trainable_variables), network)
-            for optimizer, network, scaled_loss in updates
-        ]
-        self._update_autoencoder(tape, scaled)
-        for optimizer, gradients, network in updates:
-            optimizer.apply(gradients, network.trainable_variables)
-        self.update_state(step)
-        self.step_counter.assign_add(1)
-        return step, results
-
-    def _update_autoencoder(self, tape, loss):
-        variables = self.autoencoder_variables
-
-        def update():
-            self.autoencoder_optimizer.apply(tape.gradient(loss, variables), variables)
-
-        if self.generator_update_every == 1:
-            update()
-        else:
-            due = tf.equal(self.step_counter.value % self.generator_update_every, 0)
-            tf.cond(due, update, lambda: None)
-
     def train_step(self, data):
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self._track(*self._train(images, labels))
@@ -306,22 +263,28 @@ class ResynthesisModel(Factory, Compiling, Inference, keras.Model):
         """The losses on mixes that are the same in each epoch; nothing is updated."""
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         step = self.forward(images, labels, seed=0)
-        return self._track(step, self._all_losses(step)[-1])
+        results = self.autoencoder_terms(step)[-1]
+        if self.discriminator is not None:
+            loss, terms = self.discriminator_losses(step)
+            results.update(terms, discriminator_loss=loss)
+        return self._track(step, results)
 
     def metric_weights(self, step):
         """What metrics are means over, where it is not the batch's images: names to counts."""
         if step.labels is None or self.num_classes is None:
             return {}
-        known = tf.reduce_sum(self.label_targets(step.labels)[1])
+        # As in `losses.masked_mean`, each replica's mean has the same weight.
+        known = replicas.mean(tf.reduce_sum(self.label_targets(step.labels)[1]))
         return dict.fromkeys(_LABEL_METRICS, known)
 
     def _track(self, step, results):
         """Adds a batch's results to the running means and returns these."""
         count = tf.cast(tf.shape(step.images)[0], "float32")
-        weights = self.metric_weights(step)
+        weights = {**dict.fromkeys(results, count), **self.metric_weights(step)}
+        results, weights = self.over_replicas(results, weights)
         for name, value in results.items():
-            self._trackers[name].update_state(value, sample_weight=weights.get(name, count))
-        return {name: self._trackers[name].result() for name in results}
+            self._trackers[name].update_state(value, sample_weight=weights[name])
+        return self.for_trainer({name: self._trackers[name].result() for name in results})
 
     # What users call.
 

@@ -3,6 +3,7 @@
 import keras
 
 from amr_tf import checks, losses
+from amr_tf.models.training_step import check_step
 from amr_tf.optimizers import AdamL2
 
 _COMPILE_KWARGS = ("run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss")
@@ -22,6 +23,7 @@ class Compiling:
         beta=0.0,
         generator_update_every=1,
         supervision=0.0,
+        step="one_pass",
         **kwargs,
     ):
         """Configures the training.
@@ -43,6 +45,8 @@ class Compiling:
             supervision: weight of the probe's loss in the auto-encoder's: above 0 the probe's
                 gradient trains the encoder too (paper, section 5); with labels of -1 for some
                 images that is semi-supervised learning.
+            step: "one_pass", the fastest, or "two_pass", the plain form with the same result; see
+                `amr_tf.models.training_step`.
             **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, `auto_scale_loss`, as
                 of `keras.Model.compile`.
 
@@ -63,13 +67,17 @@ class Compiling:
             )
         if supervision and self.probe is None:
             raise ValueError(f"supervision = {supervision:g} weighs the probe's loss: add a probe.")
+        check_step(step, self.discriminator)
         self._reconstruction_loss = _function(losses.RECONSTRUCTION_LOSSES, reconstruction_loss)
         self._gan_loss = _function(losses.GAN_LOSSES, gan_loss)
         self.lambda_ = lambda_
         self.beta = beta
         self.generator_update_every = generator_update_every
         self.supervision = supervision
+        self.step = step
         super().compile(optimizer=_optimizer(autoencoder_optimizer), loss=None, **kwargs)
+        # Keras' own, which is not used: under a strategy it could not be saved by one worker.
+        self._loss_tracker = None
         # Under mixed_float16, super().compile has wrapped its optimizer for loss scaling.
         scaling = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
         self.autoencoder_optimizer = self.optimizer
@@ -89,6 +97,7 @@ class Compiling:
             "beta": beta,
             "generator_update_every": generator_update_every,
             "supervision": supervision,
+            "step": step,
             **kwargs,
         }
         self._build_optimizers()

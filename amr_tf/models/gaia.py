@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from amr_tf import checks
+from amr_tf import checks, replicas
 from amr_tf.models.base import ResynthesisModel
 
 
@@ -82,7 +82,7 @@ class GAIA(ResynthesisModel):
         return real + completed - balance * mixed, {"discriminator_balance": balance}
 
     def update_state(self, step):
-        real, mixed = self._errors(step)
+        real, mixed = map(replicas.mean, self._errors(step))
         moved = self.balance + self.balance_rate * (self.balance_target * real - mixed)
         self.balance.assign(tf.clip_by_value(moved, 0.0, 1.0))
 

@@ -23,7 +23,11 @@ class StepTensors:
         codes: f(x).
         latents: the codes that were decoded, by group.
         decoded: the decoder's images, by group.
-        verdicts: the discriminator's output, by group: logits (N,), or images for GAIA.
+        criticised: names of the groups of images that the discriminator sees, in order.
+        shown: these images as one batch, connected to the networks that made them.
+        seen: the same as the discriminator's input, with or without that connection.
+        judged: the discriminator's output for the whole batch, or the list of its outputs.
+        verdicts: `judged` by group: logits (N,), or images for GAIA.
         posterior: mean and log variance of q(z|x), each shaped as `codes` (VAE).
         class_logits: of the discriminator's classifier branch, by group (supervised AMR).
         mixed_labels: what "label_mix" is conditioned on, (N, classes) (supervised AMR).
@@ -38,6 +42,10 @@ class StepTensors:
     codes: Any = None
     latents: dict = dataclasses.field(default_factory=dict)
     decoded: dict = dataclasses.field(default_factory=dict)
+    criticised: tuple = ()
+    shown: Any = None
+    seen: Any = None
+    judged: Any = None
     verdicts: dict = dataclasses.field(default_factory=dict)
     posterior: tuple | None = None
     class_logits: dict = dataclasses.field(default_factory=dict)
@@ -60,24 +68,35 @@ class StepTensors:
         return self.latents["mix"]
 
 
-def together(network, groups, training):
-    """Calls a network once on several groups of N examples.
-
-    Our networks treat every example by itself, so the groups can go through as one batch.
+def joined(groups):
+    """The groups of N examples as one batch, for a network that treats every example by itself.
 
     Args:
-        network: a Keras model with one input and one or several outputs.
         groups: dictionary from names to tensors of one shape.
-        training: whether the layers are in training mode.
-
-    Returns:
-        A dictionary from the same names to the network's output for each group; a list of outputs
-        where the network has several.
     """
     dtype = list(groups.values())[-1].dtype
-    batch = tf.concat([tf.cast(group, dtype) for group in groups.values()], axis=0)
-    outputs = network(batch, training=training)
+    return tf.concat([tf.cast(group, dtype) for group in groups.values()], axis=0)
+
+
+def parted(outputs, names):
+    """What a network returned for `joined` groups, group by group.
+
+    Args:
+        outputs: the network's output, or the list of its outputs.
+        names: the groups' names, in order.
+
+    Returns:
+        A dictionary from the names to the output for each group, or the list of outputs.
+    """
+    names = tuple(names)
     if isinstance(outputs, (list, tuple)):
-        parts = zip(*(tf.split(output, len(groups)) for output in outputs))
-        return dict(zip(groups, map(list, parts)))
-    return dict(zip(groups, tf.split(outputs, len(groups))))
+        parts = zip(*(tf.split(output, len(names)) for output in outputs))
+        return dict(zip(names, map(list, parts)))
+    return dict(zip(names, tf.split(outputs, len(names))))
+
+
+def cut(tape, tensors):
+    """The tensor, or list of tensors, as sources of gradients: none flows further back."""
+    tensors = tf.nest.map_structure(tf.stop_gradient, tensors)
+    tape.watch(tensors)
+    return tensors

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from amr_tf import checks, losses, mixers
+from amr_tf import checks, losses, mixers, replicas
 from amr_tf.models.amr import AMR
-from amr_tf.models.step import together
+from amr_tf.models.step import parted
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")
@@ -136,8 +136,8 @@ class SupervisedAMR(AMR):
         latents["label_mix"] = tf.cast(mixed, step.codes.dtype)
         return latents
 
-    def criticise(self, step, training):
-        both = together(self.discriminator, self.criticised(step), training)
+    def criticise(self, step):
+        both = parted(step.judged, step.criticised)
         step.verdicts = {group: outputs[0] for group, outputs in both.items()}
         step.class_logits = {group: outputs[1] for group, outputs in both.items()}
 
@@ -160,7 +160,7 @@ class SupervisedAMR(AMR):
         return loss + terms["classifier_loss"], terms
 
     def metric_weights(self, step):
-        labelled_mixes = tf.reduce_sum(step.label_weights)
+        labelled_mixes = replicas.mean(tf.reduce_sum(step.label_weights))
         return {**super().metric_weights(step), "classification_loss": labelled_mixes}
 
     def mix_labels(

@@ -19,6 +19,7 @@ from amr_tf.networks.mlp import build_mlp_decoder, build_mlp_discriminator, buil
 from amr_tf.registry import Registry
 
 ARCHITECTURES = Registry("architecture")
+"""Functions to `Networks`, by the names that `--architecture` takes."""
 
 
 class Networks(NamedTuple):

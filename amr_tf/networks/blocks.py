@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from amr_tf import checks
+from amr_tf.convolutions import InstanceNormalization
 from amr_tf.layers import SpectralNormalization
 
 LEAKY_RELU_SLOPE = 0.01
@@ -34,11 +35,11 @@ class ACAINormal(keras.initializers.Initializer):
         return {"seed": self.seed}
 
 
-def convolution(channels, kernel_size, name, dtype=None):
-    """A "same" convolution with the released code's initialiser."""
-    return keras.layers.Conv2D(
+def convolution(channels, name, dtype=None, kind=keras.layers.Conv2D):
+    """A 3x3 "same" convolution, of any kind, with the released code's initialiser."""
+    return kind(
         channels,
-        kernel_size,
+        kernel_size=3,
         padding="same",
         kernel_initializer=ACAINormal(),
         name=name,
@@ -58,6 +59,7 @@ class ConvolutionBlock:
         x: feature maps, symbolic.
         channels: of the convolution.
         name: what the layers' names start with.
+        kind: the convolution's class, `Conv2D` or one that takes in the linear layer before it.
     """
 
     def __init__(self, normalization, slope, epsilon=None):
@@ -65,16 +67,14 @@ class ConvolutionBlock:
         self.slope = slope
         self.epsilon = epsilon
 
-    def __call__(self, x, channels, name):
+    def __call__(self, x, channels, name, kind=keras.layers.Conv2D):
         if self.normalization == "spectral":
-            kernel = convolution(channels, 3, f"{name}_kernel")
+            kernel = convolution(channels, f"{name}_kernel", kind=kind)
             x = SpectralNormalization(kernel, name=f"{name}_conv")(x)
         else:
-            x = convolution(channels, 3, f"{name}_conv")(x)
+            x = convolution(channels, f"{name}_conv", kind=kind)(x)
         if self.normalization == "instance":
-            x = keras.layers.GroupNormalization(
-                groups=-1, epsilon=self.epsilon, name=f"{name}_norm"
-            )(x)
+            x = InstanceNormalization(self.epsilon, name=f"{name}_norm")(x)
         return keras.layers.LeakyReLU(self.slope, name=f"{name}_relu")(x)
 
 

@@ -8,10 +8,12 @@ import keras
 from keras import ops
 
 from amr_tf import checks
+from amr_tf.convolutions import ComposedConv2D, DeferredConv2D, UpsampledConv2D
 from amr_tf.layers import SpectralNormalization
 from amr_tf.networks.blocks import (
     INSTANCE_NORM_EPSILON,
     LEAKY_RELU_SLOPE,
+    ACAINormal,
     ConvolutionBlock,
     activate,
     check_choice,
@@ -31,22 +33,24 @@ def _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim=N
     return check_image_shape(image_shape, latent_width)
 
 
-def _first_convolution(x, scales, depth):
+def _first_convolution(images, scales, depth):
     """The 1x1 convolution, whose padding turns 32 into 34, then 17, 8 and 4 by pooling.
 
     With a single pooling the padding would survive into the code (8 -> 10 -> 5), so it is left
-    out there.
+    out there. No activation follows, so the next convolution computes both.
     """
-    if scales > 1:
-        x = keras.layers.ZeroPadding2D(1, name="padding")(x)
-    return convolution(depth, 1, "conv_in")(x)
+    padding = 1 if scales > 1 else 0
+    return DeferredConv2D(depth, padding=padding, kernel_initializer=ACAINormal(), name="conv_in")(
+        images
+    )
 
 
 def _downscale(images, scales, depth, block):
     """The body that encoder and discriminator share, up to their last convolution."""
     x = _first_convolution(images, scales, depth)
     for scale in range(scales):
-        x = block(x, depth << scale, f"scale{scale}_a")
+        first = ComposedConv2D if scale == 0 else keras.layers.Conv2D
+        x = block(x, depth << scale, f"scale{scale}_a", first)
         x = block(x, depth << scale, f"scale{scale}_b")
         x = keras.layers.AveragePooling2D(2, name=f"scale{scale}_pool")(x)
     return block(x, depth << scales, "top")
@@ -90,7 +94,7 @@ def build_encoder(
     block = ConvolutionBlock(normalization, leaky_relu_slope, instance_norm_epsilon)
     x = _downscale(images, scales, depth, block)
     if latent_dim is None:
-        codes = convolution(latent_channels, 3, "conv_out", dtype="float32")(x)
+        codes = convolution(latent_channels, "conv_out", dtype="float32")(x)
     else:
         flat = keras.layers.Flatten(name="flatten")(x)
         codes = keras.layers.Dense(latent_dim, name="dense_out", dtype="float32")(flat)
@@ -123,12 +127,13 @@ def build_decoder(
     else:
         codes = keras.Input((latent_dim,), name="codes")
         x = _feature_maps(codes, (latent_width, latent_width, depth << scales))
+    kind = keras.layers.Conv2D
     for scale in reversed(range(scales)):
-        x = block(x, depth << scale, f"scale{scale}_a")
+        x = block(x, depth << scale, f"scale{scale}_a", kind)
         x = block(x, depth << scale, f"scale{scale}_b")
-        x = keras.layers.UpSampling2D(2, name=f"scale{scale}_upsample")(x)
-    x = block(x, depth, "top")
-    images = convolution(image_shape[2], 3, "conv_out", dtype="float32")(x)
+        kind = UpsampledConv2D
+    x = block(x, depth, "top", kind)
+    images = convolution(image_shape[2], "conv_out", dtype="float32")(x)
     return keras.Model(codes, activate(images, output_activation), name=name)
 
 
@@ -174,9 +179,9 @@ def build_discriminator(
     images = keras.Input(image_shape, name="images")
     features = _downscale(images, scales, depth, ConvolutionBlock(normalization, leaky_relu_slope))
     if normalization is None:
-        last = convolution(latent_channels, 3, "conv_out", dtype="float32")
+        last = convolution(latent_channels, "conv_out", dtype="float32")
     else:
-        kernel = convolution(latent_channels, 3, "kernel_out", dtype="float32")
+        kernel = convolution(latent_channels, "kernel_out", dtype="float32")
         last = SpectralNormalization(kernel, name="conv_out")
     logits = ops.mean(last(features), axis=(1, 2, 3))
     return critic(images, logits, features, num_classes, name)

@@ -7,6 +7,7 @@ from amr_tf.networks.blocks import check_widths
 from amr_tf.registry import Registry
 
 PROBES = Registry("probe")
+"""Functions that build a probe, by the names that `--probe` takes."""
 
 
 @PROBES.register("linear")

@@ -1,0 +1,202 @@
+"""Convolutions that compute a pair of linear layers as one: the same result for less work."""
+
+import keras
+import numpy as np
+from keras import ops
+
+# Along one axis a copied pixel meets weights 2; 1 and 2; 0 and 1; 0 of a 3-tap kernel, in the order
+# in which a transposed convolution, which turns its kernel, takes them. Rows times columns.
+_AXIS_SUMS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype="float32")
+_KERNEL_SUMS = np.kron(_AXIS_SUMS, _AXIS_SUMS)
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class UpsampledConv2D(keras.layers.Conv2D):
+    """A 3x3 "same" convolution of images that are first enlarged twofold (nearest neighbour).
+
+    Each pixel of the enlarged image is a copy of one of four, so the nine products of the
+    convolution are at most four different ones: together both are one transposed convolution of
+    stride 2, whose 4x4 kernel holds sums of this layer's weights. That is 4/9 of the
+    multiplications, and the enlarged image is never written to memory.
+
+    Args:
+        filters: channels of the output.
+        kernel_size: 3.
+        padding: "same".
+        **kwargs: as of `keras.layers.Conv2D`; strides are 1.
+
+    Call arguments:
+        inputs: (N, H, W, C).
+
+    Returns:
+        (N, 2H, 2W, filters), as `Conv2D(filters, 3, padding="same")(UpSampling2D(2)(inputs))`
+        but for rounding; the weights are those of the convolution.
+
+    Raises:
+        ValueError: another kernel size, padding or stride.
+    """
+
+    def __init__(self, filters, kernel_size=3, padding="same", **kwargs):
+        super().__init__(filters, kernel_size, padding=padding, **kwargs)
+        _check_geometry(self, (3, 3))
+
+    def call(self, inputs):
+        outputs = ops.conv_transpose(
+            inputs,
+            self._transposed_kernel(),
+            strides=2,
+            padding="same",
+            data_format="channels_last",
+        )
+        if self.use_bias:
+            outputs = ops.add(outputs, self.bias)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _transposed_kernel(self):
+        """(4, 4, filters, C): what one pixel adds to the pixels around its four copies."""
+        kernel = ops.convert_to_tensor(self.kernel)
+        weights = ops.reshape(kernel, (9, -1))
+        sums = ops.matmul(ops.cast(_KERNEL_SUMS, kernel.dtype), weights)
+        return ops.transpose(ops.reshape(sums, (4, 4, *kernel.shape[2:])), (0, 1, 3, 2))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        double = [None if size is None else 2 * size for size in (height, width)]
+        return (batch, *double, self.filters)
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class DeferredConv2D(keras.layers.Conv2D):
+    """A 1x1 convolution that leaves the multiplication to the layer that follows.
+
+    What follows must be a `ComposedConv2D`, with nothing between them. The pixels get `padding`
+    zeros on each side *before* the convolution, so the border of its output is its bias, as in
+    the published networks.
+
+    Args:
+        filters: channels of the output.
+        padding: zeros on each side.
+        **kwargs: `kernel_initializer` and what else of `keras.layers.Conv2D` concerns weights.
+
+    Call arguments:
+        inputs: (N, H, W, C).
+
+    Returns:
+        The padded pixels with a channel of ones, (N, H + 2 padding, W + 2 padding, C + 1), and
+        the affine map of each pixel, kernel over bias, (C + 1, filters).
+    """
+
+    def __init__(self, filters, padding=0, **kwargs):
+        super().__init__(filters, 1, **kwargs)
+        self.zeros = padding
+
+    def call(self, inputs):
+        border = (self.zeros, self.zeros)
+        pixels = ops.pad(inputs, ((0, 0), border, border, (0, 0)))
+        pixels = ops.concatenate([pixels, ops.ones_like(pixels[..., :1])], axis=-1)
+        return pixels, ops.concatenate([self.kernel[0, 0], self.bias[None]], axis=0)
+
+    def compute_output_spec(self, inputs):
+        batch, height, width, channels = inputs.shape
+        padded = [None if size is None else size + 2 * self.zeros for size in (height, width)]
+        return (
+            keras.KerasTensor((batch, *padded, channels + 1), self.compute_dtype),
+            keras.KerasTensor((channels + 1, self.filters), self.compute_dtype),
+        )
+
+    def get_config(self):
+        config = _without(super().get_config(), "kernel_size")
+        return {**config, "padding": self.zeros}
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class ComposedConv2D(keras.layers.Conv2D):
+    """A "same" convolution of what a `DeferredConv2D` left to compute.
+
+    With no activation between them two convolutions are one, whose kernel is their product: here
+    of C + 1 input channels, in place of the many that the first would have written.
+
+    Arguments as of `keras.layers.Conv2D`, with strides of 1 and padding "same".
+
+    Call arguments:
+        inputs: the pair that `DeferredConv2D` returns.
+
+    Returns:
+        (N, H, W, filters), as of the two convolutions in turn but for rounding.
+    """
+
+    def __init__(self, filters, kernel_size, padding="same", **kwargs):
+        super().__init__(filters, kernel_size, padding=padding, **kwargs)
+        _check_geometry(self)
+        self.input_spec = None  # Keras' is that of a single input.
+
+    def build(self, input_shape):
+        pixels, affine = input_shape
+        super().build((*pixels[:-1], affine[-1]))
+        self.input_spec = None
+
+    def call(self, inputs):
+        pixels, affine = inputs
+        kernel = ops.convert_to_tensor(self.kernel)
+        composed = ops.einsum("io,hwof->hwif", ops.cast(affine, kernel.dtype), kernel)
+        outputs = ops.conv(pixels, composed, padding="same", data_format="channels_last")
+        if self.use_bias:
+            outputs = ops.add(outputs, self.bias)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def compute_output_spec(self, inputs):
+        shape = (*inputs[0].shape[:-1], self.filters)
+        return keras.KerasTensor(shape, self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class InstanceNormalization(keras.layers.GroupNormalization):
+    """Normalises each feature map of each example by its own mean and variance.
+
+    As `keras.layers.GroupNormalization(groups=-1)`, with its weights, but faster on a CPU: the
+    means over pixels are matrix products, which read the maps in the order in which they lie in
+    memory. Statistics are float32 whatever the policy.
+
+    Args:
+        epsilon: added to the variance.
+        **kwargs: as of `keras.layers.GroupNormalization`, without groups.
+
+    Call arguments:
+        inputs: (N, H, W, C).
+
+    Returns:
+        Shaped as `inputs`.
+
+    Reference: [Instance normalization](https://arxiv.org/abs/1607.08022).
+    """
+
+    def __init__(self, epsilon=1e-5, **kwargs):
+        super().__init__(groups=-1, epsilon=epsilon, **kwargs)
+
+    def call(self, inputs):
+        shape = ops.shape(inputs)
+        pixels = shape[1] * shape[2]
+        maps = ops.reshape(ops.cast(inputs, "float32"), (-1, pixels, shape[3]))
+        average = ops.full((1, 1, pixels), 1.0 / pixels)
+        centred = maps - ops.matmul(average, maps)
+        variance = ops.matmul(average, ops.square(centred))
+        outputs = centred * (self.gamma * ops.rsqrt(variance + self.epsilon)) + self.beta
+        return ops.reshape(ops.cast(outputs, self.compute_dtype), shape)
+
+    def get_config(self):
+        return _without(super().get_config(), "groups")
+
+
+def _check_geometry(layer, kernel_size=None):
+    """Raises a ValueError unless a convolution is "same", of stride 1, and of a kernel size."""
+    allowed = (kernel_size or layer.kernel_size, (1, 1), (1, 1), "same", 1)
+    names = ("kernel_size", "strides", "dilation_rate", "padding", "groups")
+    for name, expected in zip(names, allowed):
+        value = getattr(layer, name)
+        if value != expected:
+            kind = type(layer).__name__
+            raise ValueError(f"{name} of {kind} must be {expected!r}; got {value!r}.")
+
+
+def _without(config, *names):
+    return {name: value for name, value in config.items() if name not in names}

@@ -1,0 +1,34 @@
+"""What a computation must know of the other replicas of a `tf.distribute` strategy.
+
+Without a strategy, or outside of a replica, there is one replica and nothing is exchanged.
+"""
+
+import tensorflow as tf
+
+
+def count():
+    """The number of replicas, an integer."""
+    return tf.distribute.get_strategy().num_replicas_in_sync if _context() else 1
+
+
+def index():
+    """This replica's number, from 0: an integer, or an integer scalar tensor."""
+    return _context().replica_id_in_sync_group if _context() else 0
+
+
+def total(value):
+    """The sum of a float tensor over the replicas; no gradient flows through it."""
+    if not _context():
+        return value
+    summed = _context().all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(value))
+    return tf.stop_gradient(summed)
+
+
+def mean(value):
+    """The mean of a float tensor over the replicas; no gradient flows through it."""
+    return total(value) / count() if _context() else value
+
+
+def _context():
+    """The replica context of a strategy, or None."""
+    return tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None
