@@ -23,7 +23,14 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-OPPONENTS = ("amr_tf", "amr_tf_two_pass", "torch_eager", "torch_channels_last", "torch_compile")
+OPPONENTS = (
+    "amr_tf",
+    "amr_tf_two_pass",
+    "amr_tf_xla",
+    "torch_eager",
+    "torch_channels_last",
+    "torch_compile",
+)
 _COLUMNS = ("d_h", "k", "batch", "precision", "opponent", "images_per_second", "ratio", "peak_mib")
 
 
@@ -174,7 +181,7 @@ def tensorflow_step(name, latent_channels, k, batch, precision, threads):
     model.compile(lambda_=10.0, step="two_pass" if name.endswith("two_pass") else "one_pass")
     images = tf.random.uniform((batch, 32, 32, 3), -1, 1)
     labels = tf.random.uniform((batch,), 0, 10, dtype="int32")
-    train = tf.function(model.train_on, autograph=False)
+    train = tf.function(model.train_on, autograph=False, jit_compile=name.endswith("xla"))
     return lambda: {key: float(value) for key, value in train(images, labels).items()}
 
 
