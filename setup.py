@@ -1,5 +1,11 @@
-"""A shim for tools that look for setup.py; everything is in pyproject.toml."""
+"""What pyproject.toml cannot say: configs/ goes into the wheel as amr_tf/configs/."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-setup()
+CONFIGS = {
+    "amr_tf.configs": "configs",
+    "amr_tf.configs.paper": "configs/paper",
+    "amr_tf.configs.paper.shared": "configs/paper/shared",
+}
+
+setup(packages=[*find_packages(include=["amr_tf*"]), *CONFIGS], package_dir=CONFIGS)

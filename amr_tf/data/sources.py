@@ -21,6 +21,7 @@ from amr_tf.data.splits import Split, draw_subset, hide_labels, split_off
 from amr_tf.registry import Registry
 
 DATASETS = Registry("data set")
+"""Functions to a `Source` by the names that `--dataset` takes."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -97,7 +97,10 @@ def ends_of_the_scale(pairs=1_000, steps=STEPS, seed=0, smallest_turn=np.pi / 36
     """What blended pixels and perfect interpolations score on the pairs that models are given.
 
     Args:
-        pairs, steps, seed, smallest_turn: as of `model_interpolation_quality`.
+        pairs: as of `model_interpolation_quality`.
+        steps: likewise.
+        seed: likewise.
+        smallest_turn: likewise.
         size: width and height of the images.
 
     Returns:

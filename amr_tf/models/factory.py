@@ -14,7 +14,7 @@ class Factory:
     # Channels of the encoder's output for each channel of a code.
     ENCODER_OUTPUTS = 1
     # "logits", "classifier" (with a branch for the classes), "autoencoder" or None.
-    CRITIC = "logits"
+    CRITIC: str | None = "logits"
     # Whether the networks have their normalisation, instance and spectral.
     NORMALIZED = True
     # Whether the method takes a mixer.

@@ -7,9 +7,9 @@ from amr_tf.registry import unknown_name
 from amr_tf.reproduction import paper
 from amr_tf.training.comparison import caption_of
 from amr_tf.training.config import TrainingConfig
-from amr_tf.training.flagfiles import read_flagfile
+from amr_tf.training.flagfiles import read_flagfile, shipped_configs
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2] / "configs" / "paper"
+SHIPPED = shipped_configs() / "paper"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +38,8 @@ def find_cells(table, dataset, folder=None, methods=None):
     Args:
         table: 1 to 4, or the number of a table of your own.
         dataset: as in the flagfiles' names, such as "mnist" or "cifar256".
-        folder: where the flagfiles are; by default `configs/paper` of the working directory, or of
-            the checkout that this package is part of.
+        folder: where the flagfiles are; by default `configs/paper` of the working directory, or
+            those that come with this package.
         methods: names to keep, or None for all: of methods ("acai") or of methods with their
             mixer and k ("amr_mixup_k2").
 
@@ -70,7 +70,7 @@ def short_name(config):
 def _find_folder(folder):
     if folder is None:
         here = pathlib.Path("configs/paper")
-        folder = here if here.is_dir() else CHECKOUT
+        folder = here if here.is_dir() else SHIPPED
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(

@@ -7,12 +7,25 @@ import typing
 
 from absl import flags
 
+from amr_tf.files import user_path
 from amr_tf.training.config import TrainingConfig, flag_name
+
+_MOST_FILES, _MOST_BYTES = 100, 2**20  # Of one command line, and of one file.
+# absl's own for developers: a debugger that reads .pdbrc, and a profile written to any path.
+_DEBUGGING = (
+    "run_with_pdb",
+    "pdb_post_mortem",
+    "pdb",
+    "run_with_profiling",
+    "use_cprofile_for_profiling",
+    "profile_file",
+)
 
 _DEFINE = {
     str: flags.DEFINE_string,
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
 }
 
 
@@ -65,46 +78,79 @@ def flags_that_were_set(config_class, flag_values=flags.FLAGS, leave_out=()):
     }
 
 
-def expand_flagfiles(arguments, folder=None, opened=()):
+def expand_flagfiles(arguments):
     """Replaces each `--flagfile=FILE` by the flags in the file.
 
     absl does so too, but looks for a file that another one names in the working directory; here it
     is looked for beside the file that names it first, so that `configs/paper/` works from
-    anywhere.
+    anywhere. `configs/...` that is not in the working directory either is taken from the flagfiles
+    that come with the package.
+
+    A flagfile may be someone else's. It can set flags and nothing else: the flags with which absl
+    starts a debugger or a profiler are left to the command line.
 
     Args:
         arguments: command line arguments.
-        folder: where the file lies that they come from, or None for the command line.
-        opened: the files that are being read.
 
     Raises:
-        ValueError: a file is not there, is no text, or names itself.
+        ValueError: a file is not there, is no text, is larger than 1 MiB, names itself or a flag
+            of absl's for debugging, or there are more than 100 files.
+    """
+    return _expand(arguments, None, (), iter(range(_MOST_FILES)))
+
+
+def _expand(arguments, folder, opened, left):
+    """The arguments of a file in `folder`, or of the command line; `opened` files are being read.
+
+    Each file that is read takes one of the numbers that are `left`, so that files that name each
+    other many times over come to an end.
     """
     expanded = []
     arguments = iter(arguments)
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if name not in ("--flagfile", "-flagfile"):
+            if opened and name.startswith("-") and name.lstrip("-") in _DEBUGGING:
+                raise ValueError(f"Flagfile '{opened[-1]}' sets {name}, which no flagfile may.")
             expanded.append(argument)
             continue
         if not equals:  # `--flagfile FILE`
             value = next(arguments, "")
         if not value:
             raise ValueError("--flagfile needs the name of a file.")
-        path = pathlib.Path(value).expanduser()
-        if folder is not None and (folder / path).is_file():
-            path = folder / path
+        path = _find_flagfile(user_path(value), folder)
+        if not path.is_file():
+            raise ValueError(f"Flagfile '{path}' does not exist.")
         if path.resolve() in opened:
             raise ValueError(f"Flagfile '{path}' includes itself.")
+        if next(left, None) is None:
+            raise ValueError(f"Flagfile '{path}' is one too many: at most {_MOST_FILES} are read.")
         lines = [line.strip() for line in _read_flagfile(path)]
         flags_of_file = [line for line in lines if line and not line.startswith(("#", "//"))]
-        expanded += expand_flagfiles(flags_of_file, path.parent, (*opened, path.resolve()))
+        expanded += _expand(flags_of_file, path.parent, (*opened, path.resolve()), left)
     return expanded
 
 
+def _find_flagfile(path, folder):
+    if folder is not None and (folder / path).is_file():
+        return folder / path
+    if not path.is_file() and path.parts[:1] == ("configs",):
+        shipped = shipped_configs().joinpath(*path.parts[1:])
+        if shipped.is_file():
+            return shipped
+    return path
+
+
+def shipped_configs():
+    """The folder of flagfiles that come with this package: in the wheel, or the checkout's."""
+    package = pathlib.Path(__file__).resolve().parents[1]
+    installed = package / "configs"  # setup.py puts it there.
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
 def _read_flagfile(path):
-    if not path.is_file():
-        raise ValueError(f"Flagfile '{path}' does not exist.")
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"Flagfile '{path}' is larger than {_MOST_BYTES:,} bytes.")
     try:
         return path.read_text().splitlines()
     except UnicodeDecodeError as error:

@@ -3,7 +3,7 @@
 import pytest
 
 from amr_tf.reproduction import find_cells
-from amr_tf.reproduction.cells import CHECKOUT, short_name
+from amr_tf.reproduction.cells import SHIPPED, short_name
 from amr_tf.reproduction.paper import TABLES
 from amr_tf.training.config import TrainingConfig
 
@@ -26,7 +26,7 @@ def test_names(changes, short):
 @pytest.mark.parametrize("number", TABLES)
 def test_the_papers_cells_in_the_papers_order(number):
     for dataset, rows in TABLES[number].items():
-        cells = find_cells(number, dataset, CHECKOUT)
+        cells = find_cells(number, dataset, SHIPPED)
         assert [cell.paper for cell in cells] == list(rows.values())
         assert len({cell.label for cell in cells}) == len(rows)
 
