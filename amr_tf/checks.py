@@ -15,8 +15,16 @@ def check_positive_integer(name, value):
 
 def check_not_negative(name, value):
     """Raises a ValueError unless `value` is a finite number of at least 0."""
-    if not isinstance(value, (int, float, np.number)) or not np.isfinite(value) or value < 0:
+    # Through float: NumPy does not take integers of more than 64 bits.
+    if not isinstance(value, (int, float, np.number)) or not _is_finite(value) or value < 0:
         raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}.")
+
+
+def _is_finite(value):
+    try:
+        return bool(np.isfinite(float(value)))
+    except OverflowError:
+        return False
 
 
 def check_share(name, value):

@@ -2,6 +2,7 @@
 
 import sys
 
+import tensorflow as tf
 from absl import app, flags, logging
 
 from amr_tf.training.flagfiles import expand_flagfiles
@@ -19,16 +20,32 @@ def run(main):
             return main(argv)
         except (ValueError, OSError) as error:
             _fail(str(error))
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            _fail("There is not enough memory: " + str(error).partition("\n")[0])
         except KeyboardInterrupt:
             _fail("interrupted.", code=130)
 
     try:
         argv = [sys.argv[0], *expand_flagfiles(sys.argv[1:])]
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         _fail(str(error))
-    app.run(guarded, argv=argv)
+    app.run(guarded, argv=argv, flags_parser=_parse)
+
+
+def _parse(argv):
+    """absl's parser; it would print its errors above two lines of advice, with exit code 1."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(f"{error} (--help lists all flags)")
 
 
 def _fail(message, code=2):
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {_one_line(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def _one_line(message):
+    """The message without line breaks or what steers a terminal: it may quote someone's file."""
+    line = " ".join(message.split())
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)

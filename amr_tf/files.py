@@ -1,6 +1,9 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and files that someone else may have written."""
 
+import json
 import pathlib
+
+_MOST_BYTES = 10 * 2**20  # Of a text that is read whole: a run's have a few kilobytes.
 
 
 def write_whole(path, text):
@@ -9,3 +12,68 @@ def write_whole(path, text):
     partial = path.with_name(f"partial-{path.name}")
     partial.write_text(text)
     partial.replace(path)
+
+
+def user_path(text):
+    """A `pathlib.Path` with ~ and ~NAME replaced; a NAME that is no user is left as it is."""
+    path = pathlib.Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def read_text(path):
+    """The text of a file of at most 10 MiB in UTF-8.
+
+    Raises:
+        ValueError: it is larger, or no such text.
+    """
+    path = pathlib.Path(path)
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(
+            f"'{path}' has {path.stat().st_size:,} bytes; at most {_MOST_BYTES:,} are read."
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"'{path}' is no text in UTF-8.") from error
+
+
+def parse_json(text, finite=True):
+    """The object of a JSON document from someone else.
+
+    Args:
+        text: the document.
+        finite: whether NaN and Infinity, which are no JSON but which Python reads and writes, are
+            refused.
+
+    Returns:
+        A dictionary.
+
+    Raises:
+        ValueError: the text is no JSON, nested too deeply, no object, or holds a number that is
+            not finite.
+    """
+    try:
+        values = json.loads(text, parse_constant=_refuse_constant if finite else None)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"it must hold a JSON object; got {type(values).__name__}")
+    return values
+
+
+def _refuse_constant(name):
+    raise ValueError(f"it holds {name}, but numbers must be finite")
+
+
+def read_json(path, finite=True):
+    """The object of a JSON file, as of `read_text` and `parse_json`; errors name the file."""
+    text = read_text(path)
+    try:
+        return parse_json(text, finite)
+    except ValueError as error:
+        raise ValueError(f"'{path}' is damaged: {error}.") from error

@@ -26,6 +26,8 @@ def main(argv):
     results = train(config, resume=_RESUME.value)
     if results is None:
         return 130
+    if not results:  # Another worker than the chief.
+        return 0
     print(f"\nResults of the best epoch (also in {config.run_dir}/results.json):")
     print(results_table(results))
     return 0

@@ -6,16 +6,21 @@ command goes on. For parallel workers set KerasTuner's KERASTUNER_TUNER_ID (chie
 KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
 """
 
-import os
 import pathlib
 
 from absl import flags
-from keras_tuner import errors
 
 from amr_tf import commands
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
-from amr_tf.tuning import ORACLES, SearchSpace, make_tuner, summary_table, write_results
+from amr_tf.tuning import (
+    ORACLES,
+    SearchSpace,
+    failures,
+    make_tuner,
+    summary_table,
+    write_results,
+)
 
 flagfiles.define_flags(TrainingConfig)
 _SEARCH = flags.DEFINE_multi_string(
@@ -26,6 +31,9 @@ _MAX_TRIALS = flags.DEFINE_integer(
     "max_trials", None, "Trials at most; by default all of a grid, else 10."
 )
 _EXECUTIONS = flags.DEFINE_integer("executions", 1, "Runs of each trial, with different seeds.")
+_WORKER_TIMEOUT = flags.DEFINE_float(
+    "worker_timeout", 60.0, "Seconds of silence after which a parallel worker is taken for lost."
+)
 _OUT = flags.DEFINE_string("out", "runs/tune", "Folder for the search, its runs and its results.")
 
 
@@ -34,13 +42,20 @@ def main(argv):
     space = SearchSpace.parse(_SEARCH.value)
     config = flagfiles.config_from_flags(TrainingConfig)
     out = pathlib.Path(_OUT.value)
-    tuner = make_tuner(config, space, out, _ORACLE.value, _MAX_TRIALS.value, _EXECUTIONS.value)
-    try:
-        tuner.search()
-    except errors.FatalError as error:
-        raise ValueError(str(error)) from error
-    if os.environ.get("KERASTUNER_TUNER_ID", "chief") != "chief":
+    tuner = make_tuner(
+        config,
+        space,
+        out,
+        oracle=_ORACLE.value,
+        max_trials=_MAX_TRIALS.value,
+        executions=_EXECUTIONS.value,
+        worker_timeout=_WORKER_TIMEOUT.value,
+    )
+    tuner.search()
+    if tuner.role == "worker":
         return  # The chief knows all trials, a worker does not.
+    for failure in failures(tuner):
+        print(failure)
     best = write_results(tuner, space.names, out)
     print("\n" + summary_table(tuner, space.names))
     print(f"\nThe best flags: python -m amr_tf.train --flagfile={best}")

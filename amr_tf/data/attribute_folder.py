@@ -1,7 +1,5 @@
 """Folders of image files with a table of attributes: CelebA, CelebA-HQ, and one's own."""
 
-import pathlib
-
 import numpy as np
 
 from amr_tf.data.attributes import choose_attributes, find_table, read_table, read_test_files
@@ -10,6 +8,7 @@ from amr_tf.data.image_folder import existing_folder
 from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
 from amr_tf.data.tfds_sets import naming_damage, prepared_builder
+from amr_tf.files import user_path
 
 # Where the image files may lie: one's own layouts, CelebA's, Kaggle's copy of it, CelebA-HQ's.
 IMAGE_FOLDERS = (
@@ -103,7 +102,7 @@ def _celeba(data_dir, image_size, attributes=None, crop=CELEBA_CROP):
 
 
 def _holds_prepared_celeba(data_dir):
-    folder = pathlib.Path(data_dir).expanduser() / _TFDS_CELEBA
+    folder = user_path(data_dir) / _TFDS_CELEBA
     return any(folder.glob("*/dataset_info.json"))
 
 

@@ -146,15 +146,18 @@ def read_test_files(root, table):
 
 def _csv_rows(path):
     """The attributes' names and the rows, each a list of strings, of a CSV file."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"'{path}' cannot be read as CSV in UTF-8: {error}.") from error
     return (rows[0][1:], rows[1:]) if rows else ([], [])
 
 
 def _celeba_rows(path):
     """Likewise of a text file of CelebA's form."""
     lines = _words(path)
-    if len(lines) < 2 or len(lines[0]) != 1 or not lines[0][0].isdigit():
+    if len(lines) < 2 or len(lines[0]) != 1 or not lines[0][0].isdecimal():
         raise ValueError(f"'{path}' must begin with the number of its rows, then the names.")
     (count,), names, *rows = lines
     if int(count) != len(rows):
@@ -164,7 +167,10 @@ def _celeba_rows(path):
 
 def _words(path):
     """The words of each line that has some."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"'{path}' is no text in UTF-8.") from error
     return [line.split() for line in lines if line.strip()]
 
 

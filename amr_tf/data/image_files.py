@@ -6,6 +6,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+# Whatever a file is called. Pillow would hand one that holds PostScript to Ghostscript.
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+# Of one image: twice those of the largest photographs. A small file can say that it has any number.
+_MOST_PIXELS = 100_000_000
 
 
 def read_images(paths, image_size, crop=None, pad=False):
@@ -19,7 +23,8 @@ def read_images(paths, image_size, crop=None, pad=False):
         uint8 (N, image_size, image_size, 3).
 
     Raises:
-        ValueError: a file cannot be read as an image, or is smaller than `crop`.
+        ValueError: a file cannot be read as a PNG, JPEG, BMP or WebP image, has more than 100
+            million pixels, or is smaller than `crop`.
     """
 
     def read(path):
@@ -70,10 +75,15 @@ def _central_square(image, side, name):
 
 def _decode(path):
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(
+                    f"it has {image.width} x {image.height} pixels; at most {_MOST_PIXELS:,} are "
+                    "allowed"
+                )
             # Applies the camera's orientation, which viewers do and decoders do not.
             return _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise nearly anything for broken files.
         raise ValueError(f"'{path}' cannot be read as an image: {error}") from error
 
 

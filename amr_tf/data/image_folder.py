@@ -1,12 +1,11 @@
 """Folders of image files, with a class a folder or without classes."""
 
-import pathlib
-
 import numpy as np
 
 from amr_tf.data.image_files import EXTENSIONS, read_images
 from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
+from amr_tf.files import user_path
 
 
 def existing_folder(folder, name):
@@ -17,7 +16,7 @@ def existing_folder(folder, name):
     """
     if folder is None:
         raise FileNotFoundError(f"{name} needs --data_dir=FOLDER with the image files.")
-    root = pathlib.Path(folder).expanduser()
+    root = user_path(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"--data_dir '{folder}' is not a folder.")
     return root

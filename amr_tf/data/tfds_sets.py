@@ -7,6 +7,7 @@ import urllib.request
 
 from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
+from amr_tf.files import user_path
 
 _TFDS_HOST = "storage.googleapis.com"  # Where TFDS keeps its own copies of data sets.
 
@@ -23,7 +24,7 @@ def prepared_builder(name, data_dir):
     """
     import tensorflow_datasets as tfds
 
-    if data_dir is not None and not pathlib.Path(data_dir).expanduser().is_dir():
+    if data_dir is not None and not user_path(data_dir).is_dir():
         raise FileNotFoundError(
             f"--data_dir '{data_dir}' is not a folder; it must hold prepared TFDS data sets "
             f"(such as {name}/), or be an existing folder to download to."

@@ -39,8 +39,10 @@ class ResynthesisModel(Factory, Compiling, TrainingStep, Inference, Distributed,
             the mixer.
     """
 
-    METRICS: tuple[str, ...] = ("loss", "reconstruction_loss", "adversarial_loss", "consistency_loss")
-    METRICS += ("discriminator_loss", "probe_loss", "probe_accuracy")
+    METRICS: tuple[str, ...] = (
+        *("loss", "reconstruction_loss", "adversarial_loss", "consistency_loss"),
+        *("discriminator_loss", "probe_loss", "probe_accuracy"),
+    )
     # The constructor's arguments that are Keras objects.
     NETWORKS: tuple[str, ...] = ("encoder", "decoder", "discriminator", "mixer", "probe")
     # Whether training makes mixes, which the consistency loss needs.

@@ -13,7 +13,7 @@ from amr_tf import data as data_lib
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.disentanglement import disentanglement
 from amr_tf.evaluation.figures import sample_figure
-from amr_tf.files import write_whole
+from amr_tf.files import read_json, write_whole
 from amr_tf.reproduction import paper
 from amr_tf.training.build import build_model
 from amr_tf.training.run import RunFolder, load_data, load_run, train
@@ -114,7 +114,7 @@ def read_results(config):
     extra = _extra_path(config)
     if not extra.is_file():
         return None
-    return {**json.loads(folder.results.read_text()), **json.loads(extra.read_text())}
+    return {**read_json(folder.results, finite=False), **read_json(extra, finite=False)}
 
 
 def reproduce(plan, report=None, log=print):
@@ -217,6 +217,7 @@ def estimate_seconds(plan, timed_steps=_TIMED_STEPS):
     seconds, steps = {}, {}
     data = None
     for config in plan.all_configs():
+        config.validate()
         name = pathlib.Path(config.run_dir).name
         if read_results(config) is not None:
             seconds[name] = 0.0

@@ -1,6 +1,5 @@
 """What a version folder says about its model, for people: `README.md` with a sheet of samples."""
 
-import json
 import pathlib
 
 import numpy as np
@@ -9,6 +8,7 @@ from PIL import Image
 from amr_tf.evaluation.figures import sample_figure
 from amr_tf.evaluation.held_out import draw_sample
 from amr_tf.evaluation.sheet import to_uint8
+from amr_tf.files import read_json
 
 SAMPLES_FILE = "samples.png"
 EXAMPLES_FILE = "examples.png"  # What the web page offers to mix.
@@ -121,7 +121,7 @@ def _accuracy(run):
     """The probes' accuracies in `results.json`, or nothing."""
     if run is None or not run.results.is_file():
         return ""
-    results = json.loads(run.results.read_text())
+    results = read_json(run.results, finite=False)
     rows = [
         f"| {group}, {name.replace('_', ' ')} | {value:.4f} |"
         for group, values in results.items()

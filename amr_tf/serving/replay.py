@@ -51,7 +51,7 @@ def differences(folder, record):
 def read_requests(record):
     """A record's requests: from (signature, number) to a pair of dictionaries of arrays."""
     requests = {}
-    with np.load(record) as arrays:
+    with np.load(record, allow_pickle=False) as arrays:
         for path in arrays.files:
             name, number, kind, key = path.split("/")
             pair = requests.setdefault((name, int(number)), ({}, {}))

@@ -3,6 +3,7 @@
 from amr_tf import mixers
 from amr_tf.models import GAIA, METHODS, BetaVAE, OriginalACAI, SupervisedAMR
 from amr_tf.optimizers import AdamL2
+from amr_tf.training.precision import dtype_policy, jit_compile
 
 # The architectures' arguments that are flags; what is not named here is not passed.
 _SIZES = {
@@ -42,11 +43,30 @@ def build_model(config, image_shape, num_classes=None, multi_label=False):
             raise ValueError(
                 f"{name} learns from labels, but data set '{config.dataset}' has none."
             )
+    with dtype_policy(config.precision):
+        model = _create(method, config, image_shape, num_classes, multi_label)
+    model.compile(
+        *_optimizers(config),
+        reconstruction_loss=config.reconstruction_loss,
+        gan_loss=config.gan_loss,
+        lambda_=config.lambda_,
+        beta=config.beta,
+        generator_update_every=config.generator_update_every,
+        supervision=config.supervision,
+        step=config.step,
+        jit_compile=jit_compile(config.jit_compile),
+        **_settings(method, config),
+    )
+    return model
+
+
+def _create(method, config, image_shape, num_classes, multi_label):
+    """The model, not compiled."""
     arguments = {name: getattr(config, name) for name in _SIZES.get(config.architecture, ())}
     activation = None if config.output_activation == "none" else config.output_activation
     if method.needs_labels:
         arguments["label_mixer"] = _build_label_mixer(config, num_classes)
-    model = method.create(
+    return method.create(
         image_shape,
         config.architecture,
         mixer=_build_mixer(config) if method.MIXES and config.mixer != "none" else None,
@@ -57,17 +77,6 @@ def build_model(config, image_shape, num_classes=None, multi_label=False):
         output_activation=activation,
         **arguments,
     )
-    model.compile(
-        *_optimizers(config),
-        reconstruction_loss=config.reconstruction_loss,
-        gan_loss=config.gan_loss,
-        lambda_=config.lambda_,
-        beta=config.beta,
-        generator_update_every=config.generator_update_every,
-        supervision=config.supervision,
-        **_settings(method, config),
-    )
-    return model
 
 
 def _settings(method, config):

@@ -52,13 +52,18 @@ class StopOnSignal(keras.callbacks.Callback):
 
     A context manager: the handlers hold while it is entered. A second Ctrl-C acts at once. Outside
     of the main thread, where Python allows no handlers, it does nothing.
+
+    Args:
+        agree: function from this process' wish to that of all workers of a job, so that all stop
+            after the same step (`strategy.agreement`).
     """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self):
+    def __init__(self, agree=bool):
         super().__init__()
         self.received = None
+        self._agree = agree
         self._previous = {}
 
     def __enter__(self):
@@ -86,5 +91,5 @@ class StopOnSignal(keras.callbacks.Callback):
         self._raise_if_asked()
 
     def _raise_if_asked(self):
-        if self.received:
-            raise Interrupted(self.received)
+        if self._agree(self.received):
+            raise Interrupted(self.received or "a signal to another worker")

@@ -1,24 +1,33 @@
 """Checkpoints from which a run continues exactly, and the best model so far."""
 
+import contextlib
+import fnmatch
 import json
+import math
 import pathlib
-import zipfile
 
 import keras
+from absl import logging
 
-from amr_tf.files import write_whole
+from amr_tf.files import read_json, write_whole
 from amr_tf.models import ResynthesisModel
+from amr_tf.training.divergence import check_finite
+from amr_tf.training.seals import Damaged, read_note, seal
 
 _STATE = "state.json"
 _BEST = "best.keras"
+_LAST = "last-*.keras"
+_KEPT = 2
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves `best.keras` and the newest `last-*.keras` while training.
+    """Saves `best.keras` and the two newest `last-*.keras` while training.
 
     A `.keras` file holds the weights, the state of the optimizers and of the random generators
-    and the step counter. `state.json` names the file to resume from and holds the best value; it
-    is replaced after the files that it stands for, so at any moment it names a whole checkpoint.
+    and the step counter. It is sealed (`seals`): damage to it is found before it is used, and the
+    run then continues from the other one. `state.json` names the file to resume from and holds
+    the best value; it is replaced after the files that it stands for, so at any moment it names a
+    whole checkpoint. A model with NaN or infinite numbers is never saved.
 
     Args:
         directory: where the files go; made where it is missing.
@@ -26,9 +35,11 @@ class Checkpoints(keras.callbacks.Callback):
         mode: "max" or "min".
         every: epochs between checkpoints to resume from.
         best: the best value so far, of a run that is resumed, or None.
+        previous: path of the checkpoint from which the run is resumed, or None.
+        rollbacks: how often the run went back to a checkpoint after it diverged.
     """
 
-    def __init__(self, directory, monitor, mode, every=1, best=None):
+    def __init__(self, directory, monitor, mode, every=1, best=None, previous=None, rollbacks=0):
         super().__init__()
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -36,29 +47,48 @@ class Checkpoints(keras.callbacks.Callback):
         self.mode = mode
         self.every = every
         self.best = best
+        self.rollbacks = rollbacks
+        self._kept = [] if previous is None else [pathlib.Path(previous)]
 
     def on_epoch_end(self, epoch, logs=None):
+        check_finite(self.model)
         value = (logs or {}).get(self.monitor)
         if value is not None and self._better(float(value)):
             self.best = float(value)
-            _save_whole(self.model, self.directory / _BEST)
+            _save_whole(self.model, self.directory / _BEST, self._note())
         if (epoch + 1) % self.every == 0 or epoch + 1 == self.params.get("epochs"):
             self.save()
 
     def _better(self, value):
+        if not math.isfinite(value):
+            return False
         if self.best is None:
             return True
         return value > self.best if self.mode == "max" else value < self.best
 
+    def _note(self):
+        """What must be known, beside the model, to continue from a checkpoint."""
+        step = self.model.steps_made
+        return {"step": step, "best": self.best, "rollbacks": self.rollbacks}
+
     def save(self):
-        """Saves the model as it is and makes it the one to resume from."""
-        step = int(self.model.step_counter)
+        """Saves the model as it is and makes it the one to resume from.
+
+        Raises:
+            Diverged: the model holds NaN or infinite numbers.
+            OSError: it cannot be written; what was saved before is as it was.
+        """
+        check_finite(self.model)
+        step = self.model.steps_made
         path = self.directory / f"last-{step:08d}.keras"
-        _save_whole(self.model, path)
+        _save_whole(self.model, path, self._note())
         state = {"checkpoint": path.name, "step": step, "best": self.best, "monitor": self.monitor}
-        write_whole(self.directory / _STATE, json.dumps(state, indent=2) + "\n")
-        for old in self.directory.glob("last-*.keras"):
-            if old != path:
+        with _told(self.directory / _STATE):
+            write_whole(self.directory / _STATE, json.dumps(state, indent=2) + "\n")
+        if path not in self._kept:
+            self._kept = [path, *self._kept][:_KEPT]
+        for old in [*self.directory.glob(_LAST), *self.directory.glob(f"partial-{_LAST}")]:
+            if old not in self._kept:
                 old.unlink()
 
 
@@ -75,15 +105,103 @@ def read_state(directory):
     path = pathlib.Path(directory) / _STATE
     if not path.exists():
         return None
+    state = read_json(path)
+    problem = _problem_of(state, {"checkpoint": str, "step": int, "best": (int, float, type(None))})
+    if problem is not None:
+        raise ValueError(f"'{path}' is damaged: {problem}.")
+    # The name alone: a state from someone else may name a file anywhere.
+    name = pathlib.PurePath(state["checkpoint"]).name
+    checkpoint = path.parent / name
+    if not fnmatch.fnmatchcase(name, _LAST) or not checkpoint.is_file():
+        raise ValueError(f"'{path}' names '{name}', which is not there.")
+    return {"checkpoint": checkpoint, "step": state["step"], "best": state["best"]}
+
+
+def _problem_of(values, kinds):
+    """What is wrong with a dictionary that must have values of certain types; None if nothing."""
+    for name, kind in kinds.items():
+        if name not in values:
+            return f"it has no '{name}'"
+        if isinstance(values[name], bool) or not isinstance(values[name], kind):
+            return f"its '{name}' is {values[name]!r:.50}"
+    return None
+
+
+def resumable_state(directory):
+    """The newest checkpoint that is whole; what is damaged is named in a warning.
+
+    Returns:
+        As of `read_state`, with "rollbacks"; "best" is None, so that the next epoch becomes the
+        best, where `best.keras` is damaged.
+
+    Raises:
+        ValueError: there are checkpoints, and none of them is whole.
+    """
+    directory = pathlib.Path(directory)
+    state, problems = None, []
     try:
-        state = json.loads(path.read_text())
-        checkpoint = path.parent / pathlib.PurePath(state["checkpoint"]).name
-        state = {"checkpoint": checkpoint, "step": int(state["step"]), "best": state["best"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"'{path}' is damaged: {error}.") from error
-    if not checkpoint.exists():
-        raise ValueError(f"'{path}' names '{checkpoint.name}', which is not there.")
-    return state
+        state = read_state(directory)
+    except ValueError as error:
+        problems.append(str(error).rstrip("."))
+    found = None
+    for path in _candidates(directory, state):
+        try:
+            found = _state_of(path, state)
+            break
+        except Damaged as error:
+            problems.append(f"'{path}' is damaged: {error}")
+    if found is None:
+        if problems:
+            raise ValueError(f"No checkpoint to resume from is whole: {'; '.join(problems)}.")
+        return None
+    if problems:
+        name = found["checkpoint"].name
+        logging.warning("%s; going on from '%s'.", "; ".join(problems), name)
+    return _with_best(directory, found)
+
+
+def _candidates(directory, state):
+    """Checkpoints to resume from, the best first: the named one and older, or all if none is."""
+    paths = sorted(directory.glob(_LAST), reverse=True)
+    if state is None:
+        return paths
+    named = state["checkpoint"]
+    return [named, *(path for path in paths if path.name < named.name)]
+
+
+def _state_of(path, named):
+    """The state of one checkpoint; `Damaged` if the checkpoint is, or none is known of it."""
+    note = _checked_note(path)
+    if note is not None:
+        return {"checkpoint": path, **{key: note[key] for key in ("step", "best", "rollbacks")}}
+    if named is None or path != named["checkpoint"]:
+        raise Damaged("it has no seal, and state.json does not name it")
+    return {**named, "rollbacks": 0}
+
+
+def _checked_note(path):
+    """As `seals.read_note`; `Damaged` too if the note is not one that `Checkpoints` writes."""
+    note = read_note(path)
+    kinds = {"step": int, "best": (int, float, type(None)), "rollbacks": int}
+    problem = None if note is None else _problem_of(note, kinds)
+    if problem is not None:
+        raise Damaged(f"in its seal's note, {problem}")
+    return note
+
+
+def _with_best(directory, state):
+    """The state with the value of `best.keras`, which may be of a later epoch, or without."""
+    path = best_path(directory)
+    try:
+        note = _checked_note(path)
+        return state if note is None else {**state, "best": note["best"]}
+    except FileNotFoundError:
+        problem = "is not there"
+    except Damaged as error:
+        problem = f"is damaged: {error}"
+    if state["best"] is not None:
+        logging.warning("'%s' %s; the best of the epochs to come takes its place.", path, problem)
+    return {**state, "best": None}
 
 
 def best_path(directory):
@@ -92,7 +210,9 @@ def best_path(directory):
 
 
 def load_model(path):
-    """Loads a `.keras` file of this package.
+    """Loads a `.keras` file of this package, after verifying its seal if it has one.
+
+    Keras' safe mode is on: a file from someone else runs no code of its own.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -100,10 +220,15 @@ def load_model(path):
     """
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"There is no model '{path}'.")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"'{path}' cannot be loaded as a model: it is no whole .keras archive.")
+    # By the ending Keras chooses its loader, and that of .h5 knows older forms of Lambda layers.
+    if pathlib.Path(path).suffix != ".keras":
+        raise ValueError(f"'{path}' cannot be loaded as a model: its name must end in .keras.")
     try:
-        model = keras.saving.load_model(path)
+        read_note(path)
+    except Damaged as error:
+        raise ValueError(f"'{path}' cannot be loaded as a model: {error}.") from error
+    try:
+        model = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # Keras, zipfile, h5py and json each raise their own.
         reason = " ".join(str(error).split())
         if "Could not locate" in reason:
@@ -117,8 +242,25 @@ def load_model(path):
     return model
 
 
-def _save_whole(model, path):
+def _save_whole(model, path, note):
     """Saves beside `path` and moves into place, so that a kill leaves the old file whole."""
     partial = path.with_name(f"partial-{path.name}")
-    model.save(partial)
-    partial.replace(path)
+    with _told(path):
+        try:
+            model.save(partial)
+            seal(partial, note)
+            partial.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):  # Half a file would keep a full disk full.
+                partial.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _told(path):
+    """Makes one sentence that names the file of what the system says."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise OSError(f"'{path}' could not be written: {reason}.") from error

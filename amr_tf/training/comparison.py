@@ -3,6 +3,7 @@
 import collections
 import pathlib
 
+from amr_tf.files import user_path
 from amr_tf.training.run import RunFolder, load_data, load_run
 
 _METHODS = {
@@ -74,7 +75,7 @@ def load_runs(paths, data_dir=None, same=()):
         raise ValueError(f"Run '{duplicates[0]}' is given twice.")
     configs = {path: RunFolder(path).read_config() for path in paths}
     if data_dir is not None:
-        if not pathlib.Path(data_dir).expanduser().is_dir():
+        if not user_path(data_dir).is_dir():
             raise FileNotFoundError(f"--data_dir '{data_dir}' is not a folder.")
         configs = {path: config.replace(data_dir=data_dir) for path, config in configs.items()}
     _check_agree(configs, ("dataset", "data_dir", "crop", *same))

@@ -2,16 +2,24 @@
 
 import dataclasses
 import json
+import numbers
+import typing
 
 from amr_tf import checks, losses, mixers
 from amr_tf.data import DATASETS
+from amr_tf.files import parse_json
 from amr_tf.mixers.supervised import ALPHAS, CONDITIONS, ESTIMATORS
 from amr_tf.models import METHODS
+from amr_tf.models.training_step import STEPS
 from amr_tf.networks import PROBES
 from amr_tf.networks.architectures import ARCHITECTURES
 from amr_tf.registry import unknown_name
+from amr_tf.training.divergence import MAX_ROLLBACKS, ON_NAN
+from amr_tf.training.precision import JIT_COMPILE, PRECISIONS
+from amr_tf.training.strategy import STRATEGIES
 
 OUTPUT_ACTIVATIONS = ("none", "tanh")
+_LARGEST_INTEGER = 2**32 - 1  # NumPy's largest seed.
 # What a flag that is not set stands for, by method.
 DEFAULTS = {
     "mixer": "mixup",
@@ -42,6 +50,7 @@ _POSITIVE_INTEGERS = (
     "latent_width",
     "depth",
     "checkpoint_every",
+    "steps_per_execution",
 )
 _POSITIVE_INTEGERS_OR_NONE = ("image_size", "crop", "train_subset", "labelled", "latent_dim")
 _NOT_NEGATIVE = (
@@ -62,7 +71,15 @@ _NOT_NEGATIVE = (
     "sample_every",
 )
 # What may differ between a run and its continuation: nothing that changes a step.
-RESUMABLE = ("run_dir", "data_dir", "epochs", "sample_every", "checkpoint_every", "verbose")
+RESUMABLE: tuple[str, ...] = (
+    "run_dir",
+    "data_dir",
+    "epochs",
+    "sample_every",
+    "checkpoint_every",
+    "verbose",
+)
+RESUMABLE += ("on_nan", "steps_per_execution")
 
 
 def _field(default, help_text):
@@ -178,7 +195,7 @@ class TrainingConfig:
     )
     probe: str = _field("linear", f"Probe: {', '.join(PROBES.names())}.")
     epochs: int = _field(100, "Number of epochs to train, in all.")
-    batch_size: int = _field(64, "Images per step.")
+    batch_size: int = _field(64, "Images per step, over all replicas.")
     learning_rate: float = _field(1e-4, "Adam's step size for auto-encoder and discriminator.")
     probe_learning_rate: float = _field(
         1e-4, "Adam's step size for the probe; a larger one suits short runs."
@@ -188,6 +205,36 @@ class TrainingConfig:
     epsilon: float = _field(1e-8, "Adam's epsilon.")
     l2_weight_decay: float = _field(1e-5, "L2 decay that is added to the gradients.")
     seed: int = _field(0, "Seed of the split, the weights, the order of images and the mixes.")
+    deterministic: bool = _field(
+        False, "Use operations that give the same result each time only, where they are slower."
+    )
+    on_nan: str = _field(
+        "stop",
+        f"When a loss or weight becomes NaN or infinite: {' or '.join(ON_NAN)} (to the last "
+        f"checkpoint, going on with other random draws, at most {MAX_ROLLBACKS} times).",
+    )
+    step: str = _field(
+        "one_pass",
+        f"Form of the training step: {', '.join(STEPS)}; both make the same updates, one_pass is "
+        "faster.",
+    )
+    precision: str = _field(
+        "float32",
+        f"Number format: {', '.join(PRECISIONS)}; weights and losses stay float32. float16 scales "
+        "the losses and counts the updates it must skip.",
+    )
+    jit_compile: str = _field(
+        "auto",
+        f"Whether XLA compiles the step: {', '.join(JIT_COMPILE)}; auto is true on a single GPU.",
+    )
+    steps_per_execution: int = _field(
+        1, "Steps between two looks at signals and the progress bar; more cost less overhead."
+    )
+    strategy: str = _field(
+        "none",
+        f"Devices: {', '.join(STRATEGIES)}: one, all GPUs of this machine, or the workers of "
+        "TF_CONFIG.",
+    )
     sample_every: int = _field(10, "Epochs between grids of reconstructions and mixes; 0 for none.")
     checkpoint_every: int = _field(1, "Epochs between checkpoints to resume from.")
     verbose: int = _field(1, "0 silent, 1 progress bar, 2 a line per epoch.")
@@ -202,9 +249,23 @@ class TrainingConfig:
     def validate(self):
         """Raises a ValueError that names the first value that is not allowed."""
         config = self.resolve()
+        config._check_types(str)
         config._check_names()
         config._check_numbers()
+        config._check_types()
         config._check_method()
+
+    def _check_types(self, of=object):
+        """Raises a ValueError for what no flag could set: a config may come from a JSON file.
+
+        Args:
+            of: the type of the fields to look at.
+        """
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            kinds = typing.get_args(hints[field.name]) or (hints[field.name],)
+            if issubclass(kinds[0], of):
+                _check_type(flag_name(field), getattr(self, field.name), kinds)
 
     def _check_names(self):
         if not self.run_dir:
@@ -226,6 +287,11 @@ class TrainingConfig:
             ("mask_estimator", ESTIMATORS),
             ("mask_condition", CONDITIONS),
             ("label_alphas", ALPHAS),
+            ("on_nan", ON_NAN),
+            ("step", STEPS),
+            ("precision", PRECISIONS),
+            ("jit_compile", JIT_COMPILE),
+            ("strategy", STRATEGIES),
         ):
             if getattr(self, kind) not in allowed:
                 raise unknown_name(kind, getattr(self, kind), allowed)
@@ -247,6 +313,11 @@ class TrainingConfig:
         for name in ("beta_1", "beta_2"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")
+        if self.jit_compile == "true" and self.strategy != "none":
+            raise ValueError(
+                f"jit_compile=true needs strategy none, since XLA compiles the step for one "
+                f"device; got strategy {self.strategy}."
+            )
         if not 0 <= self.verbose <= 2:
             raise ValueError(f"verbose must be 0, 1 or 2; got {self.verbose}.")
 
@@ -298,14 +369,17 @@ class TrainingConfig:
         """The config of a JSON document.
 
         Raises:
-            ValueError: the text is not JSON, or holds a name that is no field.
+            ValueError: the text is not JSON, or holds a name that is no field, or a value of a
+                type that the field does not have.
         """
-        values = json.loads(text)
+        values = parse_json(text)
         names = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - names)
         if unknown:
             raise ValueError(f"The config holds unknown fields: {', '.join(unknown)}.")
-        return cls(**values)
+        config = cls(**values)
+        config._check_types()
+        return config
 
     def to_flagfile(self):
         """A flagfile with which `python -m amr_tf.train --flagfile=...` repeats the run."""
@@ -324,6 +398,24 @@ class TrainingConfig:
             if field.name not in RESUMABLE
             and getattr(self, field.name) != getattr(other, field.name)
         ]
+
+
+def _check_type(name, value, kinds):
+    """Raises a ValueError unless a value is of one of a field's types and fits on one line."""
+    if not any(_is_a(value, kind) for kind in kinds):
+        wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise ValueError(f"{name} must be of type {wanted}; got {value!r}.")
+    if isinstance(value, numbers.Integral) and abs(value) > _LARGEST_INTEGER:
+        raise ValueError(f"{name} must be at most {_LARGEST_INTEGER}; got {value!r:.50}.")
+    # A flagfile would hold what follows a line break as a flag of its own.
+    if isinstance(value, str) and (value.splitlines() not in ([], [value]) or "\0" in value):
+        raise ValueError(f"{name} must be one line of text; got {value!r}.")
+
+
+def _is_a(value, kind):
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, {int: numbers.Integral, float: numbers.Real}.get(kind, kind))
 
 
 def flag_name(field):

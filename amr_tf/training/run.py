@@ -1,24 +1,60 @@
 """A training run in a folder: model, data, callbacks, resuming and results."""
 
+import contextlib
 import csv
+import errno
+import io
 import json
+import os
 import pathlib
 import sys
 
 import keras
 import numpy as np
+import tensorflow as tf
+from absl import logging
 
 from amr_tf import data as data_lib
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.evaluate import evaluate
-from amr_tf.files import write_whole
+from amr_tf.files import read_text, write_whole
 from amr_tf.training.build import build_model
 from amr_tf.training.callbacks import Interrupted, SampleGrid, StopOnSignal
-from amr_tf.training.checkpoints import Checkpoints, best_path, load_model, read_state
+from amr_tf.training.checkpoints import (
+    Checkpoints,
+    best_path,
+    load_model,
+    read_state,
+    resumable_state,
+)
 from amr_tf.training.config import TrainingConfig
+from amr_tf.training.divergence import (
+    MAX_ROLLBACKS,
+    Diverged,
+    StopOnNonFinite,
+    check_finite,
+    order_seed,
+    other_draws,
+)
+from amr_tf.training.health import IMAGES, PREFIX, HealthMonitor
+from amr_tf.training.precision import SkippedUpdates, warn_of_precision
+from amr_tf.training.strategy import (
+    agreement,
+    check_same_step,
+    check_shares,
+    distribute,
+    is_chief,
+    lost_worker,
+    make_strategy,
+    no_end_warning,
+)
 
 _SAMPLES = 10
 _POINTS = 1000
+# What TensorFlow's errors say of a disk: they are no OSErrors.
+_DISK = tuple(
+    os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+)
 
 
 class RunFolder:
@@ -54,7 +90,7 @@ class RunFolder:
         if not self.config.is_file():
             raise FileNotFoundError(f"'{self.path}' is not a run folder: it has no config.json.")
         try:
-            return TrainingConfig.from_json(self.config.read_text())
+            return TrainingConfig.from_json(read_text(self.config))
         except (ValueError, TypeError) as error:
             raise ValueError(f"'{self.config}' is damaged: {error}") from error
 
@@ -85,7 +121,7 @@ def load_run(path, last=False):
     config = folder.read_config()
     if not last:
         return config, load_model(best_path(folder.checkpoints))
-    state = read_state(folder.checkpoints)
+    state = resumable_state(folder.checkpoints)
     if state is None:
         raise FileNotFoundError(f"Run '{folder.path}' has no checkpoint yet.")
     return config, load_model(state["checkpoint"])
@@ -103,26 +139,45 @@ def train(config, resume=False):
         resume: whether to continue the run in `config.run_dir`.
 
     Returns:
-        The results: a dictionary, also written as `results.json`. None after an interruption.
+        The results: a dictionary, also written as `results.json`; an empty one on workers that are
+        not the chief. None after an interruption.
 
     Raises:
         ValueError, FileNotFoundError: a value that is not allowed, data that are not there, or
             a run folder that does not fit; raised before anything is trained or written.
+        Diverged: a loss or a weight became NaN or infinite, and `config.on_nan` is "stop", or
+            rolling back has not helped; the last good checkpoint is left as it was.
+        OSError: the folder cannot be written, or another worker of the job is gone; nothing that
+            was saved is lost.
     """
     config.validate()
     config = config.resolve()
     folder = RunFolder(config.run_dir)
     state = _check_folder(folder, config, resume)
+    strategy = make_strategy(config.strategy)
+    check_shares(strategy, config.batch_size, 1 if config.mixer == "none" else config.k)
+    warn_of_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
     data = load_data(config)
     steps = steps_per_epoch(data.train, config.batch_size)
-    if state is None:
-        model = build_model(config, data.image_shape, data.num_classes, data.multi_label)
-    else:
-        model = load_model(state["checkpoint"])
-    _write_config(folder, config)
-    if not _fit(model, data, config, folder, steps, state):
-        return None
+    model = _model_of(state, config, data, strategy)
+    check_same_step(strategy, model.steps_made)
+    if is_chief(strategy):
+        _write_config(folder, config)
+    while True:
+        try:
+            if not _fit(model, data, config, folder, steps, state, strategy):
+                return None
+            break
+        except Diverged as error:
+            model = None  # Its memory is needed.
+            state = _state_after(error, config, folder, state)
+            model = _model_of(state, config, data, strategy)
+            other_draws(model, state["rollbacks"])
+    if not is_chief(strategy):
+        return {}
     results = {
         "best_" + _monitor(model)[0]: read_state(folder.checkpoints)["best"],
         **evaluate(load_model(best_path(folder.checkpoints)), data),
@@ -131,10 +186,39 @@ def train(config, resume=False):
     return results
 
 
+def _model_of(state, config, data, strategy=None):
+    """The model of a checkpoint, or of a config where there is none."""
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
+        if state is None or state["checkpoint"] is None:
+            return build_model(config, data.image_shape, data.num_classes, data.multi_label)
+        return load_model(state["checkpoint"])
+
+
+def _state_after(error, config, folder, state):
+    """The state to roll back to; raises the error with what a user can do where that is all."""
+    last = resumable_state(folder.checkpoints)
+    rollbacks = 0 if state is None else state["rollbacks"]
+    where = "no checkpoint was saved before"
+    if last is not None:
+        where = f"the last good checkpoint is '{last['checkpoint']}' (step {last['step']})"
+    if config.on_nan == "stop":
+        raise Diverged(
+            f"{error}; {where}. Go on from there with --resume --on_nan=rollback, or start again "
+            "with a smaller learning_rate."
+        ) from error
+    if rollbacks == MAX_ROLLBACKS:
+        raise Diverged(f"{error}; {where}, and {rollbacks} rollbacks have not helped.") from error
+    logging.warning("%s; %s: rolling back, with other random draws.", error, where)
+    if last is None:
+        last = {"checkpoint": None, "step": 0, "best": None}
+    return {**last, "rollbacks": rollbacks + 1}
+
+
 def _check_folder(folder, config, resume):
     """The state to resume from, or None; refuses to overwrite or to mix runs."""
-    state = read_state(folder.checkpoints)
+    _check_writable(folder.path)
     if resume:
+        state = resumable_state(folder.checkpoints)
         saved = folder.read_config().resolve()
         conflicts = saved.conflicts(config)
         if conflicts:
@@ -144,12 +228,19 @@ def _check_folder(folder, config, resume):
                 f"{getattr(saved, name)} and is {getattr(config, name)}."
             )
         return state
-    if state is not None:
+    if read_state(folder.checkpoints) is not None:
         raise ValueError(
             f"'{folder.path}' already holds a run. Continue it with --resume, or choose another "
             "--run_dir."
         )
     return None
+
+
+def _check_writable(path):
+    """Raises an OSError unless files can be made at `path`, or it where it is not there yet."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        raise OSError(f"'{there}' cannot be written to: it is read-only for this user.")
 
 
 def _write_config(folder, config):
@@ -165,50 +256,103 @@ def _monitor(model):
     return "val_reconstruction_loss", "min"
 
 
-def _fit(model, data, config, folder, steps, state):
+def _fit(model, data, config, folder, steps, state, strategy=None):
     """Runs the epochs that are left; returns whether it came to the end."""
-    done = 0 if state is None else state["step"]
+    done, rollbacks = (0, 0) if state is None else (state["step"], state["rollbacks"])
     first_epoch, first_batch = divmod(done, steps)
-    _trim_log(folder.log, first_epoch)
     validation = data_lib.evaluation_batches(data.validation, config.batch_size, data.image_size)
-    checkpoints = Checkpoints(
-        folder.checkpoints,
-        *_monitor(model),
-        every=config.checkpoint_every,
-        best=None if state is None else state["best"],
-    )
-    stop = StopOnSignal()
-    callbacks = _logging_callbacks(data, config, folder) + [checkpoints, stop]
-    with stop:
+    stop = StopOnSignal(agreement(strategy))
+    if is_chief(strategy):
+        _trim_log(folder.log, first_epoch)
+        checkpoints = _checkpoints(model, config, folder, state, rollbacks)
+        writing = [*_logging_callbacks(data, config, folder), checkpoints]
+    else:
+        checkpoints = None
+        writing = [_check_finite_callback(model)]
+    with stop, no_end_warning(strategy):
         try:
             for epoch, last_epoch, count in _segments(
                 first_epoch, first_batch, config.epochs, steps
             ):
+                _set_steps_per_execution(model, config.steps_per_execution, count)
                 batches = data_lib.training_batches(
                     data.train,
                     config.batch_size,
                     data.image_size,
-                    config.seed,
-                    first_step=int(model.step_counter),
+                    order_seed(config.seed, rollbacks),
+                    first_step=model.steps_made,
                 )
                 model.fit(
-                    batches,
+                    distribute(strategy, batches),
                     shuffle=False,  # The batches are; Keras would warn that it cannot.
                     steps_per_epoch=count,
                     initial_epoch=epoch,
                     epochs=last_epoch,
-                    validation_data=validation,
-                    callbacks=callbacks,
-                    verbose=config.verbose,
+                    validation_data=distribute(strategy, validation),
+                    callbacks=[StopOnNonFinite(), *writing, stop],
+                    verbose=config.verbose if is_chief(strategy) else 0,
                 )
+        except (OSError, tf.errors.OpError) as error:
+            lost = lost_worker(error, strategy, folder.path)
+            raise (lost or _disk_error(error, folder)) from error
         except Interrupted as reason:
-            checkpoints.save()
-            print(
-                f"\nStopped by {reason} after step {int(model.step_counter)}; saved. Continue "
-                f"with: python {_command()} --run_dir={folder.path} --resume"
-            )
+            if checkpoints is not None:
+                checkpoints.save()
+                print(
+                    f"\nStopped by {reason} after step {model.steps_made}; saved. Continue "
+                    f"with: python {_command()} --run_dir={folder.path} --resume"
+                )
             return False
     return True
+
+
+def _set_steps_per_execution(model, wanted, steps):
+    """Lets `fit` run up to `wanted` steps at a time: so many that they divide those of an epoch.
+
+    Keras would round an epoch up to a multiple of them, and a resumed run would lose its place.
+    """
+    number = next(number for number in range(min(wanted, steps), 0, -1) if steps % number == 0)
+    if number != wanted:
+        logging.warning(
+            "steps_per_execution = %d does not divide the %d steps of this epoch: %d at a time.",
+            wanted,
+            steps,
+            number,
+        )
+    if number != model.steps_per_execution:
+        model.steps_per_execution = number
+        model.train_function = model.test_function = None  # Keras keeps them otherwise.
+
+
+def _check_finite_callback(model):
+    """What the chief's `Checkpoints` does after an epoch, for workers that save nothing."""
+    return keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: check_finite(model))
+
+
+def _checkpoints(model, config, folder, state, rollbacks):
+    return Checkpoints(
+        folder.checkpoints,
+        *_monitor(model),
+        every=config.checkpoint_every,
+        best=None if state is None else state["best"],
+        previous=None if state is None else state["checkpoint"],
+        rollbacks=rollbacks,
+    )
+
+
+def _disk_error(error, folder):
+    """An OSError that says what is wrong with the disk and where the run can go on."""
+    reason = " ".join(str(error).split()).rstrip(".")
+    if isinstance(error, tf.errors.OpError):
+        said = [text for text in _DISK if text in reason]
+        if not said:
+            return error
+        reason = f"'{folder.tensorboard}' could not be written: {said[0]}"
+    state = read_state(folder.checkpoints)
+    where = "no checkpoint was saved before"
+    if state is not None:
+        where = f"'{state['checkpoint']}' (step {state['step']}) is whole: continue with --resume"
+    return OSError(f"Training stopped: {reason}; {where}.")
 
 
 def _command():
@@ -228,6 +372,8 @@ def _segments(first_epoch, first_batch, epochs, steps):
 
 def _logging_callbacks(data, config, folder):
     callbacks = [
+        *_health_monitor(data, config, folder),
+        *([SkippedUpdates()] if config.precision == "mixed_float16" else []),
         keras.callbacks.CSVLogger(folder.log, append=True),
         keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False),
     ]
@@ -241,12 +387,37 @@ def _logging_callbacks(data, config, folder):
     return callbacks
 
 
+def _health_monitor(data, config, folder):
+    """A list of the `HealthMonitor`, or of nothing where the images are too few to mix."""
+    split = data.validation
+    count = min(IMAGES, len(split))
+    if count < max(2, config.k):
+        return []
+    images = np.asarray(data_lib.preprocess(np.asarray(split.images[:count]), data.image_size))
+    labels = None if split.labels is None else np.asarray(split.labels[:count])
+    # A log has the columns of its first row, and a run from before these has none of them.
+    write = not folder.log.exists() or PREFIX in folder.log.read_text()
+    return [HealthMonitor(images, labels, write=write)]
+
+
 def _trim_log(path, epochs):
     """Drops the rows of epochs that will be trained again: logged, but not checkpointed."""
     if not path.exists():
         return
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))
-    kept = rows[:1] + [row for row in rows[1:] if row and int(row[0]) < epochs]
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(kept)
+    try:
+        with path.open(newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except csv.Error as error:
+        raise ValueError(f"'{path}' is damaged: {error}.") from error
+    # A full disk can leave half a row.
+    whole = [row for row in rows[1:] if len(row) == len(rows[0]) and _before(row[0], epochs)]
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows[:1] + whole)
+    if not whole:
+        path.unlink()
+    else:
+        write_whole(path, text.getvalue())
+
+
+def _before(text, epochs):
+    return text.isdecimal() and int(text) < epochs

@@ -16,6 +16,17 @@ def finished_trials(tuner):
     return sorted(trials, key=lambda trial: -trial.score)
 
 
+def failures(tuner):
+    """A sentence for each trial that failed, with the reason."""
+    sentences = []
+    for trial in tuner.oracle.trials.values():
+        if trial.status == "FAILED":
+            lines = (trial.message or "").strip().splitlines()
+            reason = lines[-1].rpartition("Error: ")[2] if lines else "unknown"
+            sentences.append(f"Trial {trial.trial_id} failed: {reason}")
+    return sentences
+
+
 def best_config(tuner, run_dir):
     """The `TrainingConfig` of the best trial, to be trained in `run_dir` for all epochs.
 
@@ -60,8 +71,9 @@ def tuning_figure(tuner, names):
         axes.plot(values, [100 * trial.score for trial in trials], "o", alpha=0.6)
         if numbers and min(values) > 0 and max(values) > 10 * min(values):
             axes.set_xscale("log")
-            axes.set_xticks(sorted(set(values))[:8], map(_text, sorted(set(values))[:8]))
             axes.minorticks_off()
+        if numbers and len(set(values)) <= 8:
+            axes.set_xticks(sorted(set(values)), map(_text, sorted(set(values))))
         axes.set(xlabel=name.rstrip("_"), ylabel="validation accuracy, %")
         axes.grid(alpha=0.3)
     return figure

@@ -1,6 +1,7 @@
 """Which values of which flags a search tries."""
 
 import dataclasses
+import itertools
 import typing
 
 import keras_tuner
@@ -10,6 +11,8 @@ from amr_tf.training.config import TrainingConfig, flag_name
 
 # What a search decides or where its files go.
 _FIXED = ("run_dir", "seed", "data_dir", "epochs", "verbose")
+_CHECKED = 10_000
+_BOOLS = {"true": True, "false": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +68,14 @@ class SearchSpace:
         return space
 
     def check(self, config):
-        """Raises a ValueError unless every value, by itself, makes a config that can be trained."""
+        """Raises a ValueError unless all combinations make configs that can be trained.
+
+        Of ranges it looks at the ends, and at the first `_CHECKED` combinations only.
+        """
         ends = {name: (low, high) for name, (low, high, _) in self.ranges.items()}
-        for name, values in {**self.choices, **ends}.items():
-            for value in values:
-                config.replace(**{name: value}).validate()
+        searched = {**self.choices, **ends}
+        for values in itertools.islice(itertools.product(*searched.values()), _CHECKED):
+            config.replace(**dict(zip(searched, values))).validate()
 
 
 def _field_name(flag):
@@ -90,15 +96,15 @@ def _kind_of(name):
 
 def _value(kind, flag, text):
     try:
-        return kind(text.strip())
-    except ValueError:
+        return _BOOLS[text.strip().lower()] if kind is bool else kind(text.strip())
+    except (ValueError, KeyError):
         raise ValueError(f"{flag} takes {kind.__name__} values; got '{text}'.") from None
 
 
 def _parse_range(flag, text):
     ends, _, scale = text.partition(":")
     kind = _kind_of(_field_name(flag))
-    if kind is str:
+    if kind in (str, bool):
         raise ValueError(f"{flag} takes names, of which there is no range; got '{text}'.")
     low, high = (_value(kind, flag, end) for end in ends.split("..", 1))
     if not low < high:

@@ -1,89 +1,30 @@
 """A KerasTuner tuner whose trials are training runs."""
 
+import contextlib
 import gc
-import itertools
 import pathlib
 import shutil
+import time
 
+import grpc
 import keras
-import keras_tuner
 import numpy as np
 from keras_tuner import errors
 from keras_tuner.engine import base_tuner
-from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
 
-from amr_tf.registry import Registry
 from amr_tf.training.checkpoints import read_state
+from amr_tf.training.divergence import Diverged
 from amr_tf.training.run import RunFolder, load_run, train
+from amr_tf.tuning import parallel
+from amr_tf.tuning.oracles import OBJECTIVE, ORACLES
+from amr_tf.tuning.settings import check_settings, search_settings, write_settings
 
-OBJECTIVE = "val_probe_accuracy"
-ORACLES = Registry("way of searching")
 _EPOCHS, _EARLIER = "tuner/epochs", "tuner/trial_id"  # What Hyperband adds to a trial's values.
 
 
-class GridOracle(keras_tuner.Oracle):
-    """Every combination of the choices, the last flag's changing fastest.
-
-    Unlike `keras_tuner.oracles.GridSearchOracle`, which keeps its place in memory only and so ends
-    a search that is resumed after a kill, it looks at which trials there are.
-    """
-
-    def populate_space(self, trial_id):
-        space = self.get_space().space
-        tried = {self._key(trial.hyperparameters.values, space) for trial in self.trials.values()}
-        for values in itertools.product(*(parameter.values for parameter in space)):
-            if values not in tried:
-                names = [parameter.name for parameter in space]
-                return {"status": "RUNNING", "values": dict(zip(names, values))}
-        return {"status": "IDLE" if self.ongoing_trials else "STOPPED", "values": None}
-
-    def _key(self, values, space):
-        return tuple(values[parameter.name] for parameter in space)
-
-
-@ORACLES.register("grid")
-def _grid(space, max_trials, epochs, seed):
-    if space.ranges:
-        name = next(iter(space.ranges))
-        raise ValueError(f"A grid takes lists of values, but {name.rstrip('_')} has a range.")
-    return GridOracle(
-        keras_tuner.Objective(OBJECTIVE, "max"),
-        max_trials,
-        hyperparameters=space.hyperparameters(),
-        seed=seed,
-    )
-
-
-@ORACLES.register("random")
-def _random(space, max_trials, epochs, seed):
-    return _of_class(RandomSearchOracle, space, max_trials, seed)
-
-
-@ORACLES.register("bayesian")
-def _bayesian(space, max_trials, epochs, seed):
-    return _of_class(BayesianOptimizationOracle, space, max_trials, seed)
-
-
-@ORACLES.register("hyperband")
-def _hyperband(space, max_trials, epochs, seed):
-    return HyperbandOracle(
-        keras_tuner.Objective(OBJECTIVE, "max"),
-        max_epochs=epochs,
-        hyperparameters=space.hyperparameters(),
-        seed=seed,
-    )
-
-
-def _of_class(oracle, space, max_trials, seed):
-    return oracle(
-        objective=keras_tuner.Objective(OBJECTIVE, "max"),
-        max_trials=max_trials or 10,
-        hyperparameters=space.hyperparameters(),
-        seed=seed,
-    )
-
-
-def make_tuner(config, space, directory, oracle="grid", max_trials=None, executions=1):
+def make_tuner(
+    config, space, directory, oracle="grid", max_trials=None, executions=1, worker_timeout=60.0
+):
     """A tuner over the flags of `amr_tf.train`; `search()` starts it or goes on.
 
     With KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set, it is the chief
@@ -92,58 +33,118 @@ def make_tuner(config, space, directory, oracle="grid", max_trials=None, executi
     Args:
         config: the `TrainingConfig` that trials change.
         space: a `SearchSpace`.
-        directory: folder for KerasTuner's state and the trials' runs.
+        directory: folder for KerasTuner's state and the trials' runs; workers share it.
         oracle: "grid", "random", "bayesian" or "hyperband".
-        max_trials: trials at most; None for all of a grid, or ten.
+        max_trials: trials at most; None for all of a grid, or ten. Not for hyperband.
         executions: runs of each trial, with the seeds `config.seed`, `config.seed + 1`, ...; their
             mean counts.
+        worker_timeout: seconds of silence after which a worker is taken for lost.
 
     Raises:
-        ValueError: an unknown oracle, an empty space, or values that are not allowed.
+        ValueError: an unknown oracle, an empty space, values that are not allowed, a folder that
+            holds another search, or KerasTuner's variables set in part.
     """
     make_oracle = ORACLES.get(oracle)
+    role = parallel.role()
     if not space.names:
         raise ValueError("search needs at least one flag, such as lambda:2,5,10.")
     for name, count in (("executions", executions), ("max_trials", max_trials)):
         if count is not None and count < 1:
             raise ValueError(f"{name} must be at least 1; got {count}.")
+    if not 1 <= worker_timeout < float("inf"):
+        raise ValueError(f"worker_timeout must be at least 1 second; got {worker_timeout:g}.")
     if config.resolve().mixer == "none" and "k" in space.names:
         raise ValueError("search names k, but there is no mixer.")
     space.check(config)
+    settings = search_settings(config, space, oracle, executions)
+    check_settings(directory, settings)
     made = make_oracle(space, max_trials, config.epochs, config.seed + 1)  # It takes 0 for none.
-    return RunTuner(made, config, executions, directory)
+    if role != "worker":
+        write_settings(directory, settings)
+    return RunTuner(made, config, executions, directory, settings, worker_timeout)
 
 
 class RunTuner(base_tuner.BaseTuner):
     """Trains a run for each trial and execution; a run that was broken off goes on.
 
     Args:
-        oracle: a `keras_tuner.Oracle` with the objective "val_probe_accuracy".
+        oracle: a `keras_tuner.Oracle` that is `KillSafe`, with the objective "val_probe_accuracy".
         config: the `TrainingConfig` that trials change.
         executions: runs of each trial.
         directory: folder for everything.
+        settings: what `search_settings` made; a worker's must be its chief's.
+        worker_timeout: seconds of silence after which a worker is taken for lost.
+
+    Attributes:
+        role: "alone", "chief" or "worker".
     """
 
-    def __init__(self, oracle, config, executions, directory):
+    def __init__(self, oracle, config, executions, directory, settings, worker_timeout):
         self.config = config
         self.executions = executions
+        self.role = parallel.role()
+        self._settings = settings
+        self._worker_timeout = worker_timeout
+        self._next_request = 0.0
         super().__init__(oracle, directory=str(directory), project_name="tuner")
+        self._chief = None
+        if self.role == "worker":
+            self._chief = parallel.Connection(self.oracle, worker_timeout)
+
+    def search(self, verbose=1):
+        """Makes the trials that are left; the chief hands them out, a worker makes some.
+
+        Raises:
+            ValueError: data that are not there, or settings that are not the chief's.
+            OSError: a folder that cannot be written, a chief that does not answer, or no workers.
+        """
+        if self.role == "chief":
+            self.oracle.verbose = verbose
+            self.save()
+            parallel.serve(self.oracle, self._worker_timeout)
+            return
+        if self._chief:
+            self._chief.wait()
+            check_settings(self.directory, self._settings)
+        try:
+            super().search(verbose=verbose)
+        except errors.FatalError as error:
+            raise ValueError(str(error)) from error
+        except grpc.RpcError as error:
+            raise OSError(parallel.lost(error)) from error
+
+    def pre_create_trial(self):
+        """Lets a second pass between a worker's requests: KerasTuner's asks without a pause."""
+        if self._chief:
+            time.sleep(max(0.0, self._next_request - time.monotonic()))
+            self._next_request = time.monotonic() + 1
 
     def run_trial(self, trial, verbose=1):
         """The mean of a trial's best validation accuracies; `verbose` is KerasTuner's."""
-        scores = []
-        for execution in range(self.executions):
-            config = self.trial_config(trial, execution)
-            self._continue_earlier(trial, config, execution)
-            _free_memory()
-            try:
-                results = train(config, resume=RunFolder(config.run_dir).config.is_file())
-            except (ValueError, OSError) as error:
-                raise errors.FatalError(str(error)) from error
-            if results is None:
-                raise KeyboardInterrupt
-            scores.append(results["best_" + OBJECTIVE])
+        try:
+            with self._signs_of_life(trial):
+                scores = [self._run(trial, number) for number in range(self.executions)]
+            if self._chief:
+                self._chief.wait()
+        except Diverged as error:  # These values are no good; others may be.
+            raise errors.FailedTrialError(str(error)) from error
+        except (ValueError, OSError) as error:
+            raise errors.FatalError(str(error)) from error
         return float(np.mean(scores))
+
+    def _signs_of_life(self, trial):
+        if self._chief:
+            return self._chief.signs_of_life(trial.trial_id)
+        return contextlib.nullcontext()
+
+    def _run(self, trial, execution):
+        config = self.trial_config(trial, execution)
+        self._continue_earlier(trial, config, execution)
+        _free_memory()
+        results = train(config, resume=RunFolder(config.run_dir).config.is_file())
+        if results is None:
+            raise KeyboardInterrupt
+        return results["best_" + OBJECTIVE]
 
     def trial_config(self, trial, execution=0):
         """The `TrainingConfig` of one run of a trial."""
@@ -157,6 +158,9 @@ class RunTuner(base_tuner.BaseTuner):
         )
 
     def _run_dir(self, trial_id, execution):
+        # It comes from KerasTuner's files, and what it names is replaced and removed.
+        if not trial_id.isalnum():
+            raise errors.FatalError(f"A trial's name must be no path; got '{trial_id}'.")
         return pathlib.Path(self.directory) / "runs" / f"trial{trial_id}_run{execution}"
 
     def _continue_earlier(self, trial, config, execution):
@@ -171,7 +175,22 @@ class RunTuner(base_tuner.BaseTuner):
         shutil.copytree(self._run_dir(earlier, execution), partial)
         partial.rename(folder.path)
 
-    # Runs are saved by `train`.
+    # The oracle's state is all there is, and runs are saved by `train`.
+
+    def _get_tuner_fname(self):
+        return self.oracle._get_oracle_fname()
+
+    def save(self):
+        """Saves the oracle; workers have nothing to save."""
+        if self.role != "worker":
+            self.oracle.save()
+
+    def reload(self):
+        """Goes on with what the oracle saved; trials of a chief's workers stay theirs."""
+        if self.role != "worker":
+            self.oracle.reload()
+        if self.role == "chief":
+            self.oracle.give_back()
 
     def save_model(self, trial_id, model, step=0):
         """Nothing: `train` saves its checkpoints."""

@@ -1,6 +1,9 @@
 """Checkpoints: which epoch is the best, what a kill leaves behind, what is wrong with a file."""
 
+import contextlib
+import errno
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -8,7 +11,14 @@ import pytest
 
 from amr_tf import AMR
 from amr_tf.training import checkpoints
-from amr_tf.training.checkpoints import Checkpoints, best_path, load_model, read_state
+from amr_tf.training.checkpoints import (
+    Checkpoints,
+    best_path,
+    load_model,
+    read_state,
+    resumable_state,
+)
+from amr_tf.training.divergence import Diverged
 from tests.training.conftest import assert_same_checkpoint, checkpoint_arrays
 
 
@@ -84,10 +94,14 @@ def test_how_often_and_after_the_last_epoch(tmp_path, model, monkeypatch, every,
     assert saved == steps
 
 
-def test_old_checkpoints_are_removed(tmp_path, model):
-    run_epochs(Checkpoints(tmp_path, "val_x", "max"), model, (0.1, 0.2, 0.3))
+def test_the_two_newest_checkpoints_are_kept(tmp_path, model):
+    callback = Checkpoints(tmp_path, "val_x", "max")
+    run_epochs(callback, model, (0.1, 0.2, 0.3))
+    two = ["last-00000008.keras", "last-00000012.keras"]
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["best.keras", "last-00000012.keras", "state.json"]
+    assert names == ["best.keras", *two, "state.json"]
+    callback.save()  # The same step again pushes no other out.
+    assert sorted(path.name for path in tmp_path.glob("last-*")) == two
 
 
 def test_the_folder_is_made(tmp_path, model):
@@ -170,7 +184,8 @@ def test_a_kill_while_saving_leaves_the_old_checkpoint(tmp_path, model, monkeypa
     assert int(load_model(state["checkpoint"]).step_counter) == 4
     # The next checkpoint clears up.
     run_epochs(callback, model, (0.3,), first=1)
-    assert [path.name for path in tmp_path.glob("last-*")] == ["last-00000012.keras"]
+    names = sorted(path.name for path in tmp_path.glob("*last-*"))
+    assert names == ["last-00000004.keras", "last-00000012.keras"]
 
 
 def test_a_newer_file_that_the_state_does_not_name_is_ignored(tmp_path, model):
@@ -273,3 +288,154 @@ def test_a_model_of_another_package(tmp_path):
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match=r"other\.keras"):
         load_model(tmp_path / "other.keras")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def two(tmp_path, model):
+    """A folder with the checkpoints of steps 4 and 8; the second epoch was the best."""
+    run_epochs(Checkpoints(tmp_path, "val_x", "max"), model, (0.5, 0.6))
+    return tmp_path
+
+
+def test_the_newest_whole_checkpoint_is_the_one_to_resume_from(two, caplog):
+    newest = {"checkpoint": two / "last-00000008.keras", "step": 8, "best": 0.6, "rollbacks": 0}
+    assert resumable_state(two) == newest
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("damage", (cut, flip, pathlib.Path.unlink))
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(two, model, caplog, damage):
+    path = two / "last-00000008.keras"
+    damage(path)
+    state = resumable_state(two)
+    assert (state["checkpoint"].name, state["step"]) == ("last-00000004.keras", 4)
+    assert state["best"] == 0.6  # What best.keras, of epoch 2, stands for.
+    (record,) = caplog.records
+    assert path.name in record.getMessage()
+    assert record.getMessage().endswith("; going on from 'last-00000004.keras'.")
+    assert int(load_model(state["checkpoint"]).step_counter) == 4
+    # The next checkpoint takes the place of the damaged one, and the whole one stays.
+    again = Checkpoints(two, "val_x", "max", previous=state["checkpoint"])
+    model.step_counter.assign(3)
+    run_epochs(again, model, (0.1,))
+    names = sorted(path.name for path in two.glob("last-*"))
+    assert names == ["last-00000004.keras", "last-00000007.keras"]
+
+
+@pytest.mark.parametrize("text", ("", '{"checkpoint": "last-', None))
+def test_a_state_that_is_damaged_or_lost_is_found_in_the_checkpoints(two, caplog, text):
+    path = two / "state.json"
+    path.unlink() if text is None else path.write_text(text)
+    assert (resumable_state(two)["step"], resumable_state(two)["best"]) == (8, 0.6)
+    assert ("state.json' is damaged" in caplog.text) == (text is not None)
+
+
+def test_a_changed_figure_in_the_state_is_not_believed(two):
+    path = two / "state.json"
+    path.write_text(path.read_text().replace('"step": 8', '"step": 9').replace("0.6", "0.7"))
+    assert (resumable_state(two)["step"], resumable_state(two)["best"]) == (8, 0.6)
+
+
+def test_no_checkpoint_is_whole(two):
+    cut(two / "last-00000004.keras")
+    flip(two / "last-00000008.keras")
+    message = (
+        r"^No checkpoint to resume from is whole: .*8\.keras' is damaged: .*4\.keras' is .*\.$"
+    )
+    with pytest.raises(ValueError, match=message) as caught:
+        resumable_state(two)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", (cut, flip, pathlib.Path.unlink))
+def test_a_damaged_best_model_is_named_and_replaced(two, caplog, damage):
+    damage(best_path(two))
+    state = resumable_state(two)
+    assert (state["step"], state["best"]) == (8, None)
+    assert "best.keras' is " in caplog.text
+    with pytest.raises((ValueError, FileNotFoundError), match=r"best\.keras'"):
+        load_model(best_path(two))
+
+
+def test_a_folder_from_before_there_were_seals(tmp_path, model):
+    model.save(tmp_path / "last-00000004.keras")
+    model.save(best_path(tmp_path))
+    (tmp_path / "state.json").write_text(
+        '{"checkpoint": "last-00000004.keras", "step": 4, "best": 0.5, "monitor": "val_x"}'
+    )
+    checkpoint = tmp_path / "last-00000004.keras"
+    expected = {"checkpoint": checkpoint, "step": 4, "best": 0.5, "rollbacks": 0}
+    assert resumable_state(tmp_path) == expected
+    assert load_model(best_path(tmp_path)).image_shape == (8, 8, 1)
+    assert resumable_state(tmp_path / "nowhere") is None
+
+
+@contextlib.contextmanager
+def full_disk(monkeypatch, place):
+    """A disk that is full when the model, or the state, is written."""
+
+    def full(self, *args):
+        if place == "model":
+            pathlib.Path(args[0]).write_bytes(b"half a file")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if place == "model":
+            patch.setattr(keras.Model, "save", full)
+        else:
+            patch.setattr(checkpoints, "write_whole", full)
+        yield
+
+
+@pytest.mark.parametrize(("place", "name"), [("model", "best.keras"), ("state", "state.json")])
+def test_a_full_disk(two, model, monkeypatch, place, name):
+    callback = Checkpoints(two, "val_x", "max")
+    message = rf"{name}' could not be written: No space left on device\.$"
+    with full_disk(monkeypatch, place), pytest.raises(OSError, match=message):
+        run_epochs(callback, model, (0.9,), first=2)
+    assert not list(two.glob("partial-*.keras"))
+    assert read_state(two)["checkpoint"].name == "last-00000008.keras"
+    assert {path.name for path in two.glob("*.keras")} >= {
+        "best.keras",
+        "last-00000004.keras",
+        "last-00000008.keras",
+    }
+    assert resumable_state(two)["step"] == 8
+
+
+@pytest.mark.parametrize("value", (np.nan, np.inf))
+@pytest.mark.parametrize("where", ("weight", "moment"))
+def test_a_diverged_model_is_never_saved(two, model, value, where):
+    variables = model.encoder.weights if where == "weight" else model.probe_optimizer.variables
+    variable = variables[-1]
+    before = variable.numpy()
+    files = {path: path.read_bytes() for path in two.iterdir()}
+    broken = before.copy()
+    broken.flat[-1] = value
+    variable.assign(broken)
+    callback = Checkpoints(two, "val_x", "max")
+    try:
+        with pytest.raises(Diverged, match=r"by step 12: the variable '.*' holds NaN or infinite"):
+            run_epochs(callback, model, (0.9,), first=2)
+        with pytest.raises(Diverged):
+            callback.save()
+    finally:
+        variable.assign(before)
+    assert {path: path.read_bytes() for path in two.iterdir()} == files
+
+
+def test_a_figure_that_is_no_number_is_never_the_best(tmp_path, model):
+    callback = Checkpoints(tmp_path, "val_x", "min")
+    run_epochs(callback, model, (np.nan, 0.5, np.nan))
+    assert callback.best == 0.5
+    assert best_step(tmp_path) == 8

@@ -66,6 +66,13 @@ OTHERS = {
     "epsilon": 1e-07,
     "l2_weight_decay": 0.0,
     "seed": 12,
+    "deterministic": True,
+    "on_nan": "rollback",
+    "step": "two_pass",
+    "precision": "mixed_bfloat16",
+    "jit_compile": "false",
+    "steps_per_execution": 3,
+    "strategy": "mirrored",
     "sample_every": 0,
     "checkpoint_every": 4,
     "verbose": 2,
@@ -239,6 +246,7 @@ POSITIVE = (
     "latent_width",
     "depth",
     "checkpoint_every",
+    "steps_per_execution",
 )
 POSITIVE_OR_NONE = ("image_size", "crop", "train_subset", "labelled", "latent_dim")
 NOT_NEGATIVE = (
@@ -278,6 +286,11 @@ WRONG_NAMES = [
     ("mask_estimator", "straightthrough", "mask_estimator", "straight_through"),
     ("mask_condition", "parent", "mask_condition", "parents"),
     ("label_alphas", "attributes", "label_alphas", "attribute"),
+    ("on_nan", "rolback", "on_nan", "rollback"),
+    ("step", "two_passes", "step", "two_pass"),
+    ("precision", "mixed_float61", "precision", "mixed_float16"),
+    ("jit_compile", "ture", "jit_compile", "true"),
+    ("strategy", "mirored", "strategy", "mirrored"),
 ]
 # What cannot be told before the data are there; see test_run.py.
 NEED_THE_DATA = ("run_dir", "data_dir", "validation_fraction", "attributes", "composite_mixers")
@@ -432,6 +445,8 @@ def test_what_may_change_in_a_resumed_run():
         "sample_every",
         "checkpoint_every",
         "verbose",
+        "steps_per_execution",
+        "on_nan",
     }
 
 

@@ -1,6 +1,8 @@
 """Runs in a folder: what they leave, what they refuse, and that a resumed run is the same run."""
 
 import concurrent.futures
+import csv
+import errno
 import json
 import math
 import signal
@@ -8,6 +10,7 @@ import signal
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import amr_tf
@@ -27,6 +30,7 @@ from tests.training.conftest import (
 STEPS = 4  # Per epoch, see tiny_config.
 SPIRAL = {"dataset": "spiral", "architecture": "mlp", "image_size": None}
 EPOCHS = 3
+HEALTH = ("dead_maps", "discriminator_accuracy", "discriminator_spread")
 VARIANTS = {
     # The second epoch is the best: a resumed run must remember it.
     "mixup": {"seed": 5, "probe_learning_rate": 0.1},
@@ -47,6 +51,12 @@ OTHERS = {
         "labelled": 60,
     },
     "composite": {"mixer": "composite", "composite_mixers": "mixup,bernoulli,spatial", "k": 3},
+}
+# What is written at the end of an epoch, and by which function.
+PLACES = {
+    "checkpoint": [(keras.Model, "save")],
+    "log": [(keras.callbacks.CSVLogger, "on_epoch_end")],
+    "tensorboard": [(keras.callbacks.TensorBoard, "on_epoch_end")],
 }
 # How many random generators a checkpoint holds beside Keras' own: mixers' and a VAE's sampling's.
 GENERATORS = {"acai": 1, "vae": 2, "gaia": 1, "supervised": 2, "composite": 4}
@@ -141,6 +151,7 @@ def test_what_a_run_leaves(whole):
     assert names == [*expected, "tensorboard"]
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == [
         "best.keras",
+        f"last-{(EPOCHS - 1) * STEPS:08d}.keras",
         f"last-{EPOCHS * STEPS:08d}.keras",
         "state.json",
     ]
@@ -165,7 +176,8 @@ def test_the_log(whole):
         "probe_loss",
         "probe_accuracy",
     }
-    assert set(rows[0]) == {"epoch", *metrics, *(f"val_{name}" for name in metrics)}
+    health = {f"health_{name}" for name in HEALTH}
+    assert set(rows[0]) == {"epoch", *metrics, *(f"val_{name}" for name in metrics), *health}
     assert all(math.isfinite(value) for row in rows for value in row.values())
     for row in rows:
         parts = 10.0 * row["reconstruction_loss"] + row["adversarial_loss"]
@@ -604,16 +616,83 @@ def test_a_run_without_a_model_yet(tmp_path):
         load_run(tmp_path)
 
 
-def test_a_checkpoint_that_is_damaged(whole, tmp_path):
-    folder, _ = whole("mixup")
-    copy = RunFolder(tmp_path / "run")
+def copy_of(folder, path):
+    """A copy of a run's folder at `path`, and its config."""
+    copy = RunFolder(path)
     for name, content in files_of(folder.path).items():
         (copy.path / name).parent.mkdir(parents=True, exist_ok=True)
         (copy.path / name).write_bytes(content)
+    return copy, copy.read_config().replace(run_dir=str(copy.path))
+
+
+def test_a_checkpoint_that_is_damaged(whole, tmp_path, caplog):
+    """The one before takes its place, and the run ends as if nothing had happened."""
+    expected, expected_results = whole("mixup")
+    copy, config = copy_of(expected, tmp_path / "run")
     path = read_state(copy.checkpoints)["checkpoint"]
     path.write_bytes(path.read_bytes()[:1000])
-    config = copy.read_config().replace(run_dir=str(copy.path), epochs=4)
+    results = train(config, resume=True)
+    assert f"{path.name}' is damaged" in caplog.text
+    assert_same_run(copy, expected, results, expected_results)
+
+
+def test_no_checkpoint_is_whole(whole, tmp_path):
+    copy, config = copy_of(whole("mixup")[0], tmp_path / "run")
+    for path in copy.checkpoints.glob("last-*"):
+        path.write_bytes(path.read_bytes()[:1000])
     before = files_of(copy.path)
-    with pytest.raises(ValueError, match=rf"{path.name}' cannot be loaded as a model"):
-        train(config, resume=True)
+    with pytest.raises(ValueError, match="^No checkpoint to resume from is whole: "):
+        train(config.replace(epochs=4), resume=True)
     assert files_of(copy.path) == before
+
+
+def test_a_log_from_before_the_health_columns_keeps_its_columns(whole, tmp_path):
+    copy, config = copy_of(whole("mixup")[0], tmp_path / "run")
+    with copy.log.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in rows[0] if not name.startswith("health_")]
+    with copy.log.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        file.write("3,0.5")  # A full disk's half row.
+    train(config.replace(epochs=4), resume=True)
+    found = read_log(copy.log)
+    assert [row["epoch"] for row in found] == [0, 1, 2, 3]
+    assert list(found[3]) == names
+    assert 0 <= found[3]["val_probe_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("place", ("checkpoint", "log", "tensorboard"))
+def test_a_full_disk(tmp_path, monkeypatch, place):
+    """In the second epoch, where the first has left a checkpoint."""
+
+    def full(self, *args):
+        if place == "tensorboard":
+            raise tf.errors.ResourceExhaustedError(None, None, "x; No space left on device [Op]")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Filling(StopOnSignal):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                for owner, name in PLACES[place]:
+                    monkeypatch.setattr(owner, name, full)
+
+    monkeypatch.setattr(run_lib, "StopOnSignal", Filling)
+    config = tiny_config(tmp_path / "run")
+    message = (
+        r"^Training stopped: .*No space left on device; '.*/last-00000004\.keras' \(step 4\) is "
+        r"whole: continue with --resume\.$"
+    )
+    with pytest.raises(OSError, match=message):
+        train(config)
+    monkeypatch.undo()
+    assert run_lib.resumable_state(RunFolder(config.run_dir).checkpoints)["step"] == STEPS
+
+
+def test_a_read_only_folder(tmp_path, monkeypatch):
+    """What access(2) says of a read-only mount, which binds root too."""
+    monkeypatch.setattr(run_lib.os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(OSError, match=rf"^'{tmp_path}' cannot be written to: it is read-only"):
+        train(tiny_config(tmp_path / "deep" / "run"))
+    assert not list(tmp_path.iterdir())

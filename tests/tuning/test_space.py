@@ -46,6 +46,8 @@ def test_any_integers(values):
         ("lambda:9..2", "^A range goes from low to high; got lambda:9..2.$"),
         ("lambda:1..2:cubic", "^A range's scale must be linear or log; got 'cubic'.$"),
         ("lambda:0..2:log", "^A range with scale log must begin above 0; got lambda:0..2:log.$"),
+        ("deterministic:yes", "^deterministic takes bool values; got 'yes'.$"),
+        ("k:2,,3", "^k takes int values; got ''.$"),
         ("mixer:a..b", "^mixer takes names, of which there is no range; got 'a..b'.$"),
     ],
 )
@@ -63,6 +65,17 @@ def test_a_flag_named_twice():
 def test_values_that_cannot_be_trained(text):
     with pytest.raises(ValueError):
         SearchSpace.parse([text]).check(TrainingConfig())
+
+
+def test_values_that_cannot_be_trained_together():
+    with pytest.raises(ValueError, match="^A batch of 32 is too small to mix k = 64"):
+        SearchSpace.parse(["k:2,64", "batch_size:32,64"]).check(TrainingConfig())
+
+
+def test_truth_values():
+    assert SearchSpace.parse(["deterministic:true,False"]).choices == {
+        "deterministic": (True, False)
+    }
 
 
 def test_values_that_can():

@@ -6,13 +6,17 @@ import json
 import numpy as np
 import pytest
 
+from amr_tf.files import write_whole
+from amr_tf.training.divergence import Diverged
 from amr_tf.training.flagfiles import read_flagfile
 from amr_tf.training.run import RunFolder
 from amr_tf.tuning import (
     ORACLES,
     SearchSpace,
     best_config,
+    failures,
     make_tuner,
+    oracles,
     summary_table,
     tuner,
     write_results,
@@ -95,6 +99,73 @@ def test_a_broken_search_goes_on(trained, tmp_path, monkeypatch, after):
     assert pairs(trained) == GRID
 
 
+@pytest.mark.parametrize("oracle", ["grid", "random", "hyperband"])
+def test_killed_at_any_write(trained, tmp_path, monkeypatch, oracle):
+    """Whichever file is not written any more: no trial is lost, none makes a second run."""
+    made = {"alone": search(tmp_path / "alone", oracle=oracle).oracle.trials}
+    wanted = [trial.hyperparameters.values for trial in made["alone"].values()]
+    writes = []
+
+    def write(path, text):
+        writes.append(path)
+        if len(writes) == stop_at:
+            raise Break
+        write_whole(path, text)
+
+    monkeypatch.setattr(oracles, "write_whole", write)
+    for stop_at in range(1, 12):
+        writes.clear()
+        with pytest.raises(Break):
+            search(tmp_path / str(stop_at), oracle=oracle)
+        writes[:] = [None] * stop_at  # No more breaks.
+        trained.clear()
+        trials = search(tmp_path / str(stop_at), oracle=oracle).oracle.trials
+        assert [trial.hyperparameters.values for trial in trials.values()] == wanted
+        assert {trial.status for trial in trials.values()} == {"COMPLETED"}
+
+
+def test_values_that_diverge_do_not_end_a_search(trained, tmp_path, monkeypatch):
+    real = tuner.train
+
+    def diverge(config, resume=False):
+        if config.lambda_ < 10:
+            raise Diverged("The loss became NaN in step 7")
+        return real(config, resume)
+
+    monkeypatch.setattr(tuner, "train", diverge)
+    made = search(tmp_path)
+    assert pairs(trained) == GRID[4:]
+    assert failures(made) == [
+        f"Trial 000{number} failed: The loss became NaN in step 7" for number in range(4)
+    ]
+    write_results(made, SPACE.names, tmp_path)
+
+
+def test_data_that_are_not_there_end_a_search(tmp_path, monkeypatch):
+    monkeypatch.setattr(tuner, "_free_memory", lambda: None)
+    config = tiny_config("unused", dataset="image_folder", data_dir=str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="none"):
+        make_tuner(config, SPACE, tmp_path / "search").search(verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"config": tiny_config("unused", epochs=5)}, "epochs was 3 and is 5. Choose another"),
+        ({"space": SearchSpace.parse(["lambda:2,5"])}, "search was lambda:.*, k:.* and is lambda:"),
+        ({"oracle": "random"}, "oracle was grid and is random"),
+    ],
+)
+def test_a_folder_of_another_search(trained, tmp_path, arguments, message):
+    search(tmp_path, max_trials=1)
+    with pytest.raises(ValueError, match=message):
+        make_tuner(
+            **{"config": tiny_config("x"), "space": SPACE, "directory": tmp_path, **arguments}
+        )
+    search(tmp_path, max_trials=2)  # More of the same.
+    assert len(trained) == 2
+
+
 def test_a_finished_search_makes_no_more(trained, tmp_path):
     search(tmp_path)
     again = search(tmp_path)
@@ -160,6 +231,8 @@ def test_reports(trained, tmp_path):
         ({"oracle": "gird"}, "^Unknown way of searching 'gird'. Did you mean 'grid'?"),
         ({"executions": 0}, "^executions must be at least 1; got 0.$"),
         ({"max_trials": 0}, "^max_trials must be at least 1; got 0.$"),
+        ({"worker_timeout": 0}, "^worker_timeout must be at least 1 second; got 0.$"),
+        ({"oracle": "hyperband", "max_trials": 3}, "^max_trials is not for hyperband"),
         ({"space": SearchSpace({})}, "^search needs at least one flag"),
         (
             {"space": SearchSpace.parse(["lambda:1..2"])},

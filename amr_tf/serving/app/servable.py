@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import json
 import pathlib
 
 import numpy as np
@@ -11,6 +10,8 @@ import tensorflow as tf
 from google.protobuf import json_format
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
+
+from amr_tf.files import read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,13 +186,7 @@ def _definitions(path, signatures):
 def _read_metadata(path):
     if not path.is_file():
         return {}
-    try:
-        metadata = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"'{path}' is not JSON: {error}") from error
-    if not isinstance(metadata, dict):
-        raise ValueError(f"'{path}' must hold a JSON object.")
-    return metadata
+    return read_json(path)
 
 
 def _read_examples(path, image_shape):
@@ -201,8 +196,8 @@ def _read_examples(path, image_shape):
     try:
         with Image.open(path, formats=("PNG",)) as image:
             size = image.size
-    except OSError as error:
-        raise ValueError(f"'{path}' is no PNG.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"'{path}' is no PNG that can be read.") from error
     if size[1] != height or size[0] % width:
         raise ValueError(
             f"'{path}' must be images of {width}x{height} side by side; it is {size[0]}x{size[1]}."

@@ -1,0 +1,139 @@
+"""Whether the discriminator still teaches and the code is still used, as metrics and warnings."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from amr_tf.models import ACAI
+
+IMAGES = 64
+PREFIX = "health_"
+# A discriminator that orders so many pairs rightly, for so many epochs, is warned of.
+_CERTAIN = 0.999
+_PATIENCE = 5
+# Outputs that vary less than this share of their size are constant, as are maps that vary less
+# than this share of what the liveliest map does.
+_CONSTANT = 1e-3
+_ROUNDING = 1e-6
+# Burda et al. (2016): a latent of a VAE is inactive if its mean has a variance below 0.01.
+_INACTIVE_DEVIATION = 0.1
+
+
+class HealthMonitor(keras.callbacks.Callback):
+    """Measures, after each epoch, how discriminator and latent maps fare on a few images.
+
+    It adds to the epoch's logs, so to what later callbacks write:
+
+    - `health_discriminator_accuracy`: the share of pairs of a real image and one that was made
+      which the discriminator orders rightly (so the area under its ROC curve): 0.5 by chance, 1
+      where no made image passes. It needs no threshold and is the same for every GAN loss. For
+      ACAI's critics, pairs of a mix and an image that was not mixed.
+    - `health_discriminator_spread`: the standard deviation of its outputs, as a share of their root
+      mean square: 0 if it says the same of every image.
+    - `health_dead_maps`: the share of latent maps (of a vector code: of its entries) that are the
+      same for all images.
+
+    Methods without a discriminator, and GAIA whose discriminator returns images, have the last
+    one only. Mixes are drawn from a fixed seed: the training's random numbers are left alone.
+
+    Args:
+        images: float images (N, H, W, C) in [-1, 1], N at least 2 and the mixer's k, or points.
+        labels: as of `fit`, or None.
+        write: whether to add to the logs; without, it only warns.
+    """
+
+    def __init__(self, images, labels=None, write=True):
+        super().__init__()
+        self.images = images
+        self.labels = labels
+        self.write = write
+        self._certain_epochs = 0
+        self._warned = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        found = health(self.model, self.images, self.labels)
+        if self.write and logs is not None:
+            logs.update({PREFIX + name: value for name, value in found.items()})
+        self._judge_discriminator(found)
+        dead = found["dead_maps"]
+        if dead > self._warned.get("dead", 0.0):
+            self._warned["dead"] = dead
+            logging.warning(
+                "%s of the latent maps are the same for all of %d validation images after epoch "
+                "%d: the code does not use them.",
+                f"{100 * dead:.0f} %",
+                len(self.images),
+                epoch + 1,
+            )
+
+    def _judge_discriminator(self, found):
+        if "discriminator_spread" not in found:
+            return
+        self._warn_once(
+            "constant",
+            found["discriminator_spread"] <= _CONSTANT,
+            "The discriminator gives the same output for every image: it has collapsed, and the "
+            "auto-encoder learns nothing from it.",
+        )
+        certain = found["discriminator_accuracy"] >= _CERTAIN
+        self._certain_epochs = self._certain_epochs + 1 if certain else 0
+        self._warn_once(
+            "certain",
+            self._certain_epochs >= _PATIENCE,
+            f"For {_PATIENCE} epochs the discriminator has told what was made from what is real "
+            "without an error: the auto-encoder may learn little from it.",
+        )
+
+    def _warn_once(self, kind, holds, text):
+        """Warns when a state begins, and again only after it has ended."""
+        if holds and not self._warned.get(kind):
+            logging.warning(text)
+        self._warned[kind] = holds
+
+
+def health(model, images, labels=None):
+    """The measures of `HealthMonitor`, as a dictionary of floats without the prefix.
+
+    Args:
+        model: a `ResynthesisModel`.
+        images: as of `HealthMonitor`.
+        labels: as of `HealthMonitor`.
+    """
+    step = model.forward(images, labels, seed=0)
+    codes = step.codes if step.posterior is None else step.posterior[0]
+    found = {"dead_maps": _dead_maps(_array(codes), of_vae=step.posterior is not None)}
+    outputs = {name: _array(verdicts) for name, verdicts in step.verdicts.items()}
+    if all(values.ndim == 1 for values in outputs.values()) and outputs:
+        pooled = np.concatenate(list(outputs.values()))
+        found["discriminator_accuracy"] = _pair_accuracy(outputs, isinstance(model, ACAI))
+        size = float(np.sqrt(np.mean(pooled**2)))
+        found["discriminator_spread"] = float(pooled.std()) / size if size else 0.0
+    return found
+
+
+def _array(tensor):
+    return tf.cast(tensor, "float32").numpy()
+
+
+def _pair_accuracy(outputs, mixes_score_high):
+    """The share of pairs that are in the right order; ties count for a half."""
+    high = "mix" if mixes_score_high else "real"
+    others = np.concatenate([values for name, values in outputs.items() if name != high])
+    difference = outputs[high][:, None] - others[None]
+    return float(np.mean(0.5 * (np.sign(difference) + 1.0)))
+
+
+def _dead_maps(codes, of_vae):
+    """The share of maps with no deviation over images that is worth the name.
+
+    Args:
+        codes: (N, H, W, C), (N, D), or means of a VAE's posterior.
+        of_vae: whether the prior gives the codes' scale; else the map that varies most does.
+    """
+    deviations = codes.std(axis=0)
+    deviations = deviations.reshape(-1, deviations.shape[-1]).max(axis=0)
+    limit = max(_CONSTANT * deviations.max(), _ROUNDING * abs(codes).max())
+    if of_vae:
+        limit = _INACTIVE_DEVIATION
+    return float(np.mean(deviations <= limit))

@@ -1,0 +1,69 @@
+"""Number formats of a training: Keras' policies, and the updates that loss scaling skips."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+JIT_COMPILE = ("auto", "true", "false")
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Makes layers that are created inside compute in a precision, and the old one come back."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def warn_of_precision(name):
+    """Warns of mixed_float16 without a GPU: it runs, but a CPU has no arithmetic for it."""
+    if name == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
+        logging.warning(
+            "precision mixed_float16 without a GPU: a CPU emulates float16, which is slower than "
+            "float32; mixed_bfloat16 suits a CPU better."
+        )
+
+
+def jit_compile(choice):
+    """What Keras' `compile` takes for "auto", "true" or "false"."""
+    return {"true": True, "false": False}.get(choice, choice)
+
+
+def skipped_updates(model):
+    """How many updates loss scaling has skipped because a gradient was not finite.
+
+    A skipped update leaves an optimizer's counter of iterations as it is, the model's counter of
+    steps goes on.
+
+    Args:
+        model: a compiled `ResynthesisModel` that was trained on labelled batches if it has a probe.
+
+    Returns:
+        Dictionary from "skipped_autoencoder_updates" and so on to integers, since the start of the
+        training.
+    """
+    steps = model.steps_made
+    optimizers = {
+        "autoencoder": (model.autoencoder_optimizer, -(-steps // model.generator_update_every)),
+        "discriminator": (model.discriminator_optimizer, steps),
+        "probe": (model.probe_optimizer, steps),
+    }
+    return {
+        f"skipped_{name}_updates": due - int(optimizer.iterations.numpy())
+        for name, (optimizer, due) in optimizers.items()
+        if optimizer is not None
+    }
+
+
+class SkippedUpdates(keras.callbacks.Callback):
+    """Adds `skipped_updates` to an epoch's logs, so to what later callbacks write."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs.update(skipped_updates(self.model))

@@ -1,0 +1,229 @@
+"""KerasTuner's chief/worker service, with signs of life: workers and chiefs may be killed.
+
+KerasTuner 1.4 keeps the trial of a worker that is gone for ever, so that the chief never ends, and
+a worker whose chief is gone waits for an hour. Here a worker says every few seconds that it is
+there, over the same gRPC service; a chief gives the trial of one that is silent to another.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+import uuid
+from concurrent import futures
+
+import grpc
+from keras_tuner.src import protos
+from keras_tuner.src.distribute import oracle_chief
+
+VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+# How many times `worker_timeout` a chief without workers, or a worker without chief, waits.
+PATIENCE = 10
+_SIGNS = 6  # Signs of life in `worker_timeout`.
+
+
+def role():
+    """What this process is: "alone", "chief" or "worker", by KerasTuner's variables.
+
+    Raises:
+        ValueError: only some of the variables are set, or one to a value that is not allowed.
+    """
+    values = {name: os.environ.get(name) for name in VARIABLES}
+    if all(value is None for value in values.values()):
+        return "alone"
+    for name, value in values.items():
+        if not value:
+            raise ValueError(
+                f"{name} is not set: a parallel search needs {', '.join(VARIABLES[:2])} and "
+                f"{VARIABLES[2]}."
+            )
+    tuner_id, _, port = values.values()
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"{VARIABLES[2]} must be a port from 1 to 65535; got '{port}'.")
+    if "chief" in tuner_id and tuner_id != "chief":
+        raise ValueError(f"{VARIABLES[0]} must be chief or a name without it; got '{tuner_id}'.")
+    return "chief" if tuner_id == "chief" else "worker"
+
+
+def _address():
+    return f"{os.environ[VARIABLES[1]]}:{os.environ[VARIABLES[2]]}"
+
+
+class _Service(oracle_chief.OracleServicer):
+    """KerasTuner's service; notes when each worker was heard of, and refuses one that was given up.
+
+    A worker's calls carry its name and a number of its process: of two processes of one name the
+    one that asked for a trial last is the worker.
+    """
+
+    def __init__(self, oracle):
+        super().__init__(oracle)
+        self.heard = {}  # From workers' names to when they were heard of.
+        self._processes = {}
+
+    def CreateTrial(self, request, context):  # noqa: N802
+        self._processes[request.tuner_id] = _metadata(context).get("process")
+        self.heard[request.tuner_id] = time.monotonic()
+        return super().CreateTrial(request, context)
+
+    def GetTrial(self, request, context):  # noqa: N802
+        self._check_owner(request.trial_id, context)
+        return super().GetTrial(request, context)
+
+    def UpdateTrial(self, request, context):  # noqa: N802
+        self._check_owner(request.trial_id, context)
+        return super().UpdateTrial(request, context)
+
+    def EndTrial(self, request, context):  # noqa: N802
+        self._check_owner(request.trial.trial_id, context)
+        return super().EndTrial(request, context)
+
+    def _check_owner(self, trial_id, context):
+        caller = _metadata(context)
+        name, process = caller.get("worker"), caller.get("process")
+        trial = self.oracle.ongoing_trials.get(name)
+        # A chief that was started again does not know the processes yet.
+        if self._processes.setdefault(name, process) != process:
+            context.abort(grpc.StatusCode.ABORTED, f"another process is called {name}")
+        if trial is None or trial.trial_id != trial_id:
+            context.abort(grpc.StatusCode.ABORTED, f"{name} was given up as lost")
+        self.heard[name] = time.monotonic()
+
+
+def _metadata(context):
+    return dict(context.invocation_metadata())
+
+
+def serve(oracle, worker_timeout):
+    """The chief: hands out trials until all are finished and the workers know it.
+
+    Args:
+        oracle: a `keras_tuner.Oracle` that is `KillSafe`.
+        worker_timeout: seconds of silence after which a worker is taken for lost.
+
+    Raises:
+        OSError: the address cannot be used, or there was no worker for `PATIENCE` times
+            `worker_timeout`.
+    """
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    service = _Service(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(service, server)
+    try:
+        port = server.add_insecure_port(_address())
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise OSError(f"The chief cannot listen at {_address()}: it is in use, or not ours.")
+    server.start()
+    print(f"The chief waits for workers at {_address()}.", flush=True)
+    try:
+        _watch(oracle, service, worker_timeout)
+    finally:
+        server.stop(grace=5).wait()
+
+
+def _watch(oracle, service, worker_timeout):
+    started = time.monotonic()
+    while not (service.stop_triggered and not oracle.ongoing_trials and not oracle.tuner_ids):
+        time.sleep(0.5)
+        now = time.monotonic()
+        for name in {*oracle.tuner_ids, *oracle.ongoing_trials}:
+            if now - service.heard.get(name, started) > worker_timeout:
+                _give_up(oracle, name, worker_timeout)
+        if now - max(service.heard.values(), default=started) > PATIENCE * worker_timeout:
+            finished = sum(trial.status == "COMPLETED" for trial in oracle.trials.values())
+            raise OSError(
+                f"No worker was heard of for {PATIENCE * worker_timeout:g} s. {finished} trials "
+                "are finished; the same command goes on."
+            )
+
+
+def _give_up(oracle, name, worker_timeout):
+    trial_id = oracle.give_up(name)
+    if trial_id is not None:
+        print(
+            f"{name} was not heard of for {worker_timeout:g} s: trial {trial_id} goes to another.",
+            flush=True,
+        )
+
+
+class Connection:
+    """A worker's way to the chief.
+
+    Args:
+        client: KerasTuner's `OracleClient`, which will use this connection.
+        worker_timeout: the chief's, in seconds.
+    """
+
+    def __init__(self, client, worker_timeout):
+        self.patience = PATIENCE * worker_timeout
+        self._interval = worker_timeout / _SIGNS
+        # gRPC itself would try again only every two minutes after a while.
+        wait = max(100, int(1000 * min(5, self._interval)))
+        options = [
+            ("grpc.max_reconnect_backoff_ms", wait),
+            ("grpc.initial_reconnect_backoff_ms", wait),
+        ]
+        self._channel = grpc.insecure_channel(_address(), options)
+        caller = (("worker", client.tuner_id), ("process", uuid.uuid4().hex))
+        client.stub = protos.get_service_grpc().OracleStub(
+            grpc.intercept_channel(self._channel, _Signature(caller))
+        )
+        self._stub = client.stub
+
+    def wait(self):
+        """Waits for the chief.
+
+        Raises:
+            OSError: it does not answer for `PATIENCE` times `worker_timeout`.
+        """
+        try:
+            grpc.channel_ready_future(self._channel).result(timeout=self.patience)
+        except grpc.FutureTimeoutError:
+            raise OSError(
+                f"No chief answered at {_address()} for {self.patience:g} s: start it with "
+                "KERASTUNER_TUNER_ID=chief; nothing that was saved is lost."
+            ) from None
+
+    @contextlib.contextmanager
+    def signs_of_life(self, trial_id):
+        """Tells the chief, as long as the context lasts, that this worker has the trial.
+
+        The process ends if the chief has given it up: the run's folder is another worker's then.
+        """
+        over = threading.Event()
+        thread = threading.Thread(target=self._tell, args=(trial_id, over), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _tell(self, trial_id, over):
+        request = protos.get_service().GetTrialRequest(trial_id=trial_id)
+        while not over.wait(self._interval):
+            try:
+                self._stub.GetTrial(request, timeout=self._interval)
+            except grpc.RpcError as error:
+                if error.code() == grpc.StatusCode.ABORTED:
+                    print(f"error: {lost(error)}", file=sys.stderr, flush=True)
+                    os._exit(2)  # Not to write another byte to that folder.
+
+
+def lost(error):
+    """What a `grpc.RpcError` means, in a sentence."""
+    if error.code() == grpc.StatusCode.ABORTED:
+        return f"This worker ends, since its chief says: {error.details()}."
+    return f"The chief at {_address()} failed: {error.details()}; the same command goes on."
+
+
+class _Signature(grpc.UnaryUnaryClientInterceptor):
+    """Adds who calls to each call."""
+
+    def __init__(self, caller):
+        self._caller = caller
+
+    def intercept_unary_unary(self, continuation, client_call_details, request):
+        return continuation(client_call_details._replace(metadata=self._caller), request)
