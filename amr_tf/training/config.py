@@ -318,6 +318,8 @@ class TrainingConfig:
                 f"jit_compile=true needs strategy none, since XLA compiles the step for one "
                 f"device; got strategy {self.strategy}."
             )
+        if not isinstance(self.deterministic, bool):
+            raise ValueError(f"deterministic must be True or False; got {self.deterministic!r}.")
         if not 0 <= self.verbose <= 2:
             raise ValueError(f"verbose must be 0, 1 or 2; got {self.verbose}.")
 

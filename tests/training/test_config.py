@@ -305,10 +305,16 @@ def assert_refused(message, **changes):
 
 
 def test_every_flag_is_checked():
-    checked = {*POSITIVE, *POSITIVE_OR_NONE, *NOT_NEGATIVE, *SHARES, *ABOVE_ZERO, "verbose"}
+    checked = {*POSITIVE, *POSITIVE_OR_NONE, *NOT_NEGATIVE, *SHARES, *ABOVE_ZERO}
+    checked |= {"verbose", "deterministic"}
     checked.update(name for name, *_ in WRONG_NAMES)
     assert checked.isdisjoint(NEED_THE_DATA)
     assert checked.union(NEED_THE_DATA) == set(NAMES)
+
+
+@pytest.mark.parametrize("value", ("yes", 1, None))
+def test_truth_values(value):
+    assert_refused(f"deterministic must be True or False; got {value!r}", deterministic=value)
 
 
 @pytest.mark.parametrize("value", (0, -1, 1.5, "3", None, True))
