@@ -12,7 +12,7 @@ from amr_tf import commands
 from amr_tf.evaluation.evaluate import MEASURES, SPLITS, measure, results_table
 from amr_tf.evaluation.probes import PROBES
 from amr_tf.files import write_whole
-from amr_tf.training.run import load_data, load_run
+from amr_tf.training.folder import load_data, load_run
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a training run.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of amr_tf.train; by default the run's.")

@@ -12,7 +12,8 @@ def unknown_name(kind, name, known):
     known = sorted(known)
     nearest = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-    return ValueError(f"Unknown {kind} '{name}'.{hint} Allowed: {', '.join(known)}.")
+    # As repr does it: a name may hold a line break, and the sentence is one line.
+    return ValueError(f"Unknown {kind} {str(name)!r}.{hint} Allowed: {', '.join(known)}.")
 
 
 class Registry:

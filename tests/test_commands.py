@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from amr_tf.training.run import RunFolder, load_run
+from amr_tf.training.folder import RunFolder, load_run
 from tests.training.conftest import assert_same_checkpoint, read_log
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from PIL import Image
 from amr_tf.training.build import build_model
 from amr_tf.training.checkpoints import best_path
 from amr_tf.training.config import TrainingConfig
-from amr_tf.training.run import RunFolder
+from amr_tf.training.folder import RunFolder
 from tests.test_commands import finish, run, start
 
 pytestmark = pytest.mark.slow

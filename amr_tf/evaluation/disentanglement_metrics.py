@@ -15,6 +15,8 @@ from sklearn.svm import LinearSVC
 
 from amr_tf import checks
 
+_LARGEST = 1e100
+
 
 def checked(codes, factors):
     """Codes as float64 (N, D) and factors as int64 (N, F).
@@ -24,6 +26,8 @@ def checked(codes, factors):
             integers, there are fewer than two, or one has a single value.
     """
     codes, factors = np.asarray(codes, "float64"), np.asarray(factors)
+    if not codes.ndim or not codes.size:
+        raise ValueError(f"codes must have the shape (N, ...), not empty; got {codes.shape}.")
     if factors.ndim != 2 or factors.shape[1] < 2 or len(factors) != len(codes):
         raise ValueError(
             f"factors must have the shape ({len(codes)}, F) with two factors or more; got "
@@ -33,6 +37,8 @@ def checked(codes, factors):
         raise ValueError(f"factors must be integers; got {factors.dtype}.")
     if not np.isfinite(codes).all():
         raise ValueError("codes must be finite; they hold NaN or infinite values.")
+    if np.abs(codes).max() > _LARGEST:
+        raise ValueError(f"codes must lie within +-{_LARGEST:g}, so that their squares do.")
     for number, column in enumerate(factors.T):
         if not len(column) or column.min() == column.max():
             raise ValueError(
@@ -40,6 +46,22 @@ def checked(codes, factors):
                 "examples has not."
             )
     return codes.reshape(len(codes), -1), factors.astype("int64")
+
+
+def checked_pairs(train, held_out):
+    """Two pairs of codes and factors, each as of `checked`.
+
+    Raises:
+        ValueError: as of `checked`, or the pairs differ in D or F.
+    """
+    pairs = checked(*train), checked(*held_out)
+    for name, one, other in zip(("codes", "factors"), *pairs):
+        if one.shape[1] != other.shape[1]:
+            raise ValueError(
+                f"{name} of train and held_out must have as many columns; got {one.shape[1]} and "
+                f"{other.shape[1]}."
+            )
+    return pairs
 
 
 def _two_or_more(codes):
@@ -111,7 +133,7 @@ def dci(train, held_out, classifier=None, seed=0):
         "completeness" if each factor needs one dimension only, "informativeness" is the mean
         accuracy on the held-out examples.
     """
-    train, held_out = checked(*train), checked(*held_out)
+    train, held_out = checked_pairs(train, held_out)
     train_codes, held_out_codes = _two_or_more(train[0]), _two_or_more(held_out[0])
     if classifier is None:
         classifier = RandomForestClassifier(
@@ -136,8 +158,18 @@ def concentration(importances):
     One less the entropy, in units of the largest possible, of how a dimension's importance is
     spread over factors, or a factor's over dimensions; means, weighted by importance.
     Without any importance both are 0.
+
+    Raises:
+        ValueError: there are fewer than two dimensions or factors, or an importance is negative or
+            not finite.
     """
     importances = np.asarray(importances, "float64")
+    if importances.ndim != 2 or min(importances.shape) < 2:
+        raise ValueError(
+            f"importances must have the shape (D, F), both at least 2; got {importances.shape}."
+        )
+    if not np.isfinite(importances).all() or importances.min() < 0:
+        raise ValueError("importances must be finite numbers of at least 0.")
     return _concentration(importances), _concentration(importances.T)
 
 
@@ -171,7 +203,7 @@ def sap(train, held_out, seed=0):
     Returns:
         A float in 0 to 1.
     """
-    train, held_out = checked(*train), checked(*held_out)
+    train, held_out = checked_pairs(train, held_out)
     mean, deviation = train[0].mean(axis=0), train[0].std(axis=0)
     deviation = np.where(deviation > 0, deviation, 1.0)
     scaled = [_two_or_more((codes - mean) / deviation) for codes in (train[0], held_out[0])]

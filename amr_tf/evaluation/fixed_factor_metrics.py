@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from amr_tf import checks
-from amr_tf.evaluation.disentanglement_metrics import checked
+from amr_tf.evaluation.disentanglement_metrics import checked_pairs
 
 # Of the prior's standard deviation for a VAE's posterior means (`prune_dims.threshold` in the
 # study of Locatello et al. 2019), else of the largest standard deviation among the dimensions.
@@ -162,7 +162,7 @@ def _normalised(train, held_out, kept):
 
     `kept` is as of `factor_vae_score`.
     """
-    train, held_out = checked(*train), checked(*held_out)
+    train, held_out = checked_pairs(train, held_out)
     kept = kept_dimensions(train[0]) if kept is None else np.asarray(kept)
     deviations = train[0][:, kept].std(axis=0)
     return [(codes[:, kept] / deviations, factors) for codes, factors in (train, held_out)]

@@ -10,7 +10,7 @@ import statistics
 from amr_tf.evaluation.figures import curve_figure
 from amr_tf.files import write_whole
 from amr_tf.reproduction.runs import samples_path
-from amr_tf.training.run import RunFolder
+from amr_tf.training.folder import RunFolder
 
 ACCURACY_COLUMNS = {
     "in unison, validation": lambda results: 100 * results["best_val_probe_accuracy"],

@@ -3,7 +3,7 @@
 import pathlib
 
 from amr_tf.serving.export import check_arguments, export_model
-from amr_tf.training.run import RunFolder, load_data, load_run
+from amr_tf.training.folder import RunFolder, load_data, load_run
 
 
 def export_run(

@@ -4,7 +4,7 @@ import collections
 import pathlib
 
 from amr_tf.files import user_path
-from amr_tf.training.run import RunFolder, load_data, load_run
+from amr_tf.training.folder import RunFolder, load_data, load_run
 
 _METHODS = {
     "amr": "AMR",

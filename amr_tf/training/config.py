@@ -378,7 +378,8 @@ class TrainingConfig:
         names = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - names)
         if unknown:
-            raise ValueError(f"The config holds unknown fields: {', '.join(unknown)}.")
+            shown = ", ".join(name if name.isprintable() else repr(name) for name in unknown)
+            raise ValueError(f"The config holds unknown fields: {shown}.")
         config = cls(**values)
         config._check_types()
         return config

@@ -9,9 +9,10 @@ from amr_tf.models import ACAI
 
 IMAGES = 64
 PREFIX = "health_"
-# A discriminator that orders so many pairs rightly, for so many epochs, is warned of.
+# A discriminator that orders so many pairs rightly, for so many epochs, is warned of: at first,
+# while reconstructions are blurred, it is normal.
 _CERTAIN = 0.999
-_PATIENCE = 5
+_PATIENCE = 20
 # Outputs that vary less than this share of their size are constant, as are maps that vary less
 # than this share of what the liveliest map does.
 _CONSTANT = 1e-3

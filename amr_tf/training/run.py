@@ -1,12 +1,7 @@
 """A training run in a folder: model, data, callbacks, resuming and results."""
 
 import contextlib
-import csv
-import errno
-import io
 import json
-import os
-import pathlib
 import sys
 
 import keras
@@ -17,7 +12,7 @@ from absl import logging
 from amr_tf import data as data_lib
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.evaluate import evaluate
-from amr_tf.files import read_text, write_whole
+from amr_tf.files import write_whole
 from amr_tf.training.build import build_model
 from amr_tf.training.callbacks import Interrupted, SampleGrid, StopOnSignal
 from amr_tf.training.checkpoints import (
@@ -27,7 +22,6 @@ from amr_tf.training.checkpoints import (
     read_state,
     resumable_state,
 )
-from amr_tf.training.config import TrainingConfig
 from amr_tf.training.divergence import (
     MAX_ROLLBACKS,
     Diverged,
@@ -36,6 +30,7 @@ from amr_tf.training.divergence import (
     order_seed,
     other_draws,
 )
+from amr_tf.training.folder import RunFolder, check_writable, disk_error, load_data, trim_log
 from amr_tf.training.health import IMAGES, PREFIX, HealthMonitor
 from amr_tf.training.precision import SkippedUpdates, warn_of_precision
 from amr_tf.training.strategy import (
@@ -51,80 +46,6 @@ from amr_tf.training.strategy import (
 
 _SAMPLES = 10
 _POINTS = 1000
-# What TensorFlow's errors say of a disk: they are no OSErrors.
-_DISK = tuple(
-    os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
-)
-
-
-class RunFolder:
-    """The paths of one run.
-
-    Attributes:
-        config: `config.json`, the run's `TrainingConfig`.
-        flagfile: `flagfile.cfg`, with which `amr_tf.train` repeats the run.
-        log: `log.csv`, one row of metrics per epoch.
-        checkpoints: folder of checkpoints.
-        tensorboard: folder of TensorBoard's events.
-        samples: folder of image grids.
-        results: `results.json`, written at the end.
-    """
-
-    def __init__(self, path):
-        self.path = pathlib.Path(path)
-        self.config = self.path / "config.json"
-        self.flagfile = self.path / "flagfile.cfg"
-        self.log = self.path / "log.csv"
-        self.checkpoints = self.path / "checkpoints"
-        self.tensorboard = self.path / "tensorboard"
-        self.samples = self.path / "samples"
-        self.results = self.path / "results.json"
-
-    def read_config(self):
-        """The run's `TrainingConfig`.
-
-        Raises:
-            FileNotFoundError: the folder is not there or holds no run.
-            ValueError: `config.json` is damaged.
-        """
-        if not self.config.is_file():
-            raise FileNotFoundError(f"'{self.path}' is not a run folder: it has no config.json.")
-        try:
-            return TrainingConfig.from_json(read_text(self.config))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"'{self.config}' is damaged: {error}") from error
-
-
-def load_data(config):
-    """The `ImageData` of a `TrainingConfig`."""
-    return data_lib.load(
-        config.dataset,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-        validation_fraction=config.validation_fraction,
-        train_subset=config.train_subset,
-        labelled=config.labelled,
-        attributes=config.attributes,
-        crop=config.crop,
-        seed=config.seed,
-    )
-
-
-def load_run(path, last=False):
-    """A run's config and its best model, or with `last` the model at its newest checkpoint.
-
-    Raises:
-        FileNotFoundError: the folder holds no run, or no model yet.
-        ValueError: a file of the run is damaged.
-    """
-    folder = RunFolder(path)
-    config = folder.read_config()
-    if not last:
-        return config, load_model(best_path(folder.checkpoints))
-    state = resumable_state(folder.checkpoints)
-    if state is None:
-        raise FileNotFoundError(f"Run '{folder.path}' has no checkpoint yet.")
-    return config, load_model(state["checkpoint"])
 
 
 def train(config, resume=False):
@@ -216,7 +137,7 @@ def _state_after(error, config, folder, state):
 
 def _check_folder(folder, config, resume):
     """The state to resume from, or None; refuses to overwrite or to mix runs."""
-    _check_writable(folder.path)
+    check_writable(folder.path)
     if resume:
         state = resumable_state(folder.checkpoints)
         saved = folder.read_config().resolve()
@@ -234,13 +155,6 @@ def _check_folder(folder, config, resume):
             "--run_dir."
         )
     return None
-
-
-def _check_writable(path):
-    """Raises an OSError unless files can be made at `path`, or it where it is not there yet."""
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    if not os.access(there, os.W_OK):
-        raise OSError(f"'{there}' cannot be written to: it is read-only for this user.")
 
 
 def _write_config(folder, config):
@@ -263,7 +177,7 @@ def _fit(model, data, config, folder, steps, state, strategy=None):
     validation = data_lib.evaluation_batches(data.validation, config.batch_size, data.image_size)
     stop = StopOnSignal(agreement(strategy))
     if is_chief(strategy):
-        _trim_log(folder.log, first_epoch)
+        trim_log(folder.log, first_epoch)
         checkpoints = _checkpoints(model, config, folder, state, rollbacks)
         writing = [*_logging_callbacks(data, config, folder), checkpoints]
     else:
@@ -294,7 +208,7 @@ def _fit(model, data, config, folder, steps, state, strategy=None):
                 )
         except (OSError, tf.errors.OpError) as error:
             lost = lost_worker(error, strategy, folder.path)
-            raise (lost or _disk_error(error, folder)) from error
+            raise (lost or disk_error(error, folder)) from error
         except Interrupted as reason:
             if checkpoints is not None:
                 checkpoints.save()
@@ -340,21 +254,6 @@ def _checkpoints(model, config, folder, state, rollbacks):
     )
 
 
-def _disk_error(error, folder):
-    """An OSError that says what is wrong with the disk and where the run can go on."""
-    reason = " ".join(str(error).split()).rstrip(".")
-    if isinstance(error, tf.errors.OpError):
-        said = [text for text in _DISK if text in reason]
-        if not said:
-            return error
-        reason = f"'{folder.tensorboard}' could not be written: {said[0]}"
-    state = read_state(folder.checkpoints)
-    where = "no checkpoint was saved before"
-    if state is not None:
-        where = f"'{state['checkpoint']}' (step {state['step']}) is whole: continue with --resume"
-    return OSError(f"Training stopped: {reason}; {where}.")
-
-
 def _command():
     """What trains: this package's command, or the script that called `train.run`."""
     script = getattr(sys.modules["__main__"], "__spec__", None) is None  # Not started with -m.
@@ -398,26 +297,3 @@ def _health_monitor(data, config, folder):
     # A log has the columns of its first row, and a run from before these has none of them.
     write = not folder.log.exists() or PREFIX in folder.log.read_text()
     return [HealthMonitor(images, labels, write=write)]
-
-
-def _trim_log(path, epochs):
-    """Drops the rows of epochs that will be trained again: logged, but not checkpointed."""
-    if not path.exists():
-        return
-    try:
-        with path.open(newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except csv.Error as error:
-        raise ValueError(f"'{path}' is damaged: {error}.") from error
-    # A full disk can leave half a row.
-    whole = [row for row in rows[1:] if len(row) == len(rows[0]) and _before(row[0], epochs)]
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows[:1] + whole)
-    if not whole:
-        path.unlink()
-    else:
-        write_whole(path, text.getvalue())
-
-
-def _before(text, epochs):
-    return text.isdecimal() and int(text) < epochs

@@ -14,7 +14,8 @@ from keras_tuner.engine import base_tuner
 
 from amr_tf.training.checkpoints import read_state
 from amr_tf.training.divergence import Diverged
-from amr_tf.training.run import RunFolder, load_run, train
+from amr_tf.training.folder import RunFolder, load_run
+from amr_tf.training.run import train
 from amr_tf.tuning import parallel
 from amr_tf.tuning.oracles import OBJECTIVE, ORACLES
 from amr_tf.tuning.settings import check_settings, search_settings, write_settings

@@ -168,6 +168,8 @@ def what_is_wrong(result):
 
 def _tensorflows_own(line):
     """What TensorFlow's C++ part writes to standard error by itself."""
-    return line.startswith("WARNING: All log messages before absl") or line[:1] in "IWEF" and (
-        line[1:5].isdigit() and ".cc:" in line
+    return (
+        line.startswith("WARNING: All log messages before absl")
+        or line[:1] in "IWEF"
+        and (line[1:5].isdigit() and ".cc:" in line)
     )

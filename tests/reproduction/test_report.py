@@ -11,7 +11,7 @@ from amr_tf.evaluation.figures import grid_figure
 from amr_tf.reproduction import write_report
 from amr_tf.reproduction.report import markdown_table, mean_and_deviation, order_of_methods
 from amr_tf.reproduction.runs import samples_path
-from amr_tf.training.run import RunFolder
+from amr_tf.training.folder import RunFolder
 from tests.reproduction.conftest import make_plan
 
 ACCURACIES = [(0.9, 0.8, 0.7), (0.5, 0.6, 0.4)]  # In unison on validation images, by cell.

@@ -7,7 +7,7 @@ import pytest
 
 from amr_tf.reproduction import estimate_seconds, reproduce
 from amr_tf.reproduction.runs import read_results
-from amr_tf.training.run import RunFolder
+from amr_tf.training.folder import RunFolder
 from tests.reproduction.conftest import make_plan
 
 

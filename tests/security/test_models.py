@@ -16,7 +16,7 @@ from keras.src.saving.serialization_lib import in_safe_mode
 
 from amr_tf.serving.replay import read_requests
 from amr_tf.training.checkpoints import load_model, read_state, resumable_state
-from amr_tf.training.run import load_run
+from amr_tf.training.folder import load_run
 from tests.security.conftest import assert_sentence
 
 PLANTED = "planted_by_the_security_tests"

@@ -9,7 +9,7 @@ from amr_tf.files import read_json
 from amr_tf.reproduction.runs import read_results
 from amr_tf.training.checkpoints import read_state
 from amr_tf.training.config import TrainingConfig
-from amr_tf.training.run import RunFolder, _trim_log
+from amr_tf.training.folder import RunFolder, trim_log
 from amr_tf.tuning import SearchSpace, make_tuner
 from tests.security.conftest import assert_sentence
 
@@ -112,10 +112,10 @@ def test_results_that_are_no_json(tmp_path):
 def test_a_log_that_is_no_table(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("epoch,loss\n²,1\n\n-1,2\nx,3\n=1+1,3\n0,4\n1\n")
-    _trim_log(path, 5)
+    trim_log(path, 5)
     assert path.read_text().split() == ["epoch,loss", "0,4"]
     path.write_text("epoch,loss\n" + '"' + "x" * 200_000 + '",1\n')
-    assert_damaged(lambda: _trim_log(path, 5), path)
+    assert_damaged(lambda: trim_log(path, 5), path)
 
 
 def test_run_folders_with_odd_names(tmp_path, monkeypatch):

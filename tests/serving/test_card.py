@@ -14,7 +14,7 @@ from PIL import Image
 from amr_tf.serving import export
 from amr_tf.serving.run_export import export_run
 from amr_tf.training.build import build_model
-from amr_tf.training.run import RunFolder
+from amr_tf.training.folder import RunFolder
 from tests.training.conftest import tiny_config
 
 RESULTS = {

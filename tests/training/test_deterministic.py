@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from amr_tf.training.checkpoints import read_state
-from amr_tf.training.run import RunFolder
+from amr_tf.training.folder import RunFolder
 from tests.training.conftest import assert_same_checkpoint, read_log, tiny_config
 
 # The run without its evaluation at the end, which would take most of the time.

@@ -96,22 +96,23 @@ def test_what_goes_to_the_log(found):
 
 
 def test_healthy_training_gives_no_warning(found, caplog):
-    epochs(HealthMonitor(IMAGES), 20)
+    epochs(HealthMonitor(IMAGES), 2 * health_lib._PATIENCE)
     assert caplog.text == ""
 
 
 def test_a_discriminator_without_an_error(found, caplog):
+    patience = health_lib._PATIENCE
     monitor = HealthMonitor(IMAGES)
     found["discriminator_accuracy"] = 1.0
-    epochs(monitor, 4)
+    epochs(monitor, patience - 1)
     assert caplog.text == ""
-    epochs(monitor, 10, first=4)
+    epochs(monitor, patience)
     (record,) = caplog.records
-    assert "For 5 epochs the discriminator has told" in record.getMessage()
+    assert f"For {patience} epochs the discriminator has told" in record.getMessage()
     found["discriminator_accuracy"] = 0.9
     epochs(monitor, 1)
     found["discriminator_accuracy"] = 1.0
-    epochs(monitor, 5)
+    epochs(monitor, patience)
     assert len(caplog.records) == 2
 
 

@@ -9,7 +9,7 @@ import pytest
 from amr_tf.files import write_whole
 from amr_tf.training.divergence import Diverged
 from amr_tf.training.flagfiles import read_flagfile
-from amr_tf.training.run import RunFolder
+from amr_tf.training.folder import RunFolder
 from amr_tf.tuning import (
     ORACLES,
     SearchSpace,

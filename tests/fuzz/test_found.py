@@ -1,0 +1,62 @@
+"""What the fuzzing and the security tests found, each a test of its own."""
+
+import numpy as np
+import pytest
+
+from amr_tf import checks
+from amr_tf.evaluation import disentanglement_metrics, fixed_factor_metrics, image_quality
+from amr_tf.registry import unknown_name
+from amr_tf.training.config import TrainingConfig
+
+FACTORS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 2)
+
+
+@pytest.mark.parametrize("value", [10**30, 10**400, -(10**30)])
+def test_integers_of_more_than_64_bits(value):
+    """NumPy's isfinite raises a TypeError for them."""
+    if value in (10**400, -(10**30)):
+        with pytest.raises(ValueError, match="must be a finite number of at least 0"):
+            checks.check_not_negative("lambda", value)
+    else:
+        checks.check_not_negative("lambda", value)
+    for field in ("seed", "epochs", "batch_size"):
+        with pytest.raises(ValueError, match=field):
+            TrainingConfig(**{field: value}).validate()
+
+
+def test_names_with_line_breaks():
+    assert str(unknown_name("mixer", "a\nb", ["x"])) == r"Unknown mixer 'a\nb'. Allowed: x."
+    with pytest.raises(ValueError, match=r"unknown fields: 'a\\nb', c\.$"):
+        TrainingConfig.from_json('{"a\\nb": 1, "c": 2}')
+
+
+def test_codes_of_different_widths():
+    codes = np.random.default_rng(0).normal(size=(8, 3))
+    for measure in (
+        disentanglement_metrics.dci,
+        disentanglement_metrics.sap,
+        fixed_factor_metrics.factor_vae_score,
+        fixed_factor_metrics.beta_vae_score,
+    ):
+        with pytest.raises(ValueError, match="codes of train and held_out .* got 3 and 2"):
+            measure((codes, FACTORS), (codes[:, :2], FACTORS))
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (4, 1), (1, 4), (2, 2, 2), (0, 2)])
+def test_importances_of_other_shapes(shape):
+    with pytest.raises(ValueError, match="importances must have the shape"):
+        disentanglement_metrics.concentration(np.ones(shape))
+
+
+def test_importances_that_are_no_importances():
+    for value in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="importances must be finite numbers of at least 0"):
+            disentanglement_metrics.concentration([[value, 1], [1, 1]])
+
+
+def test_numbers_whose_squares_are_infinite():
+    large = np.random.default_rng(0).normal(size=(8, 2)) * 1e200
+    with pytest.raises(ValueError, match="Features must lie within"):
+        image_quality.frechet_distance(large, large)
+    with pytest.raises(ValueError, match="codes must lie within"):
+        disentanglement_metrics.mutual_information_gap(large, FACTORS)
