@@ -105,7 +105,7 @@ def read_table(path):
     for row in rows:
         if len(row) != len(names) + 1:
             raise ValueError(
-                f"'{path}' must have {len(names)} values in each row; '{row[0]}' has "
+                f"'{path}' must have {len(names)} values in each row; {row[0]!r} has "
                 f"{len(row) - 1}."
             )
     return AttributeTable(str(path), tuple(names), files, _binary(path, names, rows))
@@ -134,13 +134,13 @@ def read_test_files(root, table):
     for row in rows:
         if len(row) != 2 or row[1] not in ("0", "1", "2"):
             raise ValueError(
-                f"'{path}' must hold rows of a file name and 0, 1 or 2; got '{' '.join(row)}'."
+                f"'{path}' must hold rows of a file name and 0, 1 or 2; got {' '.join(row)!r}."
             )
     _check_distinct([name for name, _ in rows], f"'{path}'", "file")
     part = {name: int(number) for name, number in rows}
     missing = [name for name in table.files if name not in part]
     if missing:
-        raise ValueError(f"'{path}' leaves out {len(missing)} files of the table: '{missing[0]}'.")
+        raise ValueError(f"'{path}' leaves out {len(missing)} files of the table: {missing[0]!r}.")
     return np.array([part[name] == _TEST_PARTITION for name in table.files])
 
 
@@ -181,8 +181,8 @@ def _binary(path, names, rows):
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise ValueError(
-            f"'{path}' must hold 0 and 1, or -1 and 1; '{rows[row][0]}' has "
-            f"'{texts[row, column]}' for {names[column]}."
+            f"'{path}' must hold 0 and 1, or -1 and 1; {rows[row][0]!r} has "
+            f"{str(texts[row, column])!r} for {' '.join(names[column].split())}."
         )
     if (texts == "0").any() and (texts == "-1").any():
         raise ValueError(f"'{path}' holds both 0 and -1: use 0 and 1, or -1 and 1.")
@@ -194,5 +194,5 @@ def _check_distinct(names, where, kind):
     seen = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"{where} must name each {kind} once; '{name}' comes twice.")
+            raise ValueError(f"{where} must name each {kind} once; {name!r} comes twice.")
         seen.add(name)

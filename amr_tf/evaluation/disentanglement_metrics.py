@@ -26,7 +26,7 @@ def checked(codes, factors):
             integers, there are fewer than two, or one has a single value.
     """
     codes, factors = np.asarray(codes, "float64"), np.asarray(factors)
-    if not codes.ndim or not codes.size:
+    if not codes.ndim or (len(codes) and not codes.size):
         raise ValueError(f"codes must have the shape (N, ...), not empty; got {codes.shape}.")
     if factors.ndim != 2 or factors.shape[1] < 2 or len(factors) != len(codes):
         raise ValueError(
@@ -37,7 +37,7 @@ def checked(codes, factors):
         raise ValueError(f"factors must be integers; got {factors.dtype}.")
     if not np.isfinite(codes).all():
         raise ValueError("codes must be finite; they hold NaN or infinite values.")
-    if np.abs(codes).max() > _LARGEST:
+    if np.abs(codes).max(initial=0) > _LARGEST:
         raise ValueError(f"codes must lie within +-{_LARGEST:g}, so that their squares do.")
     for number, column in enumerate(factors.T):
         if not len(column) or column.min() == column.max():

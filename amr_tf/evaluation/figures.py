@@ -66,6 +66,7 @@ def curve_figure(logs, metric, title=None):
         epochs, values = _read_curve(path, metric)
         axes.plot(epochs, values, label=label, linewidth=1.2)
     axes.set(xlabel="epoch", ylabel=metric.replace("_", " "), title=title)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # No epoch 1.5.
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -40,7 +40,7 @@ class SearchSpace:
             flag, colon, values = text.partition(":")
             if not colon or not values:
                 raise ValueError(
-                    f"search must be FLAG:VALUE,VALUE,... or FLAG:LOW..HIGH[:log]; got '{text}'."
+                    f"search must be FLAG:VALUE,VALUE,... or FLAG:LOW..HIGH[:log]; got {text!r}."
                 )
             name = _field_name(flag)
             if name in choices or name in ranges:
@@ -98,19 +98,20 @@ def _value(kind, flag, text):
     try:
         return _BOOLS[text.strip().lower()] if kind is bool else kind(text.strip())
     except (ValueError, KeyError):
-        raise ValueError(f"{flag} takes {kind.__name__} values; got '{text}'.") from None
+        raise ValueError(f"{flag} takes {kind.__name__} values; got {text!r}.") from None
 
 
 def _parse_range(flag, text):
     ends, _, scale = text.partition(":")
     kind = _kind_of(_field_name(flag))
     if kind in (str, bool):
-        raise ValueError(f"{flag} takes names, of which there is no range; got '{text}'.")
+        raise ValueError(f"{flag} takes names, of which there is no range; got {text!r}.")
     low, high = (_value(kind, flag, end) for end in ends.split("..", 1))
+    shown = " ".join(text.split())  # On one line.
     if not low < high:
-        raise ValueError(f"A range goes from low to high; got {flag}:{text}.")
+        raise ValueError(f"A range goes from low to high; got {flag}:{shown}.")
     if scale not in ("", "linear", "log"):
-        raise ValueError(f"A range's scale must be linear or log; got '{scale}'.")
+        raise ValueError(f"A range's scale must be linear or log; got {scale!r}.")
     if scale == "log" and low <= 0:
-        raise ValueError(f"A range with scale log must begin above 0; got {flag}:{text}.")
+        raise ValueError(f"A range with scale log must begin above 0; got {flag}:{shown}.")
     return low, high, scale or "linear"
