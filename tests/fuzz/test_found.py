@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from amr_tf import checks
+from amr_tf.data.attributes import read_table
 from amr_tf.evaluation import disentanglement_metrics, fixed_factor_metrics, image_quality
 from amr_tf.registry import unknown_name
 from amr_tf.training.config import TrainingConfig
+from amr_tf.tuning import SearchSpace
 
 FACTORS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 2)
 
@@ -60,3 +62,20 @@ def test_numbers_whose_squares_are_infinite():
         image_quality.frechet_distance(large, large)
     with pytest.raises(ValueError, match="codes must lie within"):
         disentanglement_metrics.mutual_information_gap(large, FACTORS)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "k:a\nb", "k:5\n..2", "k:1..2:a\nb", "k:0\n..2:log"])
+def test_search_texts_with_line_breaks(text):
+    with pytest.raises(ValueError) as caught:
+        SearchSpace.parse([text])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ['file,"a\nb"\nx.png,2\n', 'file,a\nx.png,"0\n1"\n', 'f,a\n"x\ny",1,0\n']
+)
+def test_tables_with_line_breaks_in_their_cells(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError) as caught:
+        read_table(tmp_path / "a.csv")
+    assert "\n" not in str(caught.value)

@@ -19,7 +19,7 @@ from tests.training.conftest import tiny_config
 
 SPACE = SearchSpace.parse(["lambda:2,10", "k:2,3"])
 TIMEOUT = 1.5
-EPOCHS = 6  # Of a real trial.
+EPOCHS = 3  # Of a real trial.
 
 
 @pytest.fixture
