@@ -5,6 +5,7 @@ import numpy as np
 # Resizing and float arithmetic may leave [-1, 1] by rounding.
 _RANGE_TOLERANCE = 1e-4
 _CHUNK = 4096
+_LARGEST_WITH_SQUARE = 1e100
 
 
 def check_positive_integer(name, value):
@@ -40,6 +41,14 @@ def check_same_images(model, data):
         raise ValueError(
             f"The model takes images of {model.image_shape}; data set '{data.name}' has "
             f"{data.image_shape}."
+        )
+
+
+def check_squares(name, *arrays):
+    """Raises a ValueError unless numbers of arrays that are not empty have finite squares."""
+    if any(np.abs(array).max(initial=0) > _LARGEST_WITH_SQUARE for array in arrays):
+        raise ValueError(
+            f"{name} must lie within +-{_LARGEST_WITH_SQUARE:g}, so that their squares do."
         )
 
 

@@ -1,4 +1,4 @@
-"""Convolutions that compute a pair of linear layers as one: the same result for less work."""
+"""Layers with the results of Keras' own for less work: pairs of convolutions computed as one."""
 
 import keras
 import numpy as np
@@ -40,24 +40,15 @@ class UpsampledConv2D(keras.layers.Conv2D):
         super().__init__(filters, kernel_size, padding=padding, **kwargs)
         _check_geometry(self, (3, 3))
 
-    def call(self, inputs):
-        outputs = ops.conv_transpose(
+    def convolution_op(self, inputs, kernel):
+        """The convolution of the enlarged `inputs`, to which Keras adds bias and activation."""
+        return ops.conv_transpose(
             inputs,
-            self._transposed_kernel(),
+            _transposed_kernel(ops.convert_to_tensor(kernel)),
             strides=2,
             padding="same",
             data_format="channels_last",
         )
-        if self.use_bias:
-            outputs = ops.add(outputs, self.bias)
-        return outputs if self.activation is None else self.activation(outputs)
-
-    def _transposed_kernel(self):
-        """(4, 4, filters, C): what one pixel adds to the pixels around its four copies."""
-        kernel = ops.convert_to_tensor(self.kernel)
-        weights = ops.reshape(kernel, (9, -1))
-        sums = ops.matmul(ops.cast(_KERNEL_SUMS, kernel.dtype), weights)
-        return ops.transpose(ops.reshape(sums, (4, 4, *kernel.shape[2:])), (0, 1, 3, 2))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
@@ -135,14 +126,12 @@ class ComposedConv2D(keras.layers.Conv2D):
         super().build((*pixels[:-1], affine[-1]))
         self.input_spec = None
 
-    def call(self, inputs):
+    def convolution_op(self, inputs, kernel):
+        """Both convolutions of a `DeferredConv2D`'s pair; Keras adds bias and activation."""
         pixels, affine = inputs
-        kernel = ops.convert_to_tensor(self.kernel)
+        kernel = ops.convert_to_tensor(kernel)
         composed = ops.einsum("io,hwof->hwif", ops.cast(affine, kernel.dtype), kernel)
-        outputs = ops.conv(pixels, composed, padding="same", data_format="channels_last")
-        if self.use_bias:
-            outputs = ops.add(outputs, self.bias)
-        return outputs if self.activation is None else self.activation(outputs)
+        return super().convolution_op(pixels, composed)
 
     def compute_output_spec(self, inputs):
         shape = (*inputs[0].shape[:-1], self.filters)
@@ -185,6 +174,13 @@ class InstanceNormalization(keras.layers.GroupNormalization):
 
     def get_config(self):
         return _without(super().get_config(), "groups")
+
+
+def _transposed_kernel(kernel):
+    """(4, 4, filters, C) of (3, 3, C, filters): what a pixel adds around its four copies."""
+    weights = ops.reshape(kernel, (9, -1))
+    sums = ops.matmul(ops.cast(_KERNEL_SUMS, kernel.dtype), weights)
+    return ops.transpose(ops.reshape(sums, (4, 4, *kernel.shape[2:])), (0, 1, 3, 2))
 
 
 def _check_geometry(layer, kernel_size=None):

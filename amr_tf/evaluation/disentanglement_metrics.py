@@ -15,8 +15,6 @@ from sklearn.svm import LinearSVC
 
 from amr_tf import checks
 
-_LARGEST = 1e100
-
 
 def checked(codes, factors):
     """Codes as float64 (N, D) and factors as int64 (N, F).
@@ -37,8 +35,7 @@ def checked(codes, factors):
         raise ValueError(f"factors must be integers; got {factors.dtype}.")
     if not np.isfinite(codes).all():
         raise ValueError("codes must be finite; they hold NaN or infinite values.")
-    if np.abs(codes).max(initial=0) > _LARGEST:
-        raise ValueError(f"codes must lie within +-{_LARGEST:g}, so that their squares do.")
+    checks.check_squares("codes", codes)
     for number, column in enumerate(factors.T):
         if not len(column) or column.min() == column.max():
             raise ValueError(

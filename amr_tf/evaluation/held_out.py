@@ -25,7 +25,7 @@ def draw_groups(split, image_size, groups, members=2, seed=0):
     if len(split) < needed:
         raise ValueError(f"pairs = {groups} needs {needed} images of the {len(split)} there are.")
     chosen = np.random.default_rng(seed).choice(len(split), needed, replace=False)
-    return np.split(_read(split, chosen, image_size), members)
+    return np.split(prepared(split, chosen, image_size), members)
 
 
 def draw_labelled_pairs(split, image_size, pairs, seed=0):
@@ -55,7 +55,7 @@ def draw_labelled_pairs(split, image_size, pairs, seed=0):
             f"{len(found)} were found among {len(known)} labelled images."
         )
     first, second = np.array(found).T
-    images = [_read(split, indices, image_size) for indices in (first, second)]
+    images = [prepared(split, indices, image_size) for indices in (first, second)]
     return *images, split.labels[first], split.labels[second]
 
 
@@ -87,8 +87,18 @@ def draw_sample(split, image_size, most, seed=0):
     """
     chosen = np.random.default_rng(seed).permutation(len(split))[:most]
     labels = None if split.labels is None else split.labels[chosen]
-    return _read(split, chosen, image_size), labels
+    return prepared(split, chosen, image_size), labels
 
 
-def _read(split, indices, image_size):
+def prepared(split, indices, image_size):
+    """Some images as a model takes them.
+
+    Args:
+        split: a `Split`.
+        indices: their numbers, or a slice.
+        image_size: width of the images that the model sees, or None for points.
+
+    Returns:
+        Float array (N, H, W, C) in [-1, 1], or points (N, D).
+    """
     return np.asarray(preprocess(np.asarray(split.images[indices]), image_size))

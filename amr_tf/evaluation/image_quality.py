@@ -15,7 +15,6 @@ from amr_tf.data import preprocess
 from amr_tf.evaluation.extractors import extract_features
 
 _CHUNK = 1024
-_LARGEST = 1e100
 _ROUNDING = 1e-7  # Of a distance, as a share of the features' size: it comes of a matrix product.
 
 
@@ -212,8 +211,7 @@ def _check_features(features_a, features_b):
         )
     if not all(np.isfinite(features).all() for features in sets):
         raise ValueError("Features must be finite; they hold NaN or infinite values.")
-    if any(np.abs(features).max() > _LARGEST for features in sets):
-        raise ValueError(f"Features must lie within +-{_LARGEST:g}, so that their squares do.")
+    checks.check_squares("Features", *sets)
     return sets
 
 

@@ -244,6 +244,14 @@ class ResynthesisModel(Factory, Compiling, TrainingStep, Inference, Distributed,
         results["loss"] = loss
         return loss, probe_loss, results
 
+    def discriminator_terms(self, step, results):
+        """The discriminator's loss, or None without one; adds its metrics to `results`."""
+        if self.discriminator is None:
+            return None
+        loss, terms = self.discriminator_losses(step)
+        results.update(terms, discriminator_loss=loss)
+        return loss
+
     def _probe(self, step, results, training):
         codes = step.codes if self.supervision else tf.stop_gradient(step.codes)
         logits = self.probe(codes, training=training)
@@ -266,9 +274,7 @@ class ResynthesisModel(Factory, Compiling, TrainingStep, Inference, Distributed,
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         step = self.forward(images, labels, seed=0)
         results = self.autoencoder_terms(step)[-1]
-        if self.discriminator is not None:
-            loss, terms = self.discriminator_losses(step)
-            results.update(terms, discriminator_loss=loss)
+        self.discriminator_terms(step, results)
         return self._track(step, results)
 
     def metric_weights(self, step):

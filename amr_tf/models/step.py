@@ -25,7 +25,6 @@ class StepTensors:
         decoded: the decoder's images, by group.
         criticised: names of the groups of images that the discriminator sees, in order.
         shown: these images as one batch, connected to the networks that made them.
-        seen: the same as the discriminator's input, with or without that connection.
         judged: the discriminator's output for the whole batch, or the list of its outputs.
         verdicts: `judged` by group: logits (N,), or images for GAIA.
         posterior: mean and log variance of q(z|x), each shaped as `codes` (VAE).
@@ -44,7 +43,6 @@ class StepTensors:
     decoded: dict = dataclasses.field(default_factory=dict)
     criticised: tuple = ()
     shown: Any = None
-    seen: Any = None
     judged: Any = None
     verdicts: dict = dataclasses.field(default_factory=dict)
     posterior: tuple | None = None

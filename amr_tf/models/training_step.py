@@ -65,41 +65,52 @@ class TrainingStep:
         with tf.GradientTape(persistent=True) as tape:
             step = self.resynthesize(*batch, training=True)
             if self.discriminator is not None:
-                step.seen = cut(tape, step.shown)
-                outputs = self.discriminator(step.seen, training=True)
+                seen = cut(tape, step.shown)
+                outputs = self.discriminator(seen, training=True)
                 step.judged = cut(tape, outputs)
                 self.criticise(step)
             loss, probe_loss, results = self.autoencoder_terms(step, training=True)
             scaled = self._scaled(self.autoencoder_optimizer, loss)
-            discriminator_loss = self._discriminator_loss(step, results)
+            discriminator_loss = self._scaled(
+                self.discriminator_optimizer, self.discriminator_terms(step, results)
+            )
             scaled_probe = self._scaled(self.probe_optimizer, probe_loss)
         others = self._probe_update(tape, scaled_probe)
         targets, upstream = [scaled], [tf.ones_like(scaled)]
         if self.discriminator is not None:
-            own, at_images = self._through_discriminator(
-                tape, step, outputs, scaled, discriminator_loss
-            )
+            losses = scaled, discriminator_loss
+            own, at_images = self._through_discriminator(tape, seen, outputs, step.judged, losses)
             variables = self.discriminator.trainable_variables
             others.append((self.discriminator_optimizer, own, variables))
-            targets, upstream = [scaled, step.shown], [upstream[0], at_images]
+            targets.append(step.shown)
+            upstream.append(at_images)
 
         def autoencoder():
             return tape.gradient(targets, self.autoencoder_variables, upstream)
 
         return step, results, autoencoder, others
 
-    def _through_discriminator(self, tape, step, outputs, autoencoder_loss, discriminator_loss):
-        """The discriminator's gradients, and that of the auto-encoder's loss at what it showed."""
+    def _through_discriminator(self, tape, seen, outputs, judged, losses):
+        """The discriminator's gradients, and that of the auto-encoder's loss at what it showed.
+
+        Args:
+            tape: the step's persistent tape.
+            seen: the discriminator's input, cut from the networks that made it.
+            outputs: its output, or the list of its outputs.
+            judged: the same, cut from the discriminator.
+            losses: the auto-encoder's and the discriminator's, scaled.
+        """
+        autoencoder_loss, discriminator_loss = losses
         variables = self.discriminator.trainable_variables
         zero = tf.UnconnectedGradients.ZERO
-        pull = tape.gradient(discriminator_loss, step.judged, unconnected_gradients=zero)
-        wanted = tape.gradient(autoencoder_loss, step.judged, unconnected_gradients=zero)
+        pull = tape.gradient(discriminator_loss, judged, unconnected_gradients=zero)
+        wanted = tape.gradient(autoencoder_loss, judged, unconnected_gradients=zero)
         if not self._one_logit_each():
             own = tape.gradient(outputs, variables, pull)
-            return own, tape.gradient(outputs, step.seen, wanted)
+            return own, tape.gradient(outputs, seen, wanted)
         pull = tf.where(tf.abs(pull) < _TINY, tf.fill(tf.shape(pull), _TINY), pull)
-        *own, at_images = tape.gradient(outputs, [*variables, step.seen], pull)
-        scale = tf.reshape(wanted / pull, [-1] + [1] * (len(step.seen.shape) - 1))
+        *own, at_images = tape.gradient(outputs, [*variables, seen], pull)
+        scale = tf.reshape(wanted / pull, [-1] + [1] * (len(seen.shape) - 1))
         return own, at_images * tf.cast(scale, at_images.dtype)
 
     def _one_logit_each(self):
@@ -131,7 +142,9 @@ class TrainingStep:
             with tf.GradientTape() as second_tape:
                 step.judged = self.discriminator(tf.stop_gradient(step.shown), training=True)
                 self.criticise(step)
-                discriminator_loss = self._discriminator_loss(step, results)
+                discriminator_loss = self._scaled(
+                    self.discriminator_optimizer, self.discriminator_terms(step, results)
+                )
             variables = self.discriminator.trainable_variables
             own = second_tape.gradient(discriminator_loss, variables)
             others.append((self.discriminator_optimizer, own, variables))
@@ -141,14 +154,6 @@ class TrainingStep:
             lambda: tape.gradient(scaled, self.autoencoder_variables),
             others,
         )
-
-    def _discriminator_loss(self, step, results):
-        """The discriminator's loss as its optimizer scales it; None without a discriminator."""
-        if self.discriminator is None:
-            return None
-        loss, terms = self.discriminator_losses(step)
-        results.update(terms, discriminator_loss=loss)
-        return self._scaled(self.discriminator_optimizer, loss)
 
     def _scaled(self, optimizer, loss):
         return None if loss is None else optimizer.scale_loss(self.share_of(loss))

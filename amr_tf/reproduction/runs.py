@@ -7,12 +7,12 @@ import pathlib
 import time
 
 import keras
-import numpy as np
 
 from amr_tf import data as data_lib
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.disentanglement import disentanglement
 from amr_tf.evaluation.figures import sample_figure
+from amr_tf.evaluation.held_out import prepared
 from amr_tf.files import read_json, write_whole
 from amr_tf.reproduction import paper
 from amr_tf.training.build import build_model
@@ -178,8 +178,7 @@ def _measure_more(config, cell, seconds):
     extra = {"seconds": round(seconds, 1)}
     if data.train.factors is not None:
         extra["disentanglement"] = disentanglement(model, data, split="test")
-    images = np.asarray(data.validation.images[:_SAMPLES])
-    images = np.asarray(data_lib.preprocess(images, data.image_size))
+    images = prepared(data.validation, slice(_SAMPLES), data.image_size)
     sample_figure(model, images, cell.label).savefig(samples_path(config))
     write_whole(_extra_path(config), json.dumps(extra, indent=2) + "\n")
 

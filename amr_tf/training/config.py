@@ -71,15 +71,16 @@ _NOT_NEGATIVE = (
     "sample_every",
 )
 # What may differ between a run and its continuation: nothing that changes a step.
-RESUMABLE: tuple[str, ...] = (
+RESUMABLE = (
     "run_dir",
     "data_dir",
     "epochs",
     "sample_every",
     "checkpoint_every",
     "verbose",
+    "on_nan",
+    "steps_per_execution",
 )
-RESUMABLE += ("on_nan", "steps_per_execution")
 
 
 def _field(default, help_text):

@@ -12,6 +12,7 @@ from absl import logging
 from amr_tf import data as data_lib
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.evaluate import evaluate
+from amr_tf.evaluation.held_out import prepared
 from amr_tf.files import write_whole
 from amr_tf.training.build import build_model
 from amr_tf.training.callbacks import Interrupted, SampleGrid, StopOnSignal
@@ -278,8 +279,7 @@ def _logging_callbacks(data, config, folder):
     ]
     if config.sample_every:
         count = _POINTS if data.image_size is None else _SAMPLES
-        images = np.asarray(data.validation.images[:count])
-        images = np.asarray(data_lib.preprocess(images, data.image_size))
+        images = prepared(data.validation, slice(count), data.image_size)
         callbacks.append(
             SampleGrid(images, folder.samples, folder.tensorboard / "samples", config.sample_every)
         )
@@ -292,7 +292,7 @@ def _health_monitor(data, config, folder):
     count = min(IMAGES, len(split))
     if count < max(2, config.k):
         return []
-    images = np.asarray(data_lib.preprocess(np.asarray(split.images[:count]), data.image_size))
+    images = prepared(split, slice(count), data.image_size)
     labels = None if split.labels is None else np.asarray(split.labels[:count])
     # A log has the columns of its first row, and a run from before these has none of them.
     write = not folder.log.exists() or PREFIX in folder.log.read_text()

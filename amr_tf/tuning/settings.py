@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 
-from amr_tf.files import write_whole
+from amr_tf.files import read_json, write_whole
 
 # Where things lie and what is shown may change.
 _FREE = ("run_dir", "data_dir", "verbose")
@@ -35,10 +35,7 @@ def check_settings(directory, settings):
     path = pathlib.Path(directory) / "search.json"
     if not path.is_file():
         return
-    try:
-        saved = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"'{path}' is damaged: {error}") from error
+    saved = read_json(path)
     for name in settings.keys() & saved.keys():
         if saved[name] != settings[name]:
             raise ValueError(

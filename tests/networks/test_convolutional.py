@@ -119,6 +119,7 @@ def test_without_normalisation():
         plain, normal = build(SHAPE, depth=2, normalization=None), build(SHAPE, depth=2)
         kinds = {type(layer).__name__ for layer in plain.layers}
         assert not kinds & {"GroupNormalization", "SpectralNormalization"}
+        assert "InstanceNormalization" not in kinds
         assert spectral_layers(normal) or any("norm" in layer.name for layer in normal.layers)
         assert plain.get_layer("top_conv").kernel.shape[:2] == (3, 3)
 
