@@ -2,24 +2,27 @@
 
 import dataclasses
 import json
-import numbers
 import typing
 
-from amr_tf import checks, losses, mixers
+from amr_tf import losses, mixers
 from amr_tf.data import DATASETS
 from amr_tf.files import parse_json
-from amr_tf.mixers.supervised import ALPHAS, CONDITIONS, ESTIMATORS
+from amr_tf.mixers.supervised import ALPHAS, ESTIMATORS
 from amr_tf.models import METHODS
 from amr_tf.models.training_step import STEPS
 from amr_tf.networks import PROBES
 from amr_tf.networks.architectures import ARCHITECTURES
-from amr_tf.registry import unknown_name
+from amr_tf.training.config_checks import (
+    OUTPUT_ACTIVATIONS,
+    check_method,
+    check_names,
+    check_numbers,
+    check_type,
+)
 from amr_tf.training.divergence import MAX_ROLLBACKS, ON_NAN
 from amr_tf.training.precision import JIT_COMPILE, PRECISIONS
 from amr_tf.training.strategy import STRATEGIES
 
-OUTPUT_ACTIVATIONS = ("none", "tanh")
-_LARGEST_INTEGER = 2**32 - 1  # NumPy's largest seed.
 # What a flag that is not set stands for, by method.
 DEFAULTS = {
     "mixer": "mixup",
@@ -41,35 +44,6 @@ METHOD_DEFAULTS = {
     "vae": _VAE,
     "beta_vae": _VAE,
 }
-_POSITIVE_INTEGERS = (
-    "k",
-    "epochs",
-    "batch_size",
-    "generator_update_every",
-    "latent_channels",
-    "latent_width",
-    "depth",
-    "checkpoint_every",
-    "steps_per_execution",
-)
-_POSITIVE_INTEGERS_OR_NONE = ("image_size", "crop", "train_subset", "labelled", "latent_dim")
-_NOT_NEGATIVE = (
-    "lambda_",
-    "beta",
-    "supervision",
-    "class_weight",
-    "adversarial_weight",
-    "kl_weight",
-    "balance_rate",
-    "learning_rate",
-    "probe_learning_rate",
-    "beta_1",
-    "beta_2",
-    "epsilon",
-    "l2_weight_decay",
-    "seed",
-    "sample_every",
-)
 # What may differ between a run and its continuation: nothing that changes a step.
 RESUMABLE = (
     "run_dir",
@@ -251,10 +225,10 @@ class TrainingConfig:
         """Raises a ValueError that names the first value that is not allowed."""
         config = self.resolve()
         config._check_types(str)
-        config._check_names()
-        config._check_numbers()
+        check_names(config)
+        check_numbers(config)
         config._check_types()
-        config._check_method()
+        check_method(config)
 
     def _check_types(self, of=object):
         """Raises a ValueError for what no flag could set: a config may come from a JSON file.
@@ -266,98 +240,7 @@ class TrainingConfig:
         for field in dataclasses.fields(self):
             kinds = typing.get_args(hints[field.name]) or (hints[field.name],)
             if issubclass(kinds[0], of):
-                _check_type(flag_name(field), getattr(self, field.name), kinds)
-
-    def _check_names(self):
-        if not self.run_dir:
-            raise ValueError("run_dir must name a folder; got ''.")
-        for registry, name in (
-            (DATASETS, self.dataset),
-            (ARCHITECTURES, self.architecture),
-            (PROBES, self.probe),
-            (losses.RECONSTRUCTION_LOSSES, self.reconstruction_loss),
-            (losses.GAN_LOSSES, self.gan_loss),
-            (mixers.MIXERS, self.label_mixer),
-        ):
-            registry.get(name)
-        if self.mixer != "none":
-            mixers.MIXERS.get(self.mixer)
-        for kind, allowed in (
-            ("output_activation", OUTPUT_ACTIVATIONS),
-            ("bernoulli_probability", mixers.BernoulliMixup.PROBABILITIES),
-            ("mask_estimator", ESTIMATORS),
-            ("mask_condition", CONDITIONS),
-            ("label_alphas", ALPHAS),
-            ("on_nan", ON_NAN),
-            ("step", STEPS),
-            ("precision", PRECISIONS),
-            ("jit_compile", JIT_COMPILE),
-            ("strategy", STRATEGIES),
-        ):
-            if getattr(self, kind) not in allowed:
-                raise unknown_name(kind, getattr(self, kind), allowed)
-
-    def _check_numbers(self):
-        for name in _POSITIVE_INTEGERS:
-            checks.check_positive_integer(name, getattr(self, name))
-        for name in _NOT_NEGATIVE:
-            checks.check_not_negative(name.rstrip("_"), getattr(self, name))
-        for name in _POSITIVE_INTEGERS_OR_NONE:
-            if getattr(self, name) is not None:
-                checks.check_positive_integer(name, getattr(self, name))
-        for name in ("critic_blend", "balance_target"):
-            checks.check_share(name, getattr(self, name))
-        for name in ("gaussian_sigma", "mask_temperature"):
-            checks.check_not_negative(name, getattr(self, name))
-            if getattr(self, name) == 0:
-                raise ValueError(f"{name} must be above 0; got {getattr(self, name)}.")
-        for name in ("beta_1", "beta_2"):
-            if getattr(self, name) >= 1:
-                raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")
-        if self.jit_compile == "true" and self.strategy != "none":
-            raise ValueError(
-                f"jit_compile=true needs strategy none, since XLA compiles the step for one "
-                f"device; got strategy {self.strategy}."
-            )
-        if not isinstance(self.deterministic, bool):
-            raise ValueError(f"deterministic must be True or False; got {self.deterministic!r}.")
-        if not 0 <= self.verbose <= 2:
-            raise ValueError(f"verbose must be 0, 1 or 2; got {self.verbose}.")
-
-    def _check_method(self):
-        method = METHODS.get(self.method)
-        mixes = method.MIXES and self.mixer != "none"
-        if mixes:
-            if self.k < 2:
-                raise ValueError(f"k must be at least 2; got {self.k}.")
-            checks.check_batch_size(self.batch_size, self.k)
-            if getattr(mixers.MIXERS.get(self.mixer), "needs_labels", False):
-                raise ValueError(
-                    f"mixer {self.mixer} mixes by labels: use --method=supervised_amr "
-                    f"--label_mixer={self.mixer}."
-                )
-        label_mixer = mixers.MIXERS.get(self.label_mixer)
-        if method.needs_labels and not getattr(label_mixer, "needs_labels", True):
-            raise ValueError(
-                "label_mixer must be a mixer that mixes by labels, such as supervised_bernoulli; "
-                f"got {self.label_mixer}."
-            )
-        if self.method in ("acai", "acai_original") and (not mixes or self.k != 2):
-            got = f"k = {self.k}" if mixes else "mixer none"
-            raise ValueError(
-                f"method {self.method} needs a mixer of k = 2, since its critic predicts the one "
-                f"coefficient alpha; got {got}."
-            )
-        if self.beta and not (mixes and method.trains_on_mixes):
-            raise ValueError(
-                f"beta = {self.beta:g} weighs the consistency of mixes, but in training method "
-                f"{self.method} with mixer {self.mixer} makes none."
-            )
-        if self.reconstruction_loss == "binary_crossentropy" and self.output_activation != "tanh":
-            raise ValueError(
-                "reconstruction_loss=binary_crossentropy needs output_activation=tanh: "
-                "the loss takes images within [-1, 1]."
-            )
+                check_type(flag_name(field), getattr(self, field.name), kinds)
 
     def replace(self, **changes):
         """A config with some fields changed."""
@@ -402,24 +285,6 @@ class TrainingConfig:
             if field.name not in RESUMABLE
             and getattr(self, field.name) != getattr(other, field.name)
         ]
-
-
-def _check_type(name, value, kinds):
-    """Raises a ValueError unless a value is of one of a field's types and fits on one line."""
-    if not any(_is_a(value, kind) for kind in kinds):
-        wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise ValueError(f"{name} must be of type {wanted}; got {value!r}.")
-    if isinstance(value, numbers.Integral) and abs(value) > _LARGEST_INTEGER:
-        raise ValueError(f"{name} must be at most {_LARGEST_INTEGER}; got {value!r:.50}.")
-    # A flagfile would hold what follows a line break as a flag of its own.
-    if isinstance(value, str) and (value.splitlines() not in ([], [value]) or "\0" in value):
-        raise ValueError(f"{name} must be one line of text; got {value!r}.")
-
-
-def _is_a(value, kind):
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, {int: numbers.Integral, float: numbers.Real}.get(kind, kind))
 
 
 def flag_name(field):
