@@ -1,4 +1,4 @@
-"""The commands, end to end: each in a process of its own, as a user runs them."""
+"""The commands, end to end, as a user runs them: in new processes, and in forks of one."""
 
 import json
 import os
@@ -15,10 +15,12 @@ import pytest
 from PIL import Image
 
 from amr_tf.training.folder import RunFolder, load_run
+from tests.forked import Forks
 from tests.training.conftest import assert_same_checkpoint, read_log
 
 pytestmark = pytest.mark.slow
 
+FORKS = Forks()
 EPOCHS = 3
 STEPS = 161  # Per epoch: 1294 digits in batches of 8.
 FLAGFILE = f"""\
@@ -79,12 +81,17 @@ def start(*command, cwd):
 def finish(process):
     """The exit code, standard output, and the lines of standard error that are not TensorFlow's."""
     out, err = process.communicate(timeout=300)
-    lines = [line for line in err.splitlines() if not TENSORFLOWS_OWN.match(line)]
-    return process.returncode, out, lines
+    return process.returncode, out, lines_of(err)
+
+
+def lines_of(err):
+    return [line for line in err.splitlines() if not TENSORFLOWS_OWN.match(line)]
 
 
 def run(name, *flags, cwd):
-    return finish(start("-m", f"amr_tf.{name}", *flags, cwd=cwd))
+    """As `finish(start(...))`, without the seconds of the import."""
+    code, out, err = FORKS.run(f"amr_tf.{name}", *flags, cwd=cwd)
+    return code, out, lines_of(err)
 
 
 def files_in(folder):
@@ -96,7 +103,8 @@ def trained(tmp_path_factory):
     """A folder in which `amr_tf.train` has made `run`, and what the command printed."""
     folder = tmp_path_factory.mktemp("commands")
     (folder / "tiny.cfg").write_text(FLAGFILE)
-    code, out, err = run("train", "--flagfile=tiny.cfg", "--run_dir=run", cwd=folder)
+    flags = ("--flagfile=tiny.cfg", "--run_dir=run")
+    code, out, err = finish(start("-m", "amr_tf.train", *flags, cwd=folder))
     assert code == 0, err
     return folder, out
 

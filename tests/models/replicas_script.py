@@ -48,7 +48,6 @@ class Halves(mixers.Mixer):
 GAIA_SETTINGS = {"reconstruction_loss": "mean_squared_error", "balance_target": 1.0}
 GAIA_SETTINGS["balance_rate"] = 0.05
 CASES = {
-    "amr": (AMR, {}),
     "every_second": (AMR, {"generator_update_every": 2}),
     "gaia": (GAIA, GAIA_SETTINGS),
 }
@@ -116,7 +115,7 @@ def draws(strategy):
 def update(strategy, optimizer, gradients):
     """A variable, 1 before, after an update with a gradient of each replica; and the optimizer."""
     with strategy.scope():
-        model = build("amr")
+        model = build("every_second")
         variable = keras.Variable([1.0])
         optimizer = optimizer()
         optimizer.build([variable])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-CASES = ("amr", "every_second", "gaia")
+CASES = ("every_second", "gaia")
 
 pytestmark = pytest.mark.slow
 

@@ -1,5 +1,6 @@
 """Plans, and the runs that they make, resume and leave alone."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -114,9 +115,10 @@ def test_more_epochs_were_trained_than_are_asked_for(folder, tmp_path):
 def made(folder, tmp_path_factory):
     """A plan whose runs are made, and the lines that it logged."""
     plan = make_plan(folder, tmp_path_factory.mktemp("made"), runs=2)
+    plan = dataclasses.replace(plan, cells=plan.cells[1:])
     lines, reports = [], []
     assert reproduce(plan, report=lambda: reports.append(len(lines)), log=lines.append)
-    assert reports == [1, 2, 3, 4]
+    assert reports == [1, 2]
     return plan, lines
 
 

@@ -42,17 +42,17 @@ VARIANTS = {
 }
 # What else has a state that a resumed run must get back.
 OTHERS = {
-    "acai": {"method": "acai"},
     "vae": {"method": "vae", "learning_rate": 1e-3},
     # A weight of mixes that moves in every step.
     "gaia": {"method": "gaia", "balance_rate": 0.5, "balance_target": 1.0},
     "supervised": {
         "method": "supervised_amr",
-        "mixer": "mixup",
+        "mixer": "composite",
+        "composite_mixers": "mixup,bernoulli,spatial",
+        "k": 3,
         "mask_estimator": "concrete",
         "labelled": 60,
     },
-    "composite": {"mixer": "composite", "composite_mixers": "mixup,bernoulli,spatial", "k": 3},
 }
 # What is written at the end of an epoch, and by which function.
 PLACES = {
@@ -61,7 +61,7 @@ PLACES = {
     "tensorboard": [(keras.callbacks.TensorBoard, "on_epoch_end")],
 }
 # How many random generators a checkpoint holds beside Keras' own: mixers' and a VAE's sampling's.
-GENERATORS = {"acai": 1, "vae": 2, "gaia": 1, "supervised": 2, "composite": 4}
+GENERATORS = {"vae": 2, "gaia": 1, "supervised": 5}
 
 
 @keras.saving.register_keras_serializable(package="tests")
