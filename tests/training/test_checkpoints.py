@@ -439,3 +439,21 @@ def test_a_figure_that_is_no_number_is_never_the_best(tmp_path, model):
     run_epochs(callback, model, (np.nan, 0.5, np.nan))
     assert callback.best == 0.5
     assert best_step(tmp_path) == 8
+
+
+def test_saving_makes_no_variables(tmp_path, model, monkeypatch):
+    """TensorFlow never frees all of one: memory would grow with each checkpoint."""
+    callback = Checkpoints(tmp_path, "val_x", "max")
+    run_epochs(callback, model, (0.1, 0.2))
+    made = []
+    begin = keras.Variable.__init__
+
+    def count(self, *args, **kwargs):
+        made.append(args)
+        begin(self, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Variable, "__init__", count)
+    callback.save()
+    assert made == []
+    keras.Variable(1.0)
+    assert len(made) == 1
