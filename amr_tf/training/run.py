@@ -15,7 +15,7 @@ from amr_tf.evaluation.evaluate import evaluate
 from amr_tf.evaluation.held_out import prepared
 from amr_tf.files import write_whole
 from amr_tf.training.build import build_model
-from amr_tf.training.callbacks import Interrupted, SampleGrid, StopOnSignal
+from amr_tf.training.callbacks import EpochTensorBoard, Interrupted, SampleGrid, StopOnSignal
 from amr_tf.training.checkpoints import (
     Checkpoints,
     best_path,
@@ -275,7 +275,7 @@ def _logging_callbacks(data, config, folder):
         *_health_monitor(data, config, folder),
         *([SkippedUpdates()] if config.precision == "mixed_float16" else []),
         keras.callbacks.CSVLogger(folder.log, append=True),
-        keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False),
+        EpochTensorBoard(folder.tensorboard, write_graph=False),
     ]
     if config.sample_every:
         count = _POINTS if data.image_size is None else _SAMPLES

@@ -5,10 +5,11 @@ import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from amr_tf.training.callbacks import Interrupted, SampleGrid, StopOnSignal
+from amr_tf.training.callbacks import EpochTensorBoard, Interrupted, SampleGrid, StopOnSignal
 
 
 @pytest.fixture
@@ -115,3 +116,16 @@ def test_handlers_come_back(default_handlers):
         raise RuntimeError
     assert all(handler not in before for handler in inside)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_batches_are_not_summarised(tmp_path, model, monkeypatch):
+    """Keras' own callback would, to no effect, and memory would grow with each step."""
+    callback = EpochTensorBoard(tmp_path, write_graph=False)
+    callback.set_model(model)
+    callback.on_train_begin()
+    made = []
+    monkeypatch.setattr(tf.summary, "scalar", lambda *args, **kwargs: made.append(args))
+    callback.on_train_batch_end(0, {"loss": 1.0})
+    assert made == []
+    callback.on_epoch_end(0, {"loss": 1.0})
+    assert made
