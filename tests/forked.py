@@ -5,6 +5,7 @@ as they are after their import; only the seconds that the import takes are spent
 point is the start of a process, a signal or a kill start one of their own.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -14,73 +15,51 @@ import subprocess
 import sys
 import tempfile
 
+# Imported, not used: no operation may have started TensorFlow's threads before the forks.
 _IMPORTED = (
+    "keras_tuner",
+    "matplotlib.figure",
+    "sklearn.linear_model",
     "amr_tf.commands",
     "amr_tf.evaluation.evaluate",
     "amr_tf.evaluation.figures",
     "amr_tf.reproduction",
     "amr_tf.serving.export",
+    "amr_tf.training.comparison",
     "amr_tf.training.run",
 )
-_TIMEOUT = 300
 
 
-class Forks:
-    """A process that has imported the package, from the first `run` on; it ends with ours."""
+def run(module, *flags, cwd, timeout=300):
+    """Runs `python -m module *flags` in folder `cwd`.
 
-    def __init__(self):
-        self._process = None
+    Args:
+        timeout: seconds after which the command is killed.
 
-    def _start(self):
-        self._printed = tempfile.TemporaryDirectory()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forked"],
-            cwd=pathlib.Path(__file__).resolve().parents[1],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def run(self, module, *flags, cwd):
-        """Runs `python -m module *flags` in folder `cwd`.
-
-        Returns:
-            The exit code, standard output and standard error.
-        """
-        if self._process is None:
-            self._start()
-        paths = [pathlib.Path(self._printed.name, name) for name in ("out", "err")]
-        self._process.stdin.write(json.dumps([module, flags, str(cwd), *map(str, paths)]) + "\n")
-        self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
-        return code, *(path.read_text() for path in paths)
+    Returns:
+        The exit code (negative for a signal), standard output and standard error.
+    """
+    server = _server()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [pathlib.Path(folder) / name for name in ("out", "err")]
+        case = [module, flags, str(cwd), [str(path) for path in paths], timeout]
+        server.stdin.write(json.dumps(case) + "\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        return code, *(path.read_text(errors="replace") for path in paths)
 
 
-def _child(module, flags, folder, out, err):
-    """What a fork does: it becomes the command, and never returns."""
-    signal.alarm(_TIMEOUT)
-    code = 1
-    try:
-        for path, number in ((out, 1), (err, 2)):
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(file, number)
-        os.chdir(folder)
-        sys.path[0] = folder
-        sys.argv = [module, *flags]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-        code = 0
-    except SystemExit as end:
-        code = end.code or 0
-        if isinstance(code, str):
-            print(code, file=sys.stderr)
-            code = 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+@functools.cache
+def _server():
+    """The process that forks; it ends with ours, when its standard input does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.forked"],
+        cwd=pathlib.Path(__file__).resolve().parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
 
 
 def _serve():
@@ -92,6 +71,29 @@ def _serve():
             _child(*json.loads(line))
         _, status = os.waitpid(process, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _child(module, flags, folder, paths, timeout):
+    """What a fork does: it becomes the command, and never returns."""
+    code = 1
+    try:
+        signal.alarm(timeout)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # The cases that follow are not for it.
+        for number, path in enumerate(paths, start=1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+        os.chdir(folder)
+        sys.path[0] = folder
+        sys.argv = [module, *flags]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:  # A traceback is what some tests look for.
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ import pytest
 from PIL import Image
 
 from amr_tf.training.folder import RunFolder, load_run
-from tests.forked import Forks
+from tests import forked
 from tests.training.conftest import assert_same_checkpoint, read_log
 
 pytestmark = pytest.mark.slow
 
-FORKS = Forks()
 EPOCHS = 3
 STEPS = 161  # Per epoch: 1294 digits in batches of 8.
 FLAGFILE = f"""\
@@ -90,7 +89,7 @@ def lines_of(err):
 
 def run(name, *flags, cwd):
     """As `finish(start(...))`, without the seconds of the import."""
-    code, out, err = FORKS.run(f"amr_tf.{name}", *flags, cwd=cwd)
+    code, out, err = forked.run(f"amr_tf.{name}", *flags, cwd=cwd)
     return code, out, lines_of(err)
 
 

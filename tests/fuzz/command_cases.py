@@ -1,12 +1,11 @@
 """Bad flags of every command, and how they are run: in forks, without TensorFlow's import each."""
 
-import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests import forked
+
+TIMEOUT = 120
 # Of every command: what absl refuses, what flagfiles are refused for, and arguments.
 EVERYWHERE = [
     ["--no_such_flag=1"],
@@ -143,17 +142,15 @@ def run_cases(cases):
     """The results of cases, dictionaries of "code", "out" and "err", in a folder of their own."""
     with tempfile.TemporaryDirectory() as folder:
         prepare(pathlib.Path(folder))
-        given = [{"command": name, "flags": case, "cwd": folder} for name, case in cases]
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.fuzz.commands_server"],
-            input=json.dumps(given),
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+        return [
+            dict(
+                zip(
+                    ("code", "out", "err"),
+                    forked.run(f"amr_tf.{name}", *flags, cwd=folder, timeout=TIMEOUT),
+                )
+            )
+            for name, flags in cases
+        ]
 
 
 def what_is_wrong(result):

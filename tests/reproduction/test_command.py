@@ -39,7 +39,7 @@ def test_kills_lose_nothing(folder, tmp_path):
     expected = figures(tmp_path / "whole" / "report.csv")
     assert len(expected) == 2
     process = start(folder, tmp_path, "--out=killed")
-    time.sleep(random.Random().uniform(6, 14))
+    time.sleep(random.Random(0).uniform(6, 14))
     process.kill()
     process.communicate()
     out = finish(start(folder, tmp_path, "--out=killed"))
