@@ -30,11 +30,12 @@ _IMPORTED = (
 )
 
 
-def run(module, *flags, cwd, timeout=300):
+def run(module, *flags, cwd, timeout=300, environment=None):
     """Runs `python -m module *flags` in folder `cwd`.
 
     Args:
         timeout: seconds after which the command is killed.
+        environment: further environment variables, a dictionary, or None.
 
     Returns:
         The exit code (negative for a signal), standard output and standard error.
@@ -42,7 +43,8 @@ def run(module, *flags, cwd, timeout=300):
     server = _server()
     with tempfile.TemporaryDirectory() as folder:
         paths = [pathlib.Path(folder) / name for name in ("out", "err")]
-        case = [module, flags, str(cwd), [str(path) for path in paths], timeout]
+        words = [str(path) for path in paths]
+        case = [module, flags, str(cwd), words, timeout, environment or {}]
         server.stdin.write(json.dumps(case) + "\n")
         server.stdin.flush()
         code = int(server.stdout.readline())
@@ -73,11 +75,12 @@ def _serve():
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _child(module, flags, folder, paths, timeout):
+def _child(module, flags, folder, paths, timeout, environment):
     """What a fork does: it becomes the command, and never returns."""
     code = 1
     try:
         signal.alarm(timeout)
+        os.environ.update(environment)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # The cases that follow are not for it.
         for number, path in enumerate(paths, start=1):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
