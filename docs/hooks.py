@@ -1,8 +1,14 @@
-"""What mkdocs does beside its configuration: the README as first page, a menu of what is there."""
+"""What mkdocs does beside its configuration: pages from the root, a menu of what is there."""
 
 import pathlib
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Pages of the site whose text stands in the root, where people look for it.
+ROOT_PAGES = {
+    "index.md": "README.md",
+    "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+}
 
 
 def on_config(config):
@@ -12,10 +18,11 @@ def on_config(config):
 
 
 def on_page_markdown(markdown, page, **_):
-    """The README in place of the first page's text, its links as seen from docs/."""
-    if page.file.src_uri != "index.md":
+    """A root page's text in place of its placeholder, its links as seen from docs/."""
+    name = ROOT_PAGES.get(page.file.src_uri)
+    if name is None:
         return markdown
-    return (_ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    return (_ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
 
 
 def _present(entries, folder):
