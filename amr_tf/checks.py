@@ -14,6 +14,12 @@ def check_positive_integer(name, value):
         raise ValueError(f"{name} must be a positive integer; got {value!r}.")
 
 
+def check_steps(steps):
+    """Raises a ValueError unless `steps`, from end to end, is an integer of at least 2."""
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
+        raise ValueError(f"steps must be an integer of at least 2; got {steps!r}.")
+
+
 def check_not_negative(name, value):
     """Raises a ValueError unless `value` is a finite number of at least 0."""
     # Through float: NumPy does not take integers of more than 64 bits.

@@ -40,13 +40,14 @@ def read_text(path):
         raise ValueError(f"'{path}' is no text in UTF-8.") from error
 
 
-def parse_json(text, finite=True):
+def parse_json(text, finite=True, what="it"):
     """The object of a JSON document from someone else.
 
     Args:
         text: the document.
         finite: whether NaN and Infinity, which are no JSON but which Python reads and writes, are
             refused.
+        what: what the text is called in errors, which are sentences without a full stop.
 
     Returns:
         A dictionary.
@@ -55,19 +56,19 @@ def parse_json(text, finite=True):
         ValueError: the text is no JSON, nested too deeply, no object, or holds a number that is
             not finite.
     """
+
+    def refuse(name):
+        raise ValueError(f"{what} holds {name}, but numbers must be finite")
+
     try:
-        values = json.loads(text, parse_constant=_refuse_constant if finite else None)
+        values = json.loads(text, parse_constant=refuse if finite else None)
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise ValueError(f"{what} is nested too deeply") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is not JSON: {error}") from error
+        raise ValueError(f"{what} is not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"it must hold a JSON object; got {type(values).__name__}")
+        raise ValueError(f"{what} must hold a JSON object; got {type(values).__name__}")
     return values
-
-
-def _refuse_constant(name):
-    raise ValueError(f"it holds {name}, but numbers must be finite")
 
 
 def read_json(path, finite=True):

@@ -72,13 +72,13 @@ def _crossovers(models, data, title):
 
 
 def _labels(models, data, title):
-    split, pairs = _held_out(data), _PAIRS.value or 4
-    drawn = draw_labelled_pairs(split, data.image_size, pairs, _SEED.value)
+    pairs = _PAIRS.value or 4
+    drawn = draw_labelled_pairs(data.held_out, data.image_size, pairs, _SEED.value)
     return label_mix_figure(models, *drawn, data.class_names, title, seed=_SEED.value)
 
 
 def _codes(models, data, title):
-    drawn = draw_sample(_held_out(data), data.image_size, _CODES, _SEED.value)
+    drawn = draw_sample(data.held_out, data.image_size, _CODES, _SEED.value)
     return codes_figure(models, *drawn, data.class_names, title, _SEED.value)
 
 
@@ -102,14 +102,8 @@ _FILMS = {"line": _line_rows, "bernoulli": _crossover_rows}
 _SINGLE = {"line": "latent space", "bernoulli": "crossover", "labels": "mix", "triangle": "mixes"}
 
 
-def _held_out(data):
-    return data.test or data.validation
-
-
 def _draw(data, pairs, members=2):
-    return draw_groups(
-        _held_out(data), data.image_size, _PAIRS.value or pairs, members, _SEED.value
-    )
+    return draw_groups(data.held_out, data.image_size, _PAIRS.value or pairs, members, _SEED.value)
 
 
 def _out_path(paths, kind):

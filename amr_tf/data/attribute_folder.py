@@ -68,7 +68,7 @@ def _locate(root, table):
     if missing:
         raise ValueError(
             f"'{table.path}' names {len(missing)} of {len(table.files)} files that are not in "
-            f"'{root}' or its images/ or img_align_celeba/; the first is '{missing[0]}'."
+            f"'{root}' or its {', '.join(IMAGE_FOLDERS[1:])}; the first is '{missing[0]}'."
         )
     paths = [listed[file] for file in table.files]
     for path in paths:

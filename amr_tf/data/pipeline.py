@@ -65,6 +65,11 @@ def training_batches(split, batch_size, image_size, seed=0, first_step=0):
 def evaluation_batches(split, batch_size, image_size):
     """All batches of a split once, in order, the last one maybe smaller.
 
+    Args:
+        split: a `Split`.
+        batch_size: images per batch.
+        image_size: width and height of the images, or None for points.
+
     Returns:
         `tf.data.Dataset` of images, or of (images, labels) where there are labels.
     """

@@ -76,6 +76,11 @@ class ImageData:
     factor_sizes: tuple | None = None
 
     @property
+    def held_out(self):
+        """The `Split` to show a finished model: the test split, or without one validation."""
+        return self.validation if self.test is None else self.test
+
+    @property
     def num_classes(self):
         """Number of classes or attributes, or None for unlabelled images."""
         return None if self.class_names is None else len(self.class_names)

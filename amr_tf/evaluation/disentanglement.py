@@ -3,13 +3,13 @@
 import numpy as np
 
 from amr_tf import checks
-from amr_tf.data import preprocess
 from amr_tf.evaluation.disentanglement_metrics import dci, mutual_information_gap, sap
 from amr_tf.evaluation.fixed_factor_metrics import (
     beta_vae_score,
     factor_vae_score,
     kept_dimensions,
 )
+from amr_tf.evaluation.held_out import prepared
 from amr_tf.models.vae import VAE
 
 _ENCODED_AT_ONCE = 2048  # Bounds the memory for images.
@@ -100,7 +100,7 @@ def _draw(size, examples, random):
 def _codes(model, split, rows, image_size):
     """Codes (len(rows), D); no more images are rendered than these, and few at a time."""
     parts = [
-        model.encode(preprocess(split.images[rows[start : start + _ENCODED_AT_ONCE]], image_size))
+        model.encode(prepared(split, rows[start : start + _ENCODED_AT_ONCE], image_size))
         for start in range(0, len(rows), _ENCODED_AT_ONCE)
     ]
     codes = np.concatenate(parts).reshape(len(rows), -1)

@@ -10,6 +10,7 @@ from sklearn.manifold import TSNE
 
 from amr_tf import checks
 from amr_tf.evaluation.figures import as_models
+from amr_tf.evaluation.sheet import shortened
 
 _PERPLEXITY = 30
 _TSNE_COMPONENTS = 50  # What t-SNE sees of longer codes, as its authors advise.
@@ -128,8 +129,8 @@ def _colours(count):
 
 def _scatter(axes, points, groups, title):
     for name, colour, members in groups:
-        short = name if len(name) <= _NAME_CHARACTERS else name[: _NAME_CHARACTERS - 1] + "…"
-        axes.scatter(*points[members].T, s=9, color=colour, linewidth=0, label=short)
+        label = shortened(name, _NAME_CHARACTERS)
+        axes.scatter(*points[members].T, s=9, color=colour, linewidth=0, label=label)
     axes.set_title(title, fontsize=10)
     # Only distances between codes mean something, and their scale differs from model to model.
     axes.xaxis.set_major_locator(NullLocator())

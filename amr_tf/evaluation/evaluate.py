@@ -50,7 +50,7 @@ def evaluate(model, data, batch_size=256, probes=("linear",), splits=("validatio
             batches = evaluation_batches(split, batch_size, data.image_size)
             metrics = model.evaluate(batches, verbose=0, return_dict=True)
             results[name] = {key: float(value) for key, value in metrics.items()}
-        if labelled:
+        if labelled and split.labels is not None:
             codes[name] = _codes(model, split, batch_size, data.image_size)
     if codes:
         results.update({f"{name}_probe": PROBES[name](**codes) for name in probes})
@@ -69,7 +69,7 @@ def measure(model, data, probes=("linear",), splits=SPLITS, measures=(), incepti
             (of models of the data set lines, with both ends of the scale), "image_quality", and
             "label_mixing" (of a `SupervisedAMR`). They look at test images, or without a test
             split at validation images.
-        inception_weights: as of `image_quality.inception_extractor`; None for the features of a
+        inception_weights: as of `extractors.inception_extractor`; None for the features of a
             classifier that is trained on the data.
 
     Returns:

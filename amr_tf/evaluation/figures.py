@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from amr_tf.evaluation.interpolation_quality import pixel_interpolation
 from amr_tf.evaluation.manifold import manifold_figure
 from amr_tf.evaluation.sheet import CELL_INCHES, LABEL_INCHES, Sheet
 
@@ -88,7 +89,8 @@ def sample_figure(model, images, title=None):
 
     Args:
         model: a `ResynthesisModel`.
-        images: float images (N, H, W, C) in [-1, 1].
+        images: float images (N, H, W, C) in [-1, 1]; or points (N, 2), which are drawn as in
+            `manifold.manifold_figure`.
         title: text above the grid, or None.
 
     Returns:
@@ -130,9 +132,7 @@ def interpolation_rows(models, images_a, images_b, steps=9, pixels=True):
     }
     if not pixels:
         return lines
-    a, b = np.asarray(images_a)[:, None], np.asarray(images_b)[:, None]
-    weights = np.linspace(0, 1, steps).reshape(1, -1, 1, 1, 1)
-    return {"pixel space": (1 - weights) * a + weights * b, **lines}
+    return {"pixel space": pixel_interpolation(images_a, images_b, steps), **lines}
 
 
 def interpolation_figure(models, images_a, images_b, steps=9, title=None, pixels=True):

@@ -11,8 +11,8 @@ from sklearn.metrics import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 
 from amr_tf import checks
-from amr_tf.data import preprocess
 from amr_tf.evaluation.extractors import extract_features
+from amr_tf.evaluation.held_out import prepared
 
 _CHUNK = 1024
 _ROUNDING = 1e-7  # Of a distance, as a share of the features' size: it comes of a matrix product.
@@ -175,16 +175,15 @@ def _warn_of_few(count, size):
 
 def _two_sets(data, count, seed):
     """Two disjoint random sets of held-out images, each float32 (count, H, W, C) in [-1, 1]."""
-    split = data.validation if data.test is None else data.test
-    largest = len(split) // 2
+    largest = len(data.held_out) // 2
     count = largest if count is None else count
     checks.check_positive_integer("count", count)
     if count > largest:
         raise ValueError(
             f"count must lie in 1 to {largest}, half of the held-out images; got {count}."
         )
-    chosen = np.random.default_rng(seed).permutation(len(split))[: 2 * count]
-    images = preprocess(split.take(chosen).images, data.image_size).numpy()
+    chosen = np.random.default_rng(seed).permutation(len(data.held_out))[: 2 * count]
+    images = prepared(data.held_out, chosen, data.image_size)
     return images[:count], images[count:]
 
 

@@ -11,12 +11,6 @@ _PANEL_TOP_INCHES = 0.55  # A caption, and the word above the first original.
 _PANEL_GAP_INCHES = 0.35
 
 
-def check_steps(steps):
-    """Raises a ValueError unless `steps` is an integer of at least 2."""
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
-        raise ValueError(f"steps must be an integer of at least 2; got {steps!r}.")
-
-
 def barycentric_weights(steps):
     """Weights of three corners on a triangular grid, from the first corner downwards.
 
@@ -27,7 +21,7 @@ def barycentric_weights(steps):
         float32 (steps * (steps + 1) / 2, 3), rows that sum to one: one row of the grid after the
         other, of 1, 2, ... `steps` points.
     """
-    check_steps(steps)
+    checks.check_steps(steps)
     points = [
         (steps - 1 - row, row - column, column) for row in range(steps) for column in range(row + 1)
     ]
@@ -78,7 +72,7 @@ def triangle_figure(models, images_a, images_b, images_c, steps=7, title=None):
     if not len(images_a) == len(images_b) == len(images_c):
         counts = f"{len(images_a)}, {len(images_b)} and {len(images_c)}"
         raise ValueError(f"images_a, images_b and images_c must be as many; got {counts}.")
-    check_steps(steps)
+    checks.check_steps(steps)
     width = (steps + 2 * _CORNER_CELLS) * CELL_INCHES + _PANEL_GAP_INCHES
     height = _PANEL_TOP_INCHES + steps * CELL_INCHES + _PANEL_GAP_INCHES
     sheet = Sheet(len(models) * width, len(images_a) * height, title)
@@ -120,7 +114,7 @@ def crossover_stages(models, steps):
     Returns:
         `steps`, or one more than the number of feature maps if that is smaller.
     """
-    check_steps(steps)
+    checks.check_steps(steps)
     maps = max(model.latent_shape[-1] for model in as_models(models).values())
     return min(steps, maps + 1)
 

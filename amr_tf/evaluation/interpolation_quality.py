@@ -225,8 +225,7 @@ def _render(angles, size):
 
 def _shares(steps):
     """How much of the second end is in each step."""
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
-        raise ValueError(f"steps must be an integer of at least 2; got {steps!r}.")
+    checks.check_steps(steps)
     return np.linspace(0, 1, steps)
 
 

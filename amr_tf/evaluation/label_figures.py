@@ -6,7 +6,7 @@ import numpy as np
 
 from amr_tf import checks
 from amr_tf.evaluation.figures import as_models
-from amr_tf.evaluation.sheet import CELL_INCHES, LABEL_INCHES, Sheet
+from amr_tf.evaluation.sheet import CELL_INCHES, LABEL_INCHES, Sheet, shortened
 
 _MARK_INCHES = 0.19
 _GAP_INCHES = 0.15
@@ -172,7 +172,7 @@ def _draw_blocks(blocks, columns, title):
         sheet.text(header, middle, _HEADER_INCHES / 2, ha="center", fontsize=8)
     for (marks, rows), top in zip(blocks, np.cumsum([_HEADER_INCHES, *heights])):
         for name, shares in marks.items():
-            short = name if len(name) <= _NAME_CHARACTERS else name[: _NAME_CHARACTERS - 1] + "…"
+            short = shortened(name, _NAME_CHARACTERS)
             sheet.text(short, LABEL_INCHES - 0.12, top + _MARK_INCHES / 2, ha="right", fontsize=8)
             for column, share in enumerate(shares):
                 middle = LABEL_INCHES + (column + 0.48) * CELL_INCHES

@@ -18,6 +18,9 @@ def train_classifier(data, epochs=5, batch_size=64, seed=0):
 
     Returns:
         A compiled `keras.Model` from images to logits (N, classes), with an "accuracy" metric.
+
+    Raises:
+        ValueError: the data have no labels, or fewer training images than a batch.
     """
     if data.num_classes is None:
         raise ValueError(f"A classifier needs labels; data set '{data.name}' has none.")

@@ -4,6 +4,8 @@ Each probe is fitted with several settings, of which validation accuracy chooses
 play no part in the choice.
 """
 
+import functools
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -17,6 +19,19 @@ WEIGHT_DECAYS = (1e-4, 1e-2, 1.0)
 _HIDDEN_UNITS = 256
 
 
+def _for_each_attribute(probe):
+    """A probe of classes that also takes attributes: one probe each, and means of their figures."""
+
+    @functools.wraps(probe)
+    def probe_any(train, validation, test=None):
+        if np.ndim(train[1]) == 1:
+            return probe(*(_labelled(pair) for pair in (train, validation, test)))
+        return _mean_over_attributes(probe, train, validation, test)
+
+    return probe_any
+
+
+@_for_each_attribute
 def linear_probe(train, validation, test=None):
     """Logistic regression on standardised, flattened codes.
 
@@ -43,17 +58,18 @@ def linear_probe(train, validation, test=None):
     return _probe(make, "inverse_regularisation", INVERSE_REGULARISATIONS, train, validation, test)
 
 
+@_for_each_attribute
 def knn_probe(train, validation, test=None):
     """The majority of the k nearest training codes, k of `NEIGHBOURS`; else as `linear_probe`.
 
     Distances are Euclidean, between standardised codes. Returns "neighbours" in place of
     "inverse_regularisation".
     """
-    largest = len(_labelled(train)[0]) if np.ndim(train[1]) == 1 else len(train[0])
-    counts = [count for count in NEIGHBOURS if count <= largest]
+    counts = [count for count in NEIGHBOURS if count <= len(train[0])]
     return _probe(KNeighborsClassifier, "neighbours", counts, train, validation, test)
 
 
+@_for_each_attribute
 def mlp_probe(train, validation, test=None):
     """An MLP with a hidden layer of 256 ReLUs; else as `linear_probe`.
 
@@ -74,9 +90,6 @@ PROBES = {"linear": linear_probe, "knn": knn_probe, "mlp": mlp_probe}
 
 def _probe(make, setting, values, train, validation, test):
     """Fits a classifier for each value of its setting and returns the figures of the best."""
-    if np.ndim(train[1]) == 2:
-        return _mean_over_attributes(make, setting, values, train, validation, test)
-    train, validation, test = (_labelled(pair) for pair in (train, validation, test))
     fitted = []
     for value in values:
         probe = make_pipeline(StandardScaler(), make(value))
@@ -105,12 +118,14 @@ def _labelled(pair):
     return codes[known], labels[known]
 
 
-def _mean_over_attributes(make, setting, values, *splits):
+def _mean_over_attributes(probe, *splits):
+    """The means over attributes of the figures of a probe on each, where it has two values."""
     results = []
     for attribute in range(splits[0][1].shape[1]):
         columns = [None if pair is None else (pair[0], pair[1][:, attribute]) for pair in splits]
-        if len(np.unique(_labelled(columns[0])[1])) > 1:
-            results.append(_probe(make, setting, values, *columns))
+        known = [_labelled(pair) for pair in columns]
+        if len(np.unique(known[0][1])) > 1:
+            results.append(probe(*known))
     if not results:
         raise ValueError("No attribute has images that have it and images that do not.")
     return {name: float(np.mean([result[name] for result in results])) for name in results[0]}

@@ -28,6 +28,11 @@ def cell_pixels(image):
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
+def shortened(name, most):
+    """A name of at most `most` characters; dots stand for what is cut off."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 class Sheet:
     """A figure whose parts are placed in inches from the left and from below the title.
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import keras
 
+from amr_tf.networks.blocks import check_choice
 from amr_tf.networks.convolutional import (
     build_autoencoding_discriminator,
     build_decoder,
@@ -83,6 +84,7 @@ def convolutional(
         ValueError: a size or name that is not allowed.
     """
     _check_images("convolutional", image_shape)
+    check_choice("critic", critic, ("logits", "classifier", "autoencoder", None))
     sizes = {"latent_channels": latent_channels, "latent_width": latent_width, "depth": depth}
     vector = {"latent_dim": latent_dim}
     norm = {"normalization": "instance" if normalized else None}

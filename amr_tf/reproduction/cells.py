@@ -85,9 +85,9 @@ def _check_column(folder, table, dataset):
         number, column = path.stem.split("_")[:2]
         columns.setdefault(number.removeprefix("table"), set()).add(column)
     if str(table) not in columns:
-        raise unknown_name("table", str(table), sorted(columns))
+        raise unknown_name("table", str(table), columns)
     if dataset not in columns[str(table)]:
-        raise unknown_name(f"data set of table {table}", dataset, sorted(columns[str(table)]))
+        raise unknown_name(f"data set of table {table}", dataset, columns[str(table)])
 
 
 def _read_cell(path, table, dataset):
@@ -105,7 +105,7 @@ def _choose(cells, methods):
     known = {name for cell in cells for name in (cell.config.method, short_name(cell.config))}
     for name in methods:
         if name not in known:
-            raise unknown_name("method of this table", name, sorted(known))
+            raise unknown_name("method of this table", name, known)
     return tuple(
         cell
         for cell in cells

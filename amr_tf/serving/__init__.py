@@ -1,0 +1,1 @@
+"""Serving: exports of models, and an app that serves one."""

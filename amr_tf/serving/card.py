@@ -7,7 +7,7 @@ from PIL import Image
 
 from amr_tf.evaluation.figures import sample_figure
 from amr_tf.evaluation.held_out import draw_sample
-from amr_tf.evaluation.sheet import to_uint8
+from amr_tf.evaluation.sheet import cell_pixels
 from amr_tf.files import read_json
 
 SAMPLES_FILE = "samples.png"
@@ -35,8 +35,10 @@ _MEANINGS = {
 _OUTPUTS = (
     "Decoded float images may leave [-1, 1] a little where the decoder has no output activation."
 )
-_RANGES = {"images": "[-1, 1]", "images_a": "[-1, 1]", "images_b": "[-1, 1]"}
-_LABEL_RANGES = dict.fromkeys(("labels", "labels_a", "labels_b"), "[0, 1]")
+_RANGES = {  # Of float32 tensors.
+    **dict.fromkeys(("images", "images_a", "images_b"), "[-1, 1]"),
+    **dict.fromkeys(("labels", "labels_a", "labels_b"), "[0, 1]"),
+}
 
 
 def write_card(path, model, facts, run=None, data=None, notify=print):
@@ -57,7 +59,7 @@ def write_card(path, model, facts, run=None, data=None, notify=print):
         f"![Held-out images, their reconstructions and mixes]({SAMPLES_FILE})" if drawn else "",
         _accuracy(run),
         _signature_table(facts),
-        _settings(run, facts),
+        _settings(run),
     ]
     (path / "README.md").write_text("\n\n".join(part for part in sections if part) + "\n")
 
@@ -66,22 +68,20 @@ def _draw_samples(file, model, data, notify):
     """Draws the sheet; returns whether it could."""
     points = data.image_size is None
     try:
-        split = data.test or data.validation
-        images, _ = draw_sample(split, data.image_size, _POINTS if points else _SAMPLES)
+        images, _ = draw_sample(data.held_out, data.image_size, _POINTS if points else _SAMPLES)
         sample_figure(model, images).savefig(file)
         if not points and images.shape[-1] in (1, 3):
-            _write_examples(file.with_name(EXAMPLES_FILE), split, data.image_size)
+            _write_examples(file.with_name(EXAMPLES_FILE), data)
     except (ValueError, TypeError, OSError) as error:
         notify(f"No sheet of samples: {error}")
         return False
     return True
 
 
-def _write_examples(file, split, image_size):
+def _write_examples(file, data):
     """Held-out images side by side, each as large as the model sees it."""
-    images, _ = draw_sample(split, image_size, _EXAMPLES, seed=1)
-    row = to_uint8(np.concatenate(list(images), axis=1))
-    Image.fromarray(row[..., 0] if row.shape[-1] == 1 else row).save(file)
+    images, _ = draw_sample(data.held_out, data.image_size, _EXAMPLES, seed=1)
+    Image.fromarray(cell_pixels(np.concatenate(list(images), axis=1))).save(file)
 
 
 def _heading(facts):
@@ -152,7 +152,7 @@ def _tensors(tensors):
 def _tensor(name, dtype, shape):
     dynamic = iter(("steps",) if name == "images" and len(shape) == 5 else ("K",))
     sizes = [_size(size, axis, dynamic) for axis, size in enumerate(shape)]
-    allowed = {"uint8": "0 to 255", "float32": {**_RANGES, **_LABEL_RANGES}.get(name)}.get(dtype)
+    allowed = {"uint8": "0 to 255", "float32": _RANGES.get(name)}.get(dtype)
     return f"{name}: {dtype} ({', '.join(sizes)})" + (f" in {allowed}" if allowed else "")
 
 
@@ -162,7 +162,7 @@ def _size(size, axis, dynamic):
     return "N" if axis == 0 else next(dynamic)
 
 
-def _settings(run, facts):
+def _settings(run):
     """The run's flagfile: every hyperparameter."""
     if run is None or not run.flagfile.is_file():
         return ""

@@ -44,7 +44,8 @@ def export_model(
         formats: further files, among "keras" (`model.keras`, which `keras.saving.load_model`
             reads), "tflite" (`decoder.tflite`) and "onnx" (`decoder.onnx` and `encoder.onnx`; needs
             the packages tf2onnx and onnx).
-        run: the `amr_tf.training.run.RunFolder` that the model comes from, for the card, or None.
+        run: the `amr_tf.training.folder.RunFolder` that the model comes from, for the card; or
+            None.
         data: the `ImageData` to draw samples from, or None.
         notify: called with a sentence for what is left out, such as warm-up requests where
             tensorflow-serving-api is not installed.

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 
+import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -35,10 +36,10 @@ def describe(model, name, path, run=None, data=None):
     names = None if data is None else data.class_names
     return {
         "name": name,
-        "method": _name_in(METHODS, type(model)),
-        "mixer": None if model.mixer is None else _name_in(MIXERS, type(model.mixer)),
+        "method": _name_in(METHODS, model),
+        "mixer": _name_in(MIXERS, model.mixer),
         "k": None if model.mixer is None else model.mixer.k,
-        "label_mixer": _name_in(MIXERS, type(label_mixer_of(model))),
+        "label_mixer": _name_in(MIXERS, label_mixer_of(model)),
         "image_shape": list(model.image_shape),
         "latent_shape": list(model.latent_shape),
         "num_classes": model.num_classes,
@@ -48,6 +49,7 @@ def describe(model, name, path, run=None, data=None):
         "signatures": read_signatures(path),
         "config_sha256": None if run is None else sha256(run.config),
         "amr_tf_version": __version__,
+        "keras_version": keras.__version__,
         "tensorflow_version": tf.__version__,
     }
 
@@ -71,15 +73,17 @@ def read_signatures(path):
         Dictionary from names to {"inputs": {name: {"dtype": ..., "shape": [...]}}, "outputs": ...};
         a dynamic size is None.
     """
-    saved = saved_model_pb2.SavedModel.FromString(
-        (pathlib.Path(path) / "saved_model.pb").read_bytes()
-    )
-    definitions = saved.meta_graphs[0].signature_def
     return {
         name: {"inputs": _tensors(found.inputs), "outputs": _tensors(found.outputs)}
-        for name, found in sorted(definitions.items())
+        for name, found in sorted(read_definitions(path).items())
         if not name.startswith("__")  # TensorFlow's own, which initialises.
     }
+
+
+def read_definitions(path):
+    """TensorFlow's `SignatureDef`s of the SavedModel in a folder, by name."""
+    content = (pathlib.Path(path) / "saved_model.pb").read_bytes()
+    return saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].signature_def
 
 
 def _tensors(infos):
@@ -92,10 +96,11 @@ def _tensors(infos):
     }
 
 
-def _name_in(registry, kind):
-    """The name under which a class is registered, or its own; None for NoneType."""
-    if kind is type(None):
+def _name_in(registry, thing):
+    """The name under which a thing's class is registered, or the class's own; None for None."""
+    if thing is None:
         return None
+    kind = type(thing)
     names = [name for name in registry.names() if registry.get(name) is kind]
     return names[0] if names else kind.__name__
 

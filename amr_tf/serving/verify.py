@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from amr_tf.evaluation.sheet import to_uint8
 from amr_tf.models import PixelMixup
 from amr_tf.serving import replay
 from amr_tf.serving.signatures import has_png, has_uint8, label_mixer_of
@@ -126,11 +127,6 @@ def _pixel_requests(model, images):
         requests["decode_png"] = ({"codes": decoded_codes}, {"png_bytes": decoded["images"]})
         requests["encode_png"] = ({"png_bytes": files}, codes)
     return requests
-
-
-def to_uint8(images):
-    """Images in [-1, 1] as uint8, after clipping and rounding."""
-    return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype("uint8")
 
 
 def png_bytes(pixels):

@@ -3,11 +3,7 @@
 import numpy as np
 
 from amr_tf.data import ImageData, load
-
-
-def rows(split):
-    """Each image with its label, as bytes."""
-    return [bytes(image) + bytes([label]) for image, label in zip(split.images, split.labels)]
+from tests.data.common import rows
 
 
 def test_digits():

@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 
 from amr_tf.data import DATASETS, Source, Split, load
-
-
-def rows(split):
-    """Each image with its label, as bytes."""
-    return [bytes(image) + bytes([label]) for image, label in zip(split.images, split.labels)]
+from tests.data.common import rows
 
 
 def test_the_names():
@@ -130,6 +126,14 @@ def make_source(**changes):
     images = np.zeros((20, 8, 8, 3), dtype="uint8")
     source = Source(Split(images, np.arange(20) % 2), None, ("cat", "dog"), image_size=16)
     return dataclasses.replace(source, **changes)
+
+
+def test_what_is_held_out(own_sources):
+    whole = load("digits")
+    assert whole.held_out is whole.test
+    own_sources("mine")(lambda data_dir, image_size: make_source())
+    data = load("mine")
+    assert data.held_out is data.validation
 
 
 def test_a_source_of_ones_own(own_sources):

@@ -7,16 +7,12 @@ import pytest
 import tensorflow_datasets as tfds
 
 from amr_tf.data import load, tfds_sets
+from tests.data.common import rows
 from tests.data.prepared import prepare, split_info, write_info
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared" / "tfds"
 MOCKED = 40
 VERSIONS = {"svhn_cropped": "3.1.0", "fashion_mnist": "3.0.1", "cifar10": "3.0.2"}
-
-
-def rows(split):
-    """Each image with its label, as bytes."""
-    return [bytes(image) + bytes([label]) for image, label in zip(split.images, split.labels)]
 
 
 @pytest.fixture

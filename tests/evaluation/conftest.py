@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from amr_tf import AMR
-from amr_tf.data import ImageData, Split
+from amr_tf.data import ImageData, Split, preprocess
 
 
 @pytest.fixture(scope="package")
@@ -15,6 +15,11 @@ def model():
     model = AMR.convolutional((8, 8, 1), depth=2, num_classes=3, k=3, seed=0)
     model.compile(lambda_=10.0)
     return model
+
+
+def float_images(split):
+    """The images of `make_data` as a model sees them."""
+    return preprocess(split.images, 8).numpy()
 
 
 def make_data(labelled=True, test=True):

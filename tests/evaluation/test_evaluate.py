@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from amr_tf import AMR, VAE
-from amr_tf.data import Split, preprocess
+from amr_tf.data import Split
 from amr_tf.evaluation.evaluate import evaluate, results_table
 from amr_tf.evaluation.probes import PROBES, linear_probe
-from tests.evaluation.conftest import make_data
+from tests.evaluation.conftest import float_images, make_data
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +21,6 @@ def data():
 @pytest.fixture(scope="module")
 def results(model, data):
     return evaluate(model, data)
-
-
-def float_images(split):
-    return preprocess(split.images, 8).numpy()
 
 
 def test_what_there_is(results):
@@ -88,6 +84,14 @@ def test_evaluating_changes_nothing(model, data, results):
 def test_no_test_split(model, data):
     results = evaluate(model, dataclasses.replace(data, test=None))
     assert list(results) == ["validation", "linear_probe"]
+    assert "test_accuracy" not in results["linear_probe"]
+
+
+def test_a_test_split_without_labels(model, data):
+    unlabelled = dataclasses.replace(data.test, labels=None)
+    results = evaluate(model, dataclasses.replace(data, test=unlabelled))
+    assert list(results) == ["validation", "test", "linear_probe"]
+    assert "probe_accuracy" not in results["test"]
     assert "test_accuracy" not in results["linear_probe"]
 
 

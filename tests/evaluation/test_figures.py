@@ -13,7 +13,7 @@ from amr_tf.evaluation.figures import (
     interpolation_figure,
     sample_figure,
 )
-from amr_tf.evaluation.sheet import to_uint8
+from amr_tf.evaluation.sheet import shortened, to_uint8
 
 DPI, CELL, LABELS, TITLE, MARGIN = 120, 0.75, 1.7, 0.4, 0.05
 
@@ -45,6 +45,10 @@ def test_values_outside_are_clipped():
     values = to_uint8(np.array([-9.0, -1.0, 0.0, 1.0, 9.0]))
     assert values.dtype == np.uint8
     assert values.tolist() == [0, 0, 128, 255, 255]
+
+
+def test_names_are_cut_to_a_length():
+    assert [shortened(name, 4) for name in ("", "four", "fives")] == ["", "four", "fiv…"]
 
 
 @settings(deadline=None, max_examples=12)

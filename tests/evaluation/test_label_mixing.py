@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from amr_tf import SupervisedBernoulliMixup, losses
-from amr_tf.data import ImageData, Split, preprocess
+from amr_tf.data import ImageData, Split
 from amr_tf.evaluation.label_mixing import label_consistency, train_classifier
-from tests.evaluation.conftest import make_data
+from tests.evaluation.conftest import float_images, make_data
 
 COUNT, COLUMNS = 600, 3
 
@@ -225,10 +225,6 @@ def test_unknown_labels_are_not_judged(multi_label):
 
 
 # The classifier.
-
-
-def float_images(split):
-    return preprocess(split.images, 8).numpy()
 
 
 def test_classifier_of_classes():

@@ -231,6 +231,15 @@ def test_fewer_training_codes_than_neighbours():
     assert knn_probe(unlabelled, blobs(9, 1, 0.1, classes=2)) == results
 
 
+def test_fewer_known_labels_of_an_attribute_than_neighbours():
+    """Each attribute's probe has the images whose attribute is known, and no more neighbours."""
+    pairs = [attributes(80, seed) for seed in range(2)]
+    pairs[0][1][4:, 0] = -1
+    few, many = (knn_probe(*(column(pair, number) for pair in pairs)) for number in range(2))
+    assert few["neighbours"] in (1, 3)
+    assert knn_probe(*pairs)["neighbours"] == (few["neighbours"] + many["neighbours"]) / 2
+
+
 def test_the_mlp_probe_is_the_same_twice():
     pairs = [blobs(60, seed, 3.0) for seed in range(2)]
     assert mlp_probe(*pairs) == mlp_probe(*pairs)

@@ -8,6 +8,7 @@ from amr_tf.networks import (
     build_discriminator,
     build_encoder,
 )
+from amr_tf.networks.architectures import convolutional
 from tests.networks.common import (
     check_files,
     dtypes_of_outputs,
@@ -244,3 +245,9 @@ def test_bad_sizes():
         build_discriminator(SHAPE, normalization="instance")
     with pytest.raises(ValueError, match="num_classes must be a positive integer; got 0"):
         build_discriminator(SHAPE, num_classes=0)
+
+
+def test_an_unknown_critic():
+    message = "critic must be 'logits' or 'classifier' or 'autoencoder' or None; got 'judge'"
+    with pytest.raises(ValueError, match=message):
+        convolutional(SHAPE, critic="judge")

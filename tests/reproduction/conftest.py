@@ -1,8 +1,11 @@
 """A table of two cells on a few tiny digits."""
 
+import json
+
 import pytest
 
 from amr_tf.reproduction import Plan, find_cells
+from amr_tf.training.folder import RunFolder
 from tests.training.conftest import tiny_config
 
 CELLS = {
@@ -24,3 +27,13 @@ def folder(tmp_path_factory):
 
 def make_plan(folder, out, **changes):
     return Plan(table=1, dataset="mnist", cells=find_cells(1, "mnist", folder), out=out, **changes)
+
+
+def write_finished(config, accuracy, seconds, **results):
+    """The files of a finished run, made up; returns its folder."""
+    run = RunFolder(config.run_dir)
+    run.path.mkdir(parents=True)
+    run.config.write_text(config.to_json())
+    run.results.write_text(json.dumps({"best_val_probe_accuracy": accuracy, **results}))
+    (run.path / "reproduction.json").write_text(json.dumps({"seconds": seconds}))
+    return run

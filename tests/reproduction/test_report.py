@@ -12,22 +12,18 @@ from amr_tf.reproduction import write_report
 from amr_tf.reproduction.report import markdown_table, mean_and_deviation, order_of_methods
 from amr_tf.reproduction.runs import samples_path
 from amr_tf.training.folder import RunFolder
-from tests.reproduction.conftest import make_plan
+from tests.reproduction.conftest import make_plan, write_finished
 
 ACCURACIES = [(0.9, 0.8, 0.7), (0.5, 0.6, 0.4)]  # In unison on validation images, by cell.
 
 
-def pretend(plan, config, accuracy):
-    run = RunFolder(config.run_dir)
-    run.path.mkdir(parents=True)
-    run.config.write_text(config.to_json())
+def pretend(config, accuracy):
+    """The files of a finished run, with its log and a picture."""
     results = {
-        "best_val_probe_accuracy": accuracy,
         "test": {"probe_accuracy": accuracy - 0.1},
         "linear_probe": {"test_accuracy": accuracy + 0.05},
     }
-    run.results.write_text(json.dumps(results))
-    (run.path / "reproduction.json").write_text('{"seconds": 90.0}')
+    run = write_finished(config, accuracy, seconds=90.0, **results)
     run.log.write_text("epoch,val_probe_accuracy\n0,0.1\n1,0.5\n")
     grid_figure({"x": np.zeros((2, 4, 4, 1))}).savefig(samples_path(config))
 
@@ -38,7 +34,7 @@ def plan(folder, tmp_path):
     plan = make_plan(folder, tmp_path, changes={"train_subset": 100})
     for cell, accuracies in zip(plan.cells, ACCURACIES):
         for seed, accuracy in enumerate(accuracies):
-            pretend(plan, plan.config(cell, seed), accuracy)
+            pretend(plan.config(cell, seed), accuracy)
     return plan
 
 
@@ -66,7 +62,7 @@ def test_the_order(plan, folder, tmp_path):
     assert order_of_methods(make_plan(folder, tmp_path / "none")) == ""
     other = make_plan(folder, tmp_path / "other", runs=1)
     for cell, accuracy in zip(other.cells, (0.3, 0.4)):
-        pretend(other, other.config(cell, 0), accuracy)
+        pretend(other.config(cell, 0), accuracy)
     expected = "The order of the methods is the paper's: AMR mixup k=3, AE+GAN."
     assert order_of_methods(other) == expected
 
@@ -80,7 +76,7 @@ def test_nothing_is_finished(folder, tmp_path):
 
 def test_a_single_run_has_no_deviation(folder, tmp_path):
     plan = make_plan(folder, tmp_path)
-    pretend(plan, plan.config(plan.cells[0], 0), 0.25)
+    pretend(plan.config(plan.cells[0], 0), 0.25)
     row = markdown_table(plan).splitlines()[2]
     assert row == "| AE+GAN | 5 | 25.0 | 15.0 | 30.0 | 97.52 ± 0.29 | 1 of 3 | 1.5 |"
 
@@ -134,7 +130,7 @@ def test_a_report_of_factors(folder, tmp_path):
     plan = make_plan(folder, tmp_path)
     plan = type(plan)(**{**vars(plan), "table": 4})
     config = plan.config(plan.cells[0], 0)
-    pretend(plan, config, 0.5)
+    pretend(config, 0.5)
     scores = {"factor_vae": 0.5, "beta_vae": 0.75, "mig": 0.1, "sap": 0.02}
     scores["dci"] = {"disentanglement": 0.3}
     extra = {"seconds": 60.0, "disentanglement": scores}

@@ -1,7 +1,6 @@
 """Plans, and the runs that they make, resume and leave alone."""
 
 import dataclasses
-import json
 import pathlib
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from amr_tf.reproduction import estimate_seconds, reproduce
 from amr_tf.reproduction.runs import read_results
 from amr_tf.training.folder import RunFolder
-from tests.reproduction.conftest import make_plan
+from tests.reproduction.conftest import make_plan, write_finished
 
 
 def quiet(line):
@@ -48,23 +47,14 @@ def test_every_lambda_is_tried_with_the_first_seed(folder, tmp_path):
     ]
 
 
-def pretend(config, accuracy):
-    """The files of a finished run."""
-    run = RunFolder(config.run_dir)
-    run.path.mkdir(parents=True)
-    run.config.write_text(config.to_json())
-    run.results.write_text(json.dumps({"best_val_probe_accuracy": accuracy}))
-    (run.path / "reproduction.json").write_text('{"seconds": 3.0}')
-
-
 def test_the_lambda_of_the_best_validation_accuracy(folder, tmp_path):
     plan = make_plan(folder, tmp_path, runs=2, lambdas=(2.0, 10.0, 50.0))
     cell = plan.cells[0]
     for lambda_, accuracy in ((2.0, 0.5), (10.0, 0.7)):
-        pretend(plan.config(cell, 0, lambda_), accuracy)
+        write_finished(plan.config(cell, 0, lambda_), accuracy, seconds=3.0)
         assert plan.chosen_lambda(cell) is None
         assert plan.finished(cell) == {}
-    pretend(plan.config(cell, 0, 50.0), 0.6)
+    write_finished(plan.config(cell, 0, 50.0), 0.6, seconds=3.0)
     assert plan.chosen_lambda(cell) == 10.0
     assert list(plan.finished(cell)) == [0]
     assert plan.chosen_lambda(plan.cells[1]) is None
@@ -75,7 +65,7 @@ def test_results_of_another_config_do_not_count(folder, tmp_path):
     plan = make_plan(folder, tmp_path)
     config = plan.config(plan.cells[0], 0)
     assert read_results(config) is None
-    pretend(config, 0.5)
+    write_finished(config, 0.5, seconds=3.0)
     assert read_results(config) == {"best_val_probe_accuracy": 0.5, "seconds": 3.0}
     assert read_results(config.replace(epochs=3)) is None
     (RunFolder(config.run_dir).path / "reproduction.json").unlink()
@@ -105,7 +95,7 @@ def test_a_wrong_budget_is_told_before_anything_is_written(folder, tmp_path):
 
 def test_more_epochs_were_trained_than_are_asked_for(folder, tmp_path):
     plan = make_plan(folder, tmp_path)
-    pretend(plan.config(plan.cells[0], 0), 0.5)
+    write_finished(plan.config(plan.cells[0], 0), 0.5, seconds=3.0)
     less = make_plan(folder, tmp_path, changes={"epochs": 1})
     with pytest.raises(ValueError, match="holds a run of 2 epochs, more than the 1 asked for"):
         reproduce(less, log=quiet)

@@ -20,6 +20,7 @@ from amr_tf.serving.app.server import create_app
 from tests.serving.tiny_servable import (
     IMAGE_SHAPE,
     LATENT_SHAPE,
+    as_base64,
     decoded,
     encoded,
     picture,
@@ -49,10 +50,6 @@ def ask(client, status=200, path="/v1/models/tiny:predict", **request):
     response = client.post(path, json=request)
     assert response.status_code == status, response.text
     return response.json()
-
-
-def as_base64(data):
-    return {"b64": base64.b64encode(data).decode()}
 
 
 def test_status(client):
@@ -245,6 +242,9 @@ def test_without_metadata_and_examples(tmp_path):
         (lambda folder: None, "is no folder"),
         (lambda folder: folder.mkdir(), "holds no exported version"),
         (lambda folder: (folder / "x").mkdir(parents=True), "holds no exported version"),
+        # Numbers to Python's int, but no names of versions: an Arabic 3, and a 3 after a zero.
+        (lambda folder: write_servable(folder, "\u0663"), "holds no exported version"),
+        (lambda folder: write_servable(folder, "03"), "holds no exported version"),
         (lambda folder: write_servable(folder.parent, folder.name), "is a version"),
         (lambda folder: write_servable(folder, 3), "has no version 7; it has 3"),
     ],

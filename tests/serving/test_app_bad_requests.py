@@ -1,6 +1,5 @@
 """Bad requests over HTTP: each gets a sentence and a 4xx status, and the server lives on."""
 
-import base64
 import io
 import itertools
 import json
@@ -19,7 +18,14 @@ from fastapi.testclient import TestClient
 from amr_tf.serving.app.guard import is_loopback
 from amr_tf.serving.app.limits import Limits
 from amr_tf.serving.app.server import create_app
-from tests.serving.tiny_servable import IMAGE_SHAPE, LATENT_SHAPE, decoded, picture, write_servable
+from tests.serving.tiny_servable import (
+    IMAGE_SHAPE,
+    LATENT_SHAPE,
+    as_base64,
+    decoded,
+    picture,
+    write_servable,
+)
 
 URL = "http://127.0.0.1:8501"
 PREDICT = "/v1/models/tiny:predict"
@@ -50,10 +56,6 @@ def assert_refused(client, response, status, sentence):
     assert list(response.json()) == ["error"]
     assert sentence in response.json()["error"]
     assert_alive(client)
-
-
-def as_base64(data):
-    return {"b64": base64.b64encode(data).decode()}
 
 
 def bomb(width, height):

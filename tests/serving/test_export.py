@@ -111,6 +111,8 @@ def test_metadata(exported):
         "class_names": None,
         "multi_label": False,
         "config_sha256": None,
+        "keras_version": keras.__version__,
+        "tensorflow_version": tf.__version__,
     }
     assert {name: metadata[name] for name in expected} == expected
 

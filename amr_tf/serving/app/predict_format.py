@@ -7,9 +7,10 @@ and infinite values, and inputs that a signature does not know, are refused.
 import base64
 import binascii
 import itertools
-import json
 
 import numpy as np
+
+from amr_tf.files import parse_json
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -27,20 +28,13 @@ def parse_request(body):
         ValueError: the bytes are no JSON object; the message says where they break off.
     """
     try:
-        request = json.loads(body.decode(), parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("The request is nested too deeply.") from error
+        text = body.decode()
     except UnicodeDecodeError as error:
         raise ValueError("The request is not UTF-8.") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"The request is not JSON: {error}.") from error
-    if not isinstance(request, dict):
-        raise ValueError("The request must be a JSON object.")
-    return request
-
-
-def _refuse_constant(name):
-    raise ValueError(f"The request holds {name}; numbers must be finite.")
+    try:
+        return parse_json(text, what="The request")
+    except ValueError as error:
+        raise ValueError(f"{error}.") from error
 
 
 def signature_name(request):

@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 from PIL import Image
-from tensorflow.core.protobuf import saved_model_pb2
 
 from amr_tf.files import read_json
+from amr_tf.serving.metadata import read_definitions
+from amr_tf.serving.versions import versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +92,9 @@ def find_version(folder, version=None):
         raise ValueError(
             f"'{folder}' is a version; --model names the folder above it, '{folder.parent}'."
         )
-    found = sorted(
-        int(path.name)
-        for path in folder.iterdir()
-        if path.name.isdecimal() and (path / "saved_model.pb").is_file()
-    )
+    found = [
+        number for number in versions(folder) if (folder / str(number) / "saved_model.pb").is_file()
+    ]
     if not found:
         raise ValueError(f"'{folder}' holds no exported version, such as '{folder / '1'}'.")
     if version is not None and version not in found:
@@ -171,8 +170,7 @@ def _load(path):
 
 
 def _definitions(path, signatures):
-    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    definitions = saved.meta_graphs[0].signature_def
+    definitions = read_definitions(path)
     return {
         name: json_format.MessageToDict(
             definitions[name],
