@@ -68,8 +68,7 @@ class Inference:
         Returns:
             NumPy array (N, steps, H, W, C).
         """
-        if not isinstance(steps, int) or steps < 2:
-            raise ValueError(f"steps must be an integer of at least 2; got {steps!r}.")
+        checks.check_steps(steps)
         if len(images_a) != len(images_b):
             raise ValueError(
                 f"images_a and images_b must be as many; got {len(images_a)} and {len(images_b)}."

@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import json
 import pathlib
+import re
 import time
 
 import keras
@@ -65,7 +66,7 @@ class Plan:
     def config(self, cell, seed, lambda_=None):
         """The `TrainingConfig` of one run."""
         lambda_ = cell.config.lambda_ if lambda_ is None else lambda_
-        stem = cell.name.split("_lambda")[0]
+        stem = re.sub(r"_lambda[^_]+", "", cell.name)
         run_dir = pathlib.Path(self.out) / "runs" / f"{stem}_lambda{lambda_:g}_seed{seed}"
         changes = {"verbose": 0, **self.changes}
         return cell.config.replace(**changes, lambda_=lambda_, seed=seed, run_dir=str(run_dir))

@@ -47,6 +47,18 @@ def test_every_lambda_is_tried_with_the_first_seed(folder, tmp_path):
     ]
 
 
+def test_cells_that_differ_behind_their_lambda_have_folders_of_their_own(folder, tmp_path):
+    plan = make_plan(folder, tmp_path, runs=1)
+    cells = [
+        dataclasses.replace(plan.cells[0], name=f"table9_mine_lambda10_beta{beta}")
+        for beta in (0, 10)
+    ]
+    assert names(dataclasses.replace(plan, cells=tuple(cells))) == [
+        "table9_mine_beta0_lambda5_seed0",
+        "table9_mine_beta10_lambda5_seed0",
+    ]
+
+
 def test_the_lambda_of_the_best_validation_accuracy(folder, tmp_path):
     plan = make_plan(folder, tmp_path, runs=2, lambdas=(2.0, 10.0, 50.0))
     cell = plan.cells[0]
