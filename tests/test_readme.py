@@ -2,10 +2,10 @@
 
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
+
+from tests import forked
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
@@ -16,11 +16,9 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 def test_block_runs(code, tmp_path):
     (tmp_path / "block.py").write_text(code)
     # Not as __main__: the script of one's own mixer would train (test_commands.py runs it).
-    command = "import runpy; runpy.run_path('block.py', run_name='readme')"
-    result = subprocess.run(
-        [sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
+    (tmp_path / "reader.py").write_text("import block")
+    status, _, errors = forked.run("reader", cwd=tmp_path)
+    assert status == 0, errors
 
 
 def test_first_script_is_short():

@@ -4,10 +4,10 @@ import json
 import pathlib
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
+
+from tests import forked
 
 TEXT = (pathlib.Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -20,16 +20,10 @@ def test_text_is_a_script_that_trains(tmp_path):
     command = shlex.split(COMMANDS[0])
     assert command[:2] == ["python", "my_train.py"]
     (tmp_path / "my_train.py").write_text("\n".join(PYTHON), encoding="utf-8")
-    result = subprocess.run(
-        [sys.executable, *command[1:], "--verbose=0"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    code, out, errors = forked.run("my_train", *command[2:], "--verbose=0", cwd=tmp_path)
+    assert code == 0, errors
     for promised in re.findall(r"print\(.*\)  # (.*)", TEXT):
-        assert promised in result.stdout
+        assert promised in out
     assert (tmp_path / "mine.keras").exists()
     config = json.loads((tmp_path / "runs/mine/config.json").read_text())
     names = {name: config[name] for name in ("dataset", "method", "mixer", "k")}

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from tests import forked
+
 pytestmark = pytest.mark.slow
 
 FLAGS = ("--table=1", "--dataset=mnist", "--runs=1", "--epochs=2")
@@ -20,9 +22,11 @@ def start(folder, cwd, *flags):
     )
 
 
-def finish(process):
-    out, err = process.communicate(timeout=400)
-    assert process.returncode == 0, err
+def run(folder, cwd, *flags):
+    """What the command prints, run to its end in a fork."""
+    flags = (*FLAGS, f"--configs={folder}", *flags)
+    code, out, err = forked.run("amr_tf.reproduce", *flags, cwd=cwd)
+    assert code == 0, err
     return out
 
 
@@ -34,23 +38,22 @@ def figures(path):
 
 def test_kills_lose_nothing(folder, tmp_path):
     """Killed at a moment that the machine's speed decides, it ends as if never."""
-    whole = start(folder, tmp_path, "--out=whole")
-    assert "Wrote whole/report.md" in finish(whole)
+    assert "Wrote whole/report.md" in run(folder, tmp_path, "--out=whole")
     expected = figures(tmp_path / "whole" / "report.csv")
     assert len(expected) == 2
     process = start(folder, tmp_path, "--out=killed")
     time.sleep(random.Random(0).uniform(6, 14))
     process.kill()
     process.communicate()
-    out = finish(start(folder, tmp_path, "--out=killed"))
+    out = run(folder, tmp_path, "--out=killed")
     assert figures(tmp_path / "killed" / "report.csv") == expected
     assert "| AE+GAN | 5 |" in out
-    again = finish(start(folder, tmp_path, "--out=killed"))
+    again = run(folder, tmp_path, "--out=killed")
     assert again.count(": finished before") == 2
 
 
 def test_a_dry_run_writes_nothing(folder, tmp_path):
-    out = finish(start(folder, tmp_path, "--dry_run"))
+    out = run(folder, tmp_path, "--dry_run")
     lines = out.splitlines()
     assert [line.split(": ")[0] for line in lines[:2]] == [
         "table1_mnist_ae_gan_lambda5_seed0",

@@ -4,8 +4,6 @@ import hashlib
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import keras
 import pytest
@@ -15,6 +13,7 @@ from amr_tf.serving import export
 from amr_tf.serving.run_export import export_run
 from amr_tf.training.build import build_model
 from amr_tf.training.folder import RunFolder
+from tests import forked
 from tests.training.conftest import tiny_config
 
 RESULTS = {
@@ -133,23 +132,14 @@ def test_no_run_and_no_model(run, tmp_path):
     assert not (tmp_path / "served").exists()
 
 
-def command(*flags, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "amr_tf.export", *flags],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.slow
 def test_the_command(run, tmp_path):
     earlier = tmp_path / "saved_models" / "digits" / "1"
     earlier.mkdir(parents=True)
-    done = command(f"--run={run.path}", "--formats=keras,tflite", "--keep=1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "Exported saved_models/digits/2"
+    flags = (f"--run={run.path}", "--formats=keras,tflite", "--keep=1")
+    code, out, errors = forked.run("amr_tf.export", *flags, cwd=tmp_path)
+    assert code == 0, errors
+    assert out.splitlines()[-1] == "Exported saved_models/digits/2"
     (version,) = earlier.parent.iterdir()
     names = {path.name for path in version.iterdir()}
     assert {"saved_model.pb", "model.keras", "decoder.tflite", "samples.png"} < names
@@ -167,10 +157,9 @@ def test_the_command(run, tmp_path):
 )
 def test_what_is_wrong_is_said_in_one_line(run, tmp_path, flags, message):
     (tmp_path / "file").write_text("hello")
-    done = command(f"--run={run.path}", *flags, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    errors = re.findall("^error: .*$", done.stderr, re.MULTILINE)
+    code, out, errors = forked.run("amr_tf.export", f"--run={run.path}", *flags, cwd=tmp_path)
+    assert (code, out) == (2, "")
+    errors = re.findall("^error: .*$", errors, re.MULTILINE)
     assert len(errors) == 1
     assert message in errors[0]
     assert [path.name for path in pathlib.Path(tmp_path).iterdir()] == ["file"]

@@ -1,19 +1,18 @@
 """`--deterministic`: two fresh processes with one seed train the same weights."""
 
-import subprocess
-import sys
-
 import pytest
 
 from amr_tf.training.checkpoints import read_state
 from amr_tf.training.folder import RunFolder
+from tests import forked
 from tests.training.conftest import assert_same_checkpoint, read_log, tiny_config
 
 # The run without its evaluation at the end, which would take most of the time.
 RUN = """\
+import sys
 from amr_tf.training import flagfiles, run
 run.evaluate = lambda model, data: {}
-run.train(flagfiles.read_flagfile("tiny.cfg").replace(run_dir="%s"))
+run.train(flagfiles.read_flagfile("tiny.cfg").replace(run_dir=sys.argv[1]))
 """
 
 
@@ -21,8 +20,10 @@ run.train(flagfiles.read_flagfile("tiny.cfg").replace(run_dir="%s"))
 def test_two_processes_with_one_seed(tmp_path):
     config = tiny_config("run", deterministic=True, seed=7, epochs=2)
     (tmp_path / "tiny.cfg").write_text(config.to_flagfile())
+    (tmp_path / "tiny_run.py").write_text(RUN)
     for name in ("one", "other"):
-        subprocess.run([sys.executable, "-c", RUN % name], cwd=tmp_path, check=True, timeout=600)
+        code, _, errors = forked.run("tiny_run", name, cwd=tmp_path)
+        assert code == 0, errors
     folders = [RunFolder(tmp_path / name) for name in ("one", "other")]
     assert folders[0].read_config().deterministic
     assert_same_checkpoint(*(read_state(folder.checkpoints)["checkpoint"] for folder in folders))
