@@ -324,10 +324,11 @@ def expected_metrics(config, classes):
 
 
 def kind_of(path):
-    """What networks, mixer and losses a config builds: weights of terms make no other kind."""
+    """What layers and losses a config builds: other sizes and weights make no other kind."""
     config = parse_file(path).resolve()
-    names = ("architecture", "method", "mixer", "latent_channels", "latent_dim")
-    return *(getattr(config, name) for name in names), described(config), config.beta > 0
+    names = ("architecture", "method", "mixer", "latent_dim")
+    (width, *_), _, multi_label = described(config)
+    return *(getattr(config, name) for name in names), width, multi_label, config.beta > 0
 
 
 @pytest.mark.slow

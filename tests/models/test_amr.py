@@ -53,7 +53,7 @@ class Batches(keras.utils.PyDataset):
     ],
 )
 def test_fit_takes_what_keras_takes(data):
-    model = make()
+    model = make(compile_kwargs={"run_eagerly": True})  # Tracing takes longer than three steps.
     history = model.fit(**data, epochs=1, verbose=0).history
     names = {"loss", "reconstruction_loss", "adversarial_loss", "discriminator_loss"}
     if data.get("y") is not None or isinstance(data["x"], Batches):

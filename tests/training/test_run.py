@@ -203,7 +203,13 @@ def test_the_results_are_those_of_the_best_epoch(whole, variant):
     assert 0.3 < results["linear_probe"]["test_accuracy"] <= 1
 
 
-def test_in_another_thread(tmp_path):
+@pytest.fixture
+def unevaluated(monkeypatch):
+    """Runs without figures at their end: these cost time, and their own tests."""
+    monkeypatch.setattr(run_lib, "evaluate", lambda model, data: {"classes": data.num_classes})
+
+
+def test_in_another_thread(tmp_path, unevaluated):
     """Python allows signal handlers in the main thread only; a run does without them elsewhere."""
     config = tiny_config(tmp_path / "run", epochs=1)
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -243,21 +249,11 @@ def test_the_config_reaches_the_model(whole):
         assert (optimizer.epsilon, optimizer.l2_weight_decay) == (1e-8, 1e-5)
 
 
-def test_a_run_that_is_given_more_epochs(whole, tmp_path):
-    config = tiny_config(tmp_path / "run", epochs=1, **VARIANTS["mixup"])
-    train(config)
-    folder = RunFolder(config.run_dir)
-    results = train(config.replace(epochs=EPOCHS), resume=True)
-    assert_same_run(folder, whole("mixup")[0], results, whole("mixup")[1])
-    assert folder.read_config().epochs == EPOCHS
-
-
 @pytest.mark.parametrize(
     ("variant", "interruptions", "partial_epochs"),
     [
         ("mixup", (1, 8), (0, 2)),  # Once in the first epoch, and once in the last.
         ("bernoulli", (6,), (1,)),
-        ("ae_gan", (6,), (1,)),
     ],
 )
 def test_a_run_that_is_interrupted_in_an_epoch(
@@ -276,9 +272,8 @@ def test_a_run_that_is_interrupted_in_an_epoch(
 
 
 @pytest.mark.parametrize("variant", OTHERS)
-def test_an_interrupted_run_of_another_method(tmp_path, monkeypatch, variant):
-    """Two epochs of two steps, stopped in the second. No figures at the end: they cost time."""
-    monkeypatch.setattr(run_lib, "evaluate", lambda model, data: {"classes": data.num_classes})
+def test_an_interrupted_run_of_another_method(tmp_path, monkeypatch, unevaluated, variant):
+    """Two epochs of two steps, stopped in the second."""
     changes = {"epochs": 2, "train_subset": 67, **OTHERS[variant]}
     whole, config = (tiny_config(tmp_path / name, **changes) for name in ("whole", "run"))
     expected = train(whole)
@@ -294,7 +289,7 @@ def test_an_interrupted_run_of_another_method(tmp_path, monkeypatch, variant):
         assert 0 < float(load_model(path).balance) < 1
 
 
-def test_an_interruption_after_the_last_batch_of_an_epoch(whole, tmp_path, monkeypatch):
+def test_an_interruption_after_the_last_batch_and_more_epochs(whole, tmp_path, monkeypatch):
     config = tiny_config(tmp_path / "run", epochs=1, **VARIANTS["mixup"])
     folder = RunFolder(config.run_dir)
     results = train_in_parts(config, monkeypatch, (STEPS,))
@@ -302,6 +297,7 @@ def test_an_interruption_after_the_last_batch_of_an_epoch(whole, tmp_path, monke
     assert results["best_val_probe_accuracy"] == row["val_probe_accuracy"]
     results = train(config.replace(epochs=EPOCHS), resume=True)
     assert_same_run(folder, whole("mixup")[0], results, whole("mixup")[1])
+    assert folder.read_config().epochs == EPOCHS
 
 
 def test_an_interruption_in_the_validation(whole, tmp_path, monkeypatch):
@@ -467,7 +463,7 @@ def test_attributes(tmp_path, monkeypatch):
     assert model.label_mixer.num_labels == 2
 
 
-def test_a_mixer_of_the_users(tmp_path, monkeypatch):
+def test_a_mixer_of_the_users(tmp_path, monkeypatch, unevaluated):
     monkeypatch.setitem(amr_tf.mixers.MIXERS._entries, "nearest", Nearest)
     config = tiny_config(tmp_path / "run", mixer="nearest", k=3, epochs=1)
     train(config)
@@ -648,7 +644,7 @@ def test_no_checkpoint_is_whole(whole, tmp_path):
     assert files_of(copy.path) == before
 
 
-def test_a_log_from_before_the_health_columns_keeps_its_columns(whole, tmp_path):
+def test_a_log_from_before_the_health_columns_keeps_its_columns(whole, tmp_path, unevaluated):
     copy, config = copy_of(whole("mixup")[0], tmp_path / "run")
     with copy.log.open(newline="") as file:
         rows = list(csv.DictReader(file))
