@@ -47,7 +47,8 @@ def test_a_gif_read_back(tmp_path):
             for row, lines in enumerate(greys.values()):
                 for pair, line in enumerate(lines):
                     found = middle(pixels, row, pair)
-                    assert np.abs(np.array(found) - line[step]).max() <= 3, (frame, row, pair)
+                    # A GIF's palette has 256 colours, which Pillow's versions choose differently.
+                    assert np.abs(np.array(found) - line[step]).max() <= 8, (frame, row, pair)
 
 
 def test_a_gif_in_colour(tmp_path):
