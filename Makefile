@@ -26,10 +26,10 @@ demo: $(VENV)/.installed
 	@echo "Look at runs/demo/samples/ and runs/demo/interpolation.png."
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 coverage: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile --cov --cov-report=term --cov-report=html:build/coverage
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term --cov-report=html:build/coverage
 
 $(VENV)/oldest/.installed: requirements-oldest.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)/oldest
@@ -38,7 +38,7 @@ $(VENV)/oldest/.installed: requirements-oldest.txt pyproject.toml
 	touch $@
 
 test-oldest: $(VENV)/oldest/.installed
-	$(VENV)/oldest/bin/python -m pytest -q -n 3 --dist loadfile -m 'not slow'
+	$(VENV)/oldest/bin/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
 
 $(VENV)/docs/.installed: requirements-docs.txt
 	$(PYTHON) -m venv $(VENV)/docs
