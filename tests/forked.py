@@ -43,8 +43,8 @@ def run(module, *flags, cwd, timeout=300, environment=None):
     server = _server()
     with tempfile.TemporaryDirectory() as folder:
         paths = [pathlib.Path(folder) / name for name in ("out", "err")]
-        words = [str(path) for path in paths]
-        case = [module, flags, str(cwd), words, timeout, environment or {}]
+        outputs = [str(path) for path in paths]
+        case = [module, flags, str(cwd), outputs, timeout, environment or {}]
         server.stdin.write(json.dumps(case) + "\n")
         server.stdin.flush()
         code = int(server.stdout.readline())

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 
 import numpy as np
@@ -16,7 +15,7 @@ from PIL import Image
 
 from amr_tf.training.folder import RunFolder, load_run
 from tests import forked
-from tests.training.conftest import assert_same_checkpoint, read_log
+from tests.training.conftest import assert_same_checkpoint, read_log, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -148,12 +147,11 @@ def test_ctrl_c_and_resume(trained):
     stopped, whole = RunFolder(folder / "stopped"), RunFolder(folder / "run")
     flags = ("-m", "amr_tf.train", "--flagfile=tiny.cfg", "--run_dir=stopped")
     process = start(*flags, cwd=folder)
-    deadline = time.monotonic() + 240
-    # The header and the first epoch's row.
-    while not (stopped.log.exists() and stopped.log.read_text().count("\n") >= 2):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+
+    def first_epoch_is_logged():  # The header and its row.
+        return stopped.log.exists() and stopped.log.read_text().count("\n") >= 2
+
+    wait_for(first_epoch_is_logged, process, seconds=240, pause=0.02)
     os.kill(process.pid, signal.SIGINT)
     code, out, err = finish(process)
     assert code == 130, err

@@ -80,9 +80,9 @@ def measure(model, data, probes=("linear",), splits=SPLITS, measures=(), incepti
     """
     _check_names("measure", measures, MEASURES)
     _check_measures(model, data, measures)
-    held_out = "validation" if data.test is None else "test"
     results = evaluate(model, data, probes=probes, splits=splits)
     if "disentanglement" in measures:
+        held_out = "validation" if data.test is None else "test"
         results["disentanglement"] = disentanglement(model, data, held_out)
     if "interpolation" in measures:
         results["interpolation"] = model_interpolation_quality(model)
@@ -99,8 +99,9 @@ def measure(model, data, probes=("linear",), splits=SPLITS, measures=(), incepti
         results["image_quality"] = model_image_quality(model, data, extractor)
     if "label_mixing" in measures:
         classifier = classifier or train_classifier(data)
-        split = getattr(data, held_out)
-        results["label_mixing"] = label_consistency(model, classifier, split, data.image_size)
+        results["label_mixing"] = label_consistency(
+            model, classifier, data.held_out, data.image_size
+        )
     return results
 
 

@@ -34,7 +34,8 @@ def test_there_and_back(steps):
 
 
 def test_a_gif_read_back(tmp_path):
-    greys = {"one": [[0, 100, 200], [10, 20, 30]], "two": [[255, 128, 0], [50, 50, 60]]}
+    # Far apart: a GIF's palette has 256 colours, and older versions of Pillow join near ones.
+    greys = {"one": [[0, 100, 200], [25, 50, 75]], "two": [[255, 128, 0], [150, 150, 175]]}
     path = tmp_path / "film.gif"
     save_animation(path, solid_rows(greys), "Title", frames_per_second=5)
     with Image.open(path) as film:
@@ -47,8 +48,7 @@ def test_a_gif_read_back(tmp_path):
             for row, lines in enumerate(greys.values()):
                 for pair, line in enumerate(lines):
                     found = middle(pixels, row, pair)
-                    # A GIF's palette has 256 colours, which Pillow's versions choose differently.
-                    assert np.abs(np.array(found) - line[step]).max() <= 8, (frame, row, pair)
+                    assert np.abs(np.array(found) - line[step]).max() <= 3, (frame, row, pair)
 
 
 def test_a_gif_in_colour(tmp_path):

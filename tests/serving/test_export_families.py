@@ -1,4 +1,4 @@
-"""Methods, mixers, networks and precisions, replayed where there is no amr_tf."""
+"""Every method and mixer, at full and mixed precision, replayed where there is no amr_tf."""
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ FAMILIES = {
         "num_classes": 3,
     },
     "acai": {"method": "acai", **SMALL, "mixer": "mixup"},
+    "acai_original": {"method": "acai_original", **SMALL, "mixer": "folded"},
     "gaia": {"method": "gaia", **SMALL, "mixer": "gaussian"},
     "vae": {"method": "vae", **SMALL, **TANH, "mixer": "mixup", "latent_dim": 3},
     "beta_vae": {"method": "beta_vae", **SMALL, **TANH, "mixer": "spatial"},
@@ -37,6 +38,7 @@ FAMILIES = {
     "dsprites": {"method": "amr", "image_shape": (8, 8, 1), "architecture": "dsprites"},
     "two_channels": {"method": "amr", **SMALL, "image_shape": (8, 8, 2), "mixer": "channelwise"},
     "bfloat16": {"method": "amr", **SMALL, "policy": "mixed_bfloat16"},
+    "float16": {"method": "amr", **SMALL, "policy": "mixed_float16"},
     "vae_bfloat16": {"method": "vae", **SMALL, **TANH, "policy": "mixed_bfloat16"},
 }
 PNG = {"decode_png", "encode_png"}

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 import zipfile
 
 import h5py
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from amr_tf import AMR
+from amr_tf.training import run as run_lib
 from amr_tf.training.config import TrainingConfig
 
 
@@ -39,6 +41,21 @@ def read_log(path):
     """The rows of a `log.csv`, as dictionaries of floats."""
     with path.open(newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def wait_for(condition, process, seconds=300, pause=0.1):
+    """Returns once a condition holds, while a process (`subprocess.Popen`) runs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "It did not come about."
+        time.sleep(pause)
+
+
+@pytest.fixture
+def unevaluated(monkeypatch):
+    """Runs without figures at their end: these cost time, and have tests of their own."""
+    monkeypatch.setattr(run_lib, "evaluate", lambda model, data: {"classes": data.num_classes})
 
 
 @pytest.fixture

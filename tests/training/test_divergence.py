@@ -91,7 +91,6 @@ def spoil(monkeypatch, step, parts):
     monkeypatch.setattr(Spoiler, "step", step)
     monkeypatch.setattr(Spoiler, "parts", parts)
     monkeypatch.setattr(run_lib, "StopOnNonFinite", Spoiler)
-    monkeypatch.setattr(run_lib, "evaluate", lambda model, data: {})
 
 
 def test_a_run_stops(tmp_path, monkeypatch):
@@ -111,7 +110,7 @@ def test_a_run_stops(tmp_path, monkeypatch):
     assert not folder.results.exists()
 
 
-def test_a_run_rolls_back(tmp_path, monkeypatch, caplog):
+def test_a_run_rolls_back(tmp_path, monkeypatch, caplog, unevaluated):
     spoil(monkeypatch, 6, 1)
     config = tiny_config(tmp_path / "run", on_nan="rollback")
     folder = RunFolder(config.run_dir)

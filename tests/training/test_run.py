@@ -203,12 +203,6 @@ def test_the_results_are_those_of_the_best_epoch(whole, variant):
     assert 0.3 < results["linear_probe"]["test_accuracy"] <= 1
 
 
-@pytest.fixture
-def unevaluated(monkeypatch):
-    """Runs without figures at their end: these cost time, and their own tests."""
-    monkeypatch.setattr(run_lib, "evaluate", lambda model, data: {"classes": data.num_classes})
-
-
 def test_in_another_thread(tmp_path, unevaluated):
     """Python allows signal handlers in the main thread only; a run does without them elsewhere."""
     config = tiny_config(tmp_path / "run", epochs=1)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import types
 
 import numpy as np
@@ -25,7 +24,7 @@ from amr_tf.training.strategy import (
     make_strategy,
 )
 from tests import forked
-from tests.training.conftest import checkpoint_arrays, read_log, tiny_config
+from tests.training.conftest import checkpoint_arrays, read_log, tiny_config, wait_for
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCRIPT = "tests.training.worker_script"
@@ -314,12 +313,3 @@ def test_bad_input_is_told_in_one_line(tmp_path):
     assert code == 2
     assert "error: batch_size = 31 is the global batch's and must be divisible" in errors
     assert not (tmp_path / "run").exists()
-
-
-def wait_for(condition, process, seconds=300):
-    """Returns once a condition holds and the process still runs."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[1][-3000:]
-        assert time.monotonic() < end, "It did not come about."
-        time.sleep(0.2)

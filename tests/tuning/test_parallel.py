@@ -15,7 +15,7 @@ import pytest
 from keras_tuner.src.distribute import oracle_client
 
 from amr_tf.tuning import ORACLES, SearchSpace, make_tuner, parallel
-from tests.training.conftest import tiny_config
+from tests.training.conftest import tiny_config, wait_for
 
 SPACE = SearchSpace.parse(["lambda:2,10", "k:2,3"])
 TIMEOUT = 1.5
@@ -227,12 +227,6 @@ def start(name, address, out):
         stdout=log,
         stderr=subprocess.STDOUT,
     )
-
-
-def wait_for(condition, process):
-    while not condition():
-        assert process.poll() is None, "The chief ended."
-        time.sleep(0.1)
 
 
 @pytest.mark.slow
