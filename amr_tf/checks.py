@@ -1,9 +1,11 @@
 """Checks of what users hand in: one clear sentence before any work starts."""
 
+import ml_dtypes
 import numpy as np
 
 # Resizing and float arithmetic may leave [-1, 1] by rounding.
-_RANGE_TOLERANCE = 1e-4
+RANGE_TOLERANCE = 1e-4
+_DECODED_LIMIT = 10.0
 _CHUNK = 4096
 _LARGEST_WITH_SQUARE = 1e100
 
@@ -59,29 +61,69 @@ def check_squares(name, *arrays):
 
 
 def check_shape(name, shape, expected):
-    """Raises a ValueError unless `shape` is (N, *expected); None stands for an unknown size."""
+    """Raises a ValueError unless `shape` is (N, *expected).
+
+    Args:
+        name: what to call the tensor in the message.
+        shape: its shape, None for a size that is not known.
+        expected: sizes, or the name of a size that may be any, such as "classes".
+    """
     shape = tuple(shape)
     fits = len(shape) == len(expected) + 1 and all(
-        size is None or size == want for size, want in zip(shape[1:], expected)
+        size is None or size == want or isinstance(want, str)
+        for size, want in zip(shape[1:], expected)
     )
     if not fits:
-        want = ", ".join(str(size) for size in expected)
-        raise ValueError(f"{name} must have the shape (N, {want}); got {shape}.")
+        want = ", ".join(["N", *map(str, expected)]) if expected else "N,"
+        raise ValueError(f"{name} must have the shape ({want}); got {shape}.")
 
 
-def check_images(images, image_shape, name="images"):
+def is_floating(dtype):
+    """Whether a NumPy dtype is floating point: bfloat16, which NumPy does not know, is too."""
+    return np.issubdtype(dtype, np.floating) or dtype == ml_dtypes.bfloat16
+
+
+def not_floating(name, dtype):
+    """The sentence for images of another type."""
+    return (
+        f"{name} must be floating point with values in [-1, 1]; got {dtype}. For uint8 images use "
+        "images / 127.5 - 1."
+    )
+
+
+def as_images(images, image_shape, name="images"):
+    """Images for a trained model to work on, as float32.
+
+    A decoder without an output activation may leave [-1, 1], and what it made must be welcome; so
+    only values that no decoder makes, such as those from 0 to 255, are refused.
+
+    Args:
+        images: what can be made an array of shape (N, *image_shape).
+        image_shape: (H, W, C).
+        name: what to call the array in the message.
+
+    Returns:
+        A NumPy array, float32.
+
+    Raises:
+        ValueError: another shape or type, or values far from [-1, 1].
+    """
+    images = np.asarray(images)
+    check_images(images, image_shape, name, limit=_DECODED_LIMIT)
+    return images.astype("float32")
+
+
+def check_images(images, image_shape, name="images", limit=1.0):
     """Raises a ValueError unless `images` is a non-empty float array in [-1, 1].
 
     Args:
         images: array of shape (N, *image_shape).
         image_shape: (H, W, C).
         name: what to call the array in the message.
+        limit: the largest absolute value that is allowed.
     """
-    if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(
-            f"{name} must be floating point with values in [-1, 1]; got {images.dtype}. "
-            "For uint8 images use images / 127.5 - 1."
-        )
+    if not is_floating(images.dtype):
+        raise ValueError(not_floating(name, images.dtype))
     check_shape(name, images.shape, image_shape)
     if not len(images):
         raise ValueError(f"{name} is empty: it must hold at least one image.")
@@ -90,7 +132,7 @@ def check_images(images, image_shape, name="images"):
         low, high = float(chunk.min()), float(chunk.max())
         if not np.isfinite(low) or not np.isfinite(high):
             raise ValueError(f"{name} must be finite; it holds NaN or infinite values.")
-        if low < -1 - _RANGE_TOLERANCE or high > 1 + _RANGE_TOLERANCE:
+        if max(-low, high) > limit + RANGE_TOLERANCE:
             raise ValueError(f"{name} must lie in [-1, 1]; its values span {low:g} to {high:g}.")
 
 

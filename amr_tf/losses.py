@@ -4,18 +4,93 @@ Every function returns a float32 scalar, the mean over the batch, and computes i
 whatever the precision of its inputs.
 """
 
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
 from keras import ops
 
 from amr_tf import replicas
 from amr_tf.registry import Registry
 
-RECONSTRUCTION_LOSSES = Registry("reconstruction loss")
+RECONSTRUCTION_LOSSES = Registry("reconstruction loss", skip=2)
 """Functions of images and reconstructions, by the names that `--reconstruction_loss` takes."""
-GAN_LOSSES = Registry("GAN loss")
+GAN_LOSSES = Registry("GAN loss", skip=2)
 """Functions of logits and targets, by the names that `--gan_loss` takes."""
 
 
-def _float32(*tensors):
+def reconstruction_loss(loss: str | Callable) -> Callable:
+    """A function of (images, reconstructions) that returns a scalar.
+
+    Args:
+        loss: a call string of `RECONSTRUCTION_LOSSES`, a function, or a `keras.losses.Loss`.
+
+    Raises:
+        ValueError: an unknown name or parameter.
+    """
+    return _loss(RECONSTRUCTION_LOSSES, loss)
+
+
+def gan_loss(loss: str | Callable) -> Callable:
+    """A function of (logits, target) that returns a scalar.
+
+    Args:
+        loss: a call string of `GAN_LOSSES`, a function of (logits, target), or a loss of Keras,
+            whose arguments come in Keras' order, (y_true, y_pred).
+
+    Raises:
+        ValueError: an unknown name or parameter, or a loss of Keras that expects probabilities.
+    """
+    function = _loss(GAN_LOSSES, loss)
+    owner = loss if isinstance(loss, keras.losses.Loss) else function
+    if not isinstance(owner, keras.losses.Loss) and _first_parameter(function) != "y_true":
+        return function
+    if getattr(owner, "from_logits", None) is False or function is keras.losses.binary_crossentropy:
+        raise ValueError(
+            "gan_loss must take logits, which is what a discriminator returns: use "
+            "keras.losses.BinaryCrossentropy(from_logits=True)."
+        )
+
+    def in_keras_order(logits, target):
+        logits, target = _float32(logits, target)
+        return ops.mean(function(ops.broadcast_to(target, ops.shape(logits)), logits))
+
+    return in_keras_order
+
+
+def takes_logits(loss: Callable) -> bool:
+    """Whether a reconstruction loss takes the decoder's logits and not its images.
+
+    A function says so by an attribute `from_logits = True`. It is then no distance between codes.
+    """
+    return getattr(getattr(loss, "func", loss), "from_logits", False) is True
+
+
+def _loss(registry: Registry, loss: str | Callable) -> Callable:
+    if not isinstance(loss, str):
+        if not callable(loss):
+            raise ValueError(
+                f"A {registry.kind} must be a name ({', '.join(registry.names())}) or a function; "
+                f"got {loss!r}."
+            )
+        return loss
+    name, arguments = registry.parse(loss)
+    entry = registry.get(name)
+    if isinstance(entry, type):
+        return entry(**arguments)
+    return functools.partial(entry, **arguments) if arguments else entry
+
+
+def _first_parameter(function: Callable) -> str | None:
+    try:
+        return next(iter(inspect.signature(function).parameters), None)
+    except (TypeError, ValueError):
+        return None
+
+
+def _float32(*tensors: Any) -> tuple:
     return tuple(ops.cast(tensor, "float32") for tensor in tensors)
 
 
@@ -34,19 +109,24 @@ def mean_squared_error(images, reconstructions):
 
 
 @RECONSTRUCTION_LOSSES.register("binary_crossentropy")
-def binary_crossentropy(images, reconstructions):
+def binary_crossentropy(images, logits):
     """Cross-entropy of pixels as Bernoulli variables, summed over pixels (for dSprites).
+
+    It is computed from the decoder's logits l, the input of its tanh: the decoded image is
+    `tanh(l) = 2 sigmoid(2 l) - 1`, so a pixel is on with probability `sigmoid(2 l)`. Computed from
+    the images, its gradient would be 0 once tanh is rounded to 1.
 
     Args:
         images: values in [-1, 1], mapped to probabilities by (x + 1) / 2.
-        reconstructions: as `images`; use a decoder with `output_activation="tanh"`, since the
-            loss has no gradient outside of [-1, 1].
+        logits: shaped as `images`.
     """
-    images, reconstructions = _float32(images, reconstructions)
+    images, logits = _float32(images, logits)
     target = (images + 1.0) / 2.0
-    probability = ops.clip((reconstructions + 1.0) / 2.0, 1e-6, 1.0 - 1e-6)
-    entropy = target * ops.log(probability) + (1.0 - target) * ops.log(1.0 - probability)
-    return -ops.mean(ops.sum(entropy, axis=tuple(range(1, entropy.ndim))))
+    entropy = ops.softplus(2.0 * logits) - target * 2.0 * logits
+    return ops.mean(ops.sum(entropy, axis=tuple(range(1, entropy.ndim))))
+
+
+binary_crossentropy.from_logits = True
 
 
 @GAN_LOSSES.register("binary_crossentropy")
@@ -66,15 +146,9 @@ def gan_binary_crossentropy(logits, target):
 
 @GAN_LOSSES.register("least_squares")
 def gan_least_squares(logits, target):
-    """Mean of `(D - target)^2` (Mao et al. 2017). Arguments as of `gan_binary_crossentropy`."""
+    """Mean of `(D - target)^2` (Mao et al. 2017). Arguments as `gan_binary_crossentropy`."""
     logits, target = _float32(logits, target)
     return ops.mean(ops.square(logits - target))
-
-
-def consistency(mixed_codes, reencoded_codes):
-    """Mean of `|mix - f(g(mix))|` over all elements (paper's supplement, section 7.3)."""
-    mixed_codes, reencoded_codes = _float32(mixed_codes, reencoded_codes)
-    return ops.mean(ops.abs(mixed_codes - reencoded_codes))
 
 
 def gaussian_kl(mean, log_variance):
@@ -111,7 +185,7 @@ def label_crossentropy(targets, logits, weights, multi_label=False):
 def label_accuracy(targets, logits, weights, multi_label=False):
     """The share of known labels that the largest logit (or each attribute's sign) gets right.
 
-    Arguments as of `label_crossentropy`.
+    Arguments as `label_crossentropy`.
     """
     targets, logits = _float32(targets, logits)
     if multi_label:

@@ -1,9 +1,54 @@
-"""Adam with the weight decay that the paper's runs used."""
+"""Optimizers by name, and Adam with the weight decay that the paper's runs used."""
+
+import inspect
+import re
+from typing import Any
 
 import keras
 from keras import ops
 
+from amr_tf import checks
+from amr_tf.registry import Call, Registry
 
+SCHEDULES = Registry("learning rate schedule", context={"name": "Keras"})
+"""Keras' learning rate schedules by name, such as `cosine_decay(...)`."""
+
+
+class _Optimizers(Registry):
+    """A registry whose entries take a schedule's call string as their learning rate."""
+
+    def check_value(self, title: str, parameter: inspect.Parameter, value: Any) -> None:
+        if parameter.name == "learning_rate" and isinstance(value, str):
+            SCHEDULES.parse(value)
+        else:
+            super().check_value(title, parameter, value)
+
+    def build(self, call: str | Call, /, **context: Any) -> keras.optimizers.Optimizer:
+        name, arguments = self.parse(call)
+        rate = arguments.get("learning_rate")
+        if isinstance(rate, str):
+            arguments = {**arguments, "learning_rate": SCHEDULES.build(rate)}
+        return super().build(Call(name, arguments), **context)
+
+
+OPTIMIZERS = _Optimizers("optimizer", context={"name": "Keras"})
+"""Optimizers by the names that `--autoencoder_optimizer` and its siblings take."""
+
+
+def get(optimizer: str | dict | keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """An optimizer from a call string, or from what `keras.optimizers.get` takes.
+
+    Example:
+
+    >>> get("adam(learning_rate=cosine_decay(initial_learning_rate=1e-4, decay_steps=1000))").name
+    'adam'
+    """
+    if isinstance(optimizer, str):
+        return OPTIMIZERS.build(optimizer)
+    return keras.optimizers.get(optimizer)
+
+
+@OPTIMIZERS.register("adam_l2")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class AdamL2(keras.optimizers.Adam):
     """Adam with an L2 penalty added to the gradient before its moments are taken.
@@ -17,12 +62,16 @@ class AdamL2(keras.optimizers.Adam):
 
     Args:
         learning_rate: a float or a `keras.optimizers.schedules.LearningRateSchedule`.
+        beta_1: decay of the first moment, at least 0 and below 1.
+        beta_2: decay of the second moment, at least 0 and below 1.
+        epsilon: added to the root of the second moment.
         l2_weight_decay: coefficient w; each variable's gradient becomes `gradient + w * variable`.
             It holds for every trained variable, biases and normalisation parameters included.
-        **kwargs: as of `keras.optimizers.Adam`, without `amsgrad`.
+        name: the optimizer's name.
+        **kwargs: further arguments of `keras.optimizers.Adam`, but not `amsgrad`.
 
     Raises:
-        ValueError: `l2_weight_decay` is negative, or `weight_decay` or `amsgrad` is given as well.
+        ValueError: a value out of its range, or `weight_decay` or `amsgrad` is given.
     """
 
     def __init__(
@@ -35,8 +84,14 @@ class AdamL2(keras.optimizers.Adam):
         name="adam_l2",
         **kwargs,
     ):
-        if l2_weight_decay < 0:
-            raise ValueError(f"l2_weight_decay must be at least 0; got {l2_weight_decay}.")
+        if isinstance(learning_rate, (int, float)):
+            checks.check_not_negative("learning_rate", learning_rate)
+        for label, value in (("beta_1", beta_1), ("beta_2", beta_2)):
+            checks.check_not_negative(label, value)
+            if value >= 1:
+                raise ValueError(f"{label} must be below 1; got {value!r}.")
+        checks.check_not_negative("epsilon", epsilon)
+        checks.check_not_negative("l2_weight_decay", l2_weight_decay)
         if kwargs.get("weight_decay"):
             raise ValueError(
                 "AdamL2 takes l2_weight_decay (coupled); for Keras' decoupled weight_decay use "
@@ -66,3 +121,26 @@ class AdamL2(keras.optimizers.Adam):
 
     def get_config(self):
         return {**super().get_config(), "l2_weight_decay": self.l2_weight_decay}
+
+
+# These wrap other optimizers, which a call string cannot hold.
+_WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer", "Optimizer")
+
+
+def _register_optimizers() -> None:
+    """Registers Keras' own under the names that Keras knows them by: `AdamW` is "adamw"."""
+    for name, entry in vars(keras.optimizers).items():
+        is_optimizer = isinstance(entry, type) and issubclass(entry, keras.optimizers.Optimizer)
+        if is_optimizer and name not in _WRAPPERS:
+            OPTIMIZERS.register(name.lower())(entry)
+
+
+def _register_schedules() -> None:
+    """Registers Keras' own in snake case: `CosineDecay` is "cosine_decay"."""
+    for name, entry in vars(keras.optimizers.schedules).items():
+        if isinstance(entry, type) and name != "LearningRateSchedule":
+            SCHEDULES.register(re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower())(entry)
+
+
+_register_optimizers()
+_register_schedules()

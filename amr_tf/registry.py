@@ -1,9 +1,25 @@
-"""Names for things that a flag selects: mixers, losses, data sets."""
+"""Names for what a flag selects, and call strings, which give a name its parameters.
 
+A call string is a name, or a name with parameters as Python writes them: `mixup`,
+`gaussian(sigma=0.3)`, `celeba(attributes=('Male', 'Smiling'), crop=140)`. Values are literals; a
+value may be a call again, as in `adam(learning_rate=cosine_decay(...))`. Nothing is evaluated.
+"""
+
+import ast
 import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import keras
+
+_LONGEST = 10_000
+# Constructors from here on up take what every Keras object takes (name, dtype, trainable).
+_KERAS_BASES = (object, keras.layers.Layer, keras.Model)
+_KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def unknown_name(kind, name, known):
+def unknown_name(kind: str, name: Any, known: Iterable[str]) -> ValueError:
     """The error for a `name` that is not among the `known`, with the nearest one that is.
 
     Returns:
@@ -13,48 +29,285 @@ def unknown_name(kind, name, known):
     nearest = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
     # As repr does it: a name may hold a line break, and the sentence is one line.
-    return ValueError(f"Unknown {kind} {str(name)!r}.{hint} Allowed: {', '.join(known)}.")
+    allowed = f"Allowed: {', '.join(known)}." if known else "It takes none."
+    return ValueError(f"Unknown {kind} {str(name)!r}.{hint} {allowed}")
 
 
-class Registry:
-    """A dictionary from names to functions or classes that answers a wrong name helpfully.
+class Call(NamedTuple):
+    """A parsed call string.
+
+    Attributes:
+        name: what is called.
+        arguments: a dictionary from parameters to values; a nested call is its text.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+
+    def __str__(self) -> str:
+        if not self.arguments:
+            return self.name
+        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.name}({given})"
+
+
+def parse_call(text: str, kind: str = "call") -> Call:
+    """Splits a call string into its name and its arguments.
 
     Args:
-        kind: what is registered, in words, for error messages ("mixer", "data set").
+        text: the call string.
+        kind: what it stands for, in words, for error messages ("mixer").
+
+    Raises:
+        ValueError: the text has another form, or a value is not a literal.
 
     Example:
 
-    >>> mixers = Registry("mixer")
+    >>> parse_call("gaussian(sigma=0.3)")
+    Call(name='gaussian', arguments={'sigma': 0.3})
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"{kind} must be a name or a call such as name(size=2); got {text!r}.")
+    name, bracket, _ = text.partition("(")
+    name = name.strip()
+    if not bracket:
+        return Call(name, {})
+    wrong = f"{kind} {text[:80]!r} cannot be read"
+    if len(text) > _LONGEST:
+        raise ValueError(f"{wrong}: it has more than {_LONGEST:,} characters.")
+    try:
+        node = ast.parse("f" + text.strip()[text.strip().index("(") :], mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        node = None
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id != "f":
+        raise ValueError(f"{wrong}: write NAME(parameter=value, ...), with texts in quotes.")
+    return Call(name, _arguments(node, wrong))
+
+
+def _arguments(node: ast.Call, wrong: str) -> dict[str, Any]:
+    if node.args or any(keyword.arg is None for keyword in node.keywords):
+        raise ValueError(f"{wrong}: every value needs its parameter's name, parameter=value.")
+    arguments: dict[str, Any] = {}
+    for keyword in node.keywords:
+        if keyword.arg in arguments:
+            raise ValueError(f"{wrong}: it gives {keyword.arg} twice.")
+        arguments[str(keyword.arg)] = _value(keyword.value, f"{wrong}: {keyword.arg}")
+    return arguments
+
+
+def _value(node: ast.expr, wrong: str) -> Any:
+    if isinstance(node, (ast.Tuple, ast.List)):
+        return tuple(_value(element, wrong) for element in node.elts)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return str(Call(node.func.id, _arguments(node, wrong)))
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        hint = f": {node.id!r}" if isinstance(node, ast.Name) else ""
+        raise ValueError(
+            f"{wrong} must be a number, True, False, None, a text in quotes{hint}, "
+            "or a tuple of these."
+        ) from None
+
+
+def keyword_parameters(entry: Callable, method: str = "__init__") -> dict[str, inspect.Parameter]:
+    """The parameters that a function, or a method of a class, takes by name, inherited ones too.
+
+    A method whose signature ends in `**kwargs` is taken to hand these on to the base class.
+
+    Args:
+        entry: a function, or a class.
+        method: of a class, the method to look at.
+    """
+    if not isinstance(entry, type):
+        return _keywords(entry)
+    found: dict[str, inspect.Parameter] = {}
+    for owner in entry.__mro__:
+        if owner in _KERAS_BASES:
+            break
+        function = owner.__dict__.get(method)
+        if function is None:
+            continue
+        function = getattr(function, "__func__", function)  # Of a class method.
+        found |= {key: value for key, value in _keywords(function).items() if key not in found}
+        kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return {name: parameter for name, parameter in found.items() if name not in ("self", "cls")}
+
+
+def _keywords(function: Callable) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in parameters.items() if value.kind in _KEYWORDS}
+
+
+def is_literal(value: Any) -> bool:
+    """Whether a value can stand in a call string."""
+    if isinstance(value, (tuple, list)):
+        return all(map(is_literal, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+class Registry:
+    """Functions or classes by name, built from call strings.
+
+    An entry's parameters and their defaults are read from its signature. Some are not the call
+    string's to set but come from the run (a mixer's `k`, a network's image shape): these are the
+    registry's `context`.
+
+    Args:
+        kind: what is registered, in words, for error messages ("mixer", "data set").
+        context: dictionary from the names of parameters that `build` is given to what sets them,
+            in words ("--k", "the data").
+        skip: how many of a function's first parameters are its inputs (a loss' tensors).
+
+    Example:
+
+    >>> mixers = Registry("mixer", context={"k": "--k"})
     >>> @mixers.register("mine")
-    ... def make_mine(k):
-    ...     return k
-    >>> mixers.get("mine")(2)
-    2
+    ... def make_mine(k, share=0.5):
+    ...     return k, share
+    >>> mixers.build("mine(share=0.25)", k=2)
+    (2, 0.25)
     """
 
-    def __init__(self, kind):
+    def __init__(self, kind: str, context: Mapping[str, str] | None = None, skip: int = 0):
         self.kind = kind
-        self._entries = {}
+        self.context = dict(context or {})
+        self.skip = skip
+        self._entries: dict[str, Callable] = {}
 
-    def register(self, name):
-        """A decorator that registers what it decorates as `name`."""
+    def register(self, name: str, replace: bool = False) -> Callable[[Callable], Callable]:
+        """A decorator that registers what it decorates as `name`.
+
+        Args:
+            name: letters, digits, "_", "-" and "."; "none" is reserved.
+            replace: whether the name may be taken: the new entry then takes the old one's place.
+
+        Raises:
+            ValueError: the name is taken, or cannot stand in a call string.
+        """
+        if not name.replace("-", "_").replace(".", "_").isidentifier() or name == "none":
+            raise ValueError(f"A {self.kind} cannot be called {name!r}: use letters, digits and _.")
 
         def decorate(entry):
+            if name in self._entries and not replace:
+                raise ValueError(
+                    f"A {self.kind} called '{name}' is registered already; choose another name, or "
+                    "pass replace=True to take its place."
+                )
             self._entries[name] = entry
             return entry
 
         return decorate
 
-    def names(self):
+    def names(self) -> list[str]:
         """The registered names, sorted."""
         return sorted(self._entries)
 
-    def get(self, name):
-        """What is registered as `name`.
+    def get(self, name: str) -> Any:
+        """The entry registered as `name`.
 
         Raises:
-            ValueError: nothing is; the message names the nearest name that is allowed.
+            ValueError: there is none; the message names the nearest name that is allowed.
         """
         if name not in self._entries:
             raise unknown_name(self.kind, name, self._entries)
         return self._entries[name]
+
+    def parameters(self, name: str) -> dict[str, inspect.Parameter]:
+        """The parameters that a call string may set for the entry `name`, in order."""
+        # A class' inputs are those of the objects that it makes.
+        inputs = 0 if isinstance(self.get(name), type) else self.skip
+        found = list(self._signature(name).items())[inputs:]
+        return {key: value for key, value in found if key not in self.context}
+
+    def takes(self, name: str, parameter: str) -> bool:
+        """Whether the entry `name` has a parameter, its own or of the context."""
+        return parameter in self._signature(name)
+
+    def _signature(self, name: str) -> dict[str, inspect.Parameter]:
+        return keyword_parameters(self.get(name))
+
+    def parse(self, call: str | Call) -> Call:
+        """A call string's name and arguments, checked against the entry's signature.
+
+        Args:
+            call: a call string; or a `Call`, whose values need not be literals.
+
+        Raises:
+            ValueError: the text has another form, nothing is registered under the name, or a
+                parameter is unknown, missing, set elsewhere, or not of its default's kind.
+        """
+        name, arguments = call if isinstance(call, Call) else parse_call(call, self.kind)
+        known = self.parameters(name)
+        title = f"{self.kind} '{name}'"
+        for key, value in arguments.items():
+            if key not in known and key in self.context:
+                raise ValueError(f"{key} of {title} is set by {self.context[key]}, not in a call.")
+            if key not in known:
+                raise unknown_name(f"parameter of {title}:", key, known)
+            self.check_value(title, known[key], value)
+        for key, parameter in known.items():
+            if parameter.default is inspect.Parameter.empty and key not in arguments:
+                raise ValueError(f"{title} needs its parameter {key}: {name}({key}=...).")
+        return Call(name, arguments)
+
+    def check_value(self, title: str, parameter: inspect.Parameter, value: Any) -> None:
+        """Raises a ValueError for a value that is not of its default's kind."""
+        _check_kind(title, parameter, value)
+
+    def canonical(self, text: str) -> str:
+        """The call string with its defaults written out, in the signature's order.
+
+        Two texts that mean the same become equal, and the text keeps its meaning should a default
+        change. Defaults of None and False, which stand for "not used", are left out.
+        """
+        name, arguments = self.parse(text)
+        return str(Call(name, {**self._defaults(name), **arguments}))
+
+    def describe(self, name: str) -> str:
+        """The entry as a call string with its defaults, for help texts."""
+        return str(Call(name, self._defaults(name)))
+
+    def _defaults(self, name: str) -> dict[str, Any]:
+        defaults = {key: value.default for key, value in self.parameters(name).items()}
+        return {
+            key: value
+            for key, value in defaults.items()
+            if is_literal(value) and value is not None and value is not False
+        }
+
+    def build(self, call: str | Call, /, **context: Any) -> Any:
+        """Calls the entry that a call string names.
+
+        Args:
+            call: as `parse` takes it.
+            **context: values of the registry's context; what the entry does not take is left out.
+
+        Raises:
+            ValueError: as `parse`, or as the entry raises it.
+        """
+        name, arguments = self.parse(call)
+        takes = self._signature(name)
+        given = {key: value for key, value in context.items() if key in takes}
+        return self.get(name)(**given, **arguments)
+
+
+def _check_kind(title: str, parameter: inspect.Parameter, value: Any) -> None:
+    """Raises a ValueError for a text where the default is a number, and so on."""
+    default = parameter.default
+    if isinstance(default, bool):
+        kinds, wanted = (bool,), "True or False"
+    elif isinstance(default, (int, float)) and not isinstance(value, bool):
+        kinds, wanted = (int, float), "a number"
+    elif isinstance(default, (int, float)):
+        kinds, wanted = (), "a number"
+    elif isinstance(default, str):
+        kinds, wanted = (str, type(None)), "a text in quotes"
+    else:
+        return
+    if not isinstance(value, kinds):
+        raise ValueError(
+            f"{parameter.name} of {title} must be {wanted}, such as {default!r}; got {value!r}."
+        )

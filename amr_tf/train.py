@@ -9,10 +9,10 @@ from absl import flags
 
 from amr_tf import commands
 from amr_tf.evaluation.evaluate import results_table
+from amr_tf.experiments import train
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder
-from amr_tf.training.run import train
 
 flagfiles.define_flags(TrainingConfig)
 _RESUME = flags.DEFINE_bool("resume", False, "Continue the run in --run_dir with its own settings.")

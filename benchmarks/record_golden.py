@@ -3,7 +3,7 @@
     python benchmarks/record_golden.py --check ../shared/golden/amr_mixup_k2_lambda10.npz ...
     python benchmarks/record_golden.py --out tests/golden/NAME.npz --k 3 --beta 0.5 ...
 
-A golden file holds two training steps of `pytorch_amr.AMRTrainer`, all arrays NHWC / HWIO /
+A golden file holds two training steps of one of `pytorch_amr`'s methods, all arrays NHWC / HWIO /
 (in, out):
 
     meta                         JSON string of the hyperparameters
@@ -16,7 +16,7 @@ A golden file holds two training steps of `pytorch_amr.AMRTrainer`, all arrays N
     stepS/loss/NAME              scalars
 
 It needs PyTorch and NumPy only: `pip install torch==2.13.0 numpy`. The files in `tests/golden` were
-recorded with these flags (two scales at least: the networks' padding allows no less):
+recorded with these flags (two scales at least: the padding of AMR's networks allows no less):
 
     --out tests/golden/amr_mixup_k3_beta.npz --k 3 --beta 0.5 --channels 3 --width 16 --depth 2
         --latent_channels 3 --batch 4 --seed 1
@@ -25,6 +25,11 @@ recorded with these flags (two scales at least: the networks' padding allows no 
         --latent_width 2 --depth 3 --latent_channels 4 --batch 5 --seed 2
     --out tests/golden/aegan_every2.npz --method ae_gan --generator_update_every 2 --width 8
         --latent_width 2 --depth 4 --batch 4 --seed 3
+    --out tests/golden/amr_mixup_k3_mse_beta1.npz --k 3 --beta 1
+        --reconstruction_loss mean_squared_error --width 8 --latent_width 2 --depth 3
+        --latent_channels 3 --channels 3 --batch 5 --seed 4
+    --out tests/golden/acai_original_k2.npz --method acai_original --width 8 --latent_width 2
+        --depth 4 --latent_channels 3 --channels 3 --batch 5 --seed 5
 """
 
 import argparse
@@ -34,7 +39,13 @@ import sys
 
 import numpy as np
 import torch
-from pytorch_amr import GAN_LOSSES, METHODS, RECONSTRUCTION_LOSSES, build_trainer
+from pytorch_amr import (
+    GAN_LOSSES,
+    METHODS,
+    RECONSTRUCTION_LOSSES,
+    build_trainer,
+    original_kernel_std,
+)
 from torch import nn
 
 NETWORKS = ("encoder", "decoder", "discriminator", "probe")
@@ -43,7 +54,7 @@ STEPS = {"step0": "after", "step1": "after_last"}
 LOSS_TOLERANCE = 1e-5
 
 # The hyperparameters that a file's `meta` holds, in its order, and the flags' defaults.
-DEFAULTS = {
+AMR_DEFAULTS = {
     "method": "amr",
     "mixer": "mixup",
     "k": 2,
@@ -63,14 +74,32 @@ DEFAULTS = {
     "leaky_relu_slope": 0.01,
     "instance_norm_epsilon": 1e-5,
 }
+ORIGINAL_ACAI_DEFAULTS = {
+    **{name: AMR_DEFAULTS[name] for name in AMR_DEFAULTS if name != "instance_norm_epsilon"},
+    "method": "acai_original",
+    "mixer": "folded",
+    "lambda_": 1.0,
+    "reconstruction_loss": "mean_squared_error",
+    "gan_loss": "least_squares",
+    "beta_1": 0.9,
+    "beta_2": 0.999,
+    "l2_weight_decay": 0.0,
+    "leaky_relu_slope": 0.2,
+    "adversarial_weight": 0.5,
+    "critic_blend": 0.2,
+}
+ALL_DEFAULTS = {**AMR_DEFAULTS, **ORIGINAL_ACAI_DEFAULTS}
+DEFAULTS = {**dict.fromkeys(METHODS, AMR_DEFAULTS), "acai_original": ORIGINAL_ACAI_DEFAULTS}
+# `meta` names the latent width only where it is another one, and the consistency loss only where it
+# is not the one of the method's authors: the files that came with the project name neither.
+LATENT_WIDTH = 4
 CHOICES = {
-    "method": METHODS,
-    "mixer": ("mixup", "bernoulli"),
+    "method": tuple(METHODS),
+    "mixer": ("mixup", "bernoulli", "folded"),
     "reconstruction_loss": tuple(RECONSTRUCTION_LOSSES),
     "gan_loss": tuple(GAN_LOSSES),
+    "consistency_loss": tuple(RECONSTRUCTION_LOSSES),
 }
-# `meta` names it only where it is another one: the files that came with the project do not.
-LATENT_WIDTH = 4
 
 
 def build(meta, width, classes):
@@ -172,12 +201,12 @@ def run_step(trainer, arrays, step):
     """Runs one recorded step; returns `{stepS/NAME: array}` of its images and losses."""
     x, label, perms, coefficients = load_batch(arrays, step)
     with torch.no_grad():
-        _, _, reconstruction, mix = trainer.resynthesize(x, perms, coefficients)
+        made = trainer.resynthesize(x, perms, coefficients)
     losses = trainer.step(x, label, perms, coefficients)
-    made = {f"{step}/loss/{name}": loss.numpy() for name, loss in losses.items()}
-    for name, images in {"reconstruction": reconstruction, "mix": mix}.items():
-        made[f"{step}/{name}"] = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
-    return made
+    arrays = {f"{step}/loss/{name}": loss.numpy() for name, loss in losses.items()}
+    for name, images in {"reconstruction": made.reconstruction, "mix": made.mix}.items():
+        arrays[f"{step}/{name}"] = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+    return arrays
 
 
 # Replaying ---------------------------------------------------------------------------------------
@@ -197,7 +226,7 @@ def check(path):
     """Replays a file and prints the differences; returns whether step 0's losses agree."""
     meta, arrays = read(path)
     if meta["method"] not in METHODS:
-        print(f"{path}: not replayed, method {meta['method']!r} is not one of {METHODS}")
+        print(f"{path}: not replayed, method {meta['method']!r} is not one of {tuple(METHODS)}")
         return False
     trainer = build(meta, arrays["step0/x"].shape[1], len(arrays["before/probe/00_dense/bias"]))
     load_weights(trainer, meta, arrays)
@@ -243,8 +272,11 @@ def compare_weights(ours, arrays, prefix):
 
 
 @torch.no_grad()
-def randomize(trainer, rng):
-    """Draws all weights from `rng`; biases and gains off 0 and 1, so that a swap is noticed."""
+def randomize(trainer, kernel_std, rng):
+    """Draws all weights from `rng`; biases and gains off 0 and 1, so that a swap is noticed.
+
+    `kernel_std` is a function of a kernel: the standard deviation to draw it with.
+    """
     for network in NETWORKS:
         for name, tensor in named_tensors(getattr(trainer, network)).items():
             kind = name.split("/")[1]
@@ -257,19 +289,30 @@ def randomize(trainer, rng):
             else:
                 continue
             tensor.copy_(torch.from_numpy(values))
-    for module in trainer.discriminator.modules():
-        if hasattr(module, "weight_u"):
-            separate_spectrum(module)
-        elif isinstance(module, nn.Conv2d):
-            # The convolutions after it, of norm one, shrink what tells images apart. As drawn, the
-            # logits of all images would agree to 1e-5, and a replay that mixed them up would pass.
-            module.weight.mul_(30.0)
+    convolutions = [m for m in trainer.discriminator.modules() if isinstance(m, nn.Conv2d)]
+    normalized = [module for module in convolutions if hasattr(module, "weight_u")]
+    for module in normalized:
+        separate_spectrum(module)
+    if normalized:
+        # The convolutions of norm one shrink what tells images apart. With the first as drawn, the
+        # logits of all images would agree to 1e-5, and a replay that mixed them up would pass.
+        convolutions[0].weight.mul_(30.0)
 
 
-def kernel_std(tensor):
-    """The authors' initialiser: 1 / sqrt((1 + 0.2^2) * out * in * kernel_height)."""
+def amr_kernel_std(tensor):
+    """The initialiser of AMR's authors: 1 / sqrt((1 + 0.2^2) * out * in * kernel_height)."""
     height = tensor.shape[2] if tensor.ndim == 4 else 1
     return 1 / np.sqrt(1.04 * tensor.shape[0] * tensor.shape[1] * height)
+
+
+def unnormalized_kernel_std(tensor, gain=1.5):
+    """The original ACAI's initialiser, times `gain`.
+
+    Drawn as its authors do, convolutions without normalisation shrink what tells the images apart:
+    the critic's scores of all reconstructions would agree to 1e-6. With a `gain` far larger than
+    this, no gradient would be small enough to show where an optimizer adds its epsilon.
+    """
+    return gain * original_kernel_std(tensor)
 
 
 def separate_spectrum(module, ratio=1.5):
@@ -295,11 +338,22 @@ def separate_spectrum(module, ratio=1.5):
     module.weight_v.copy_(v)
 
 
+def draw_perms(mixer, k, batch, rng):
+    """Returns `(k, batch)`: the identity and k - 1 permutations, or the reversed order."""
+    identity = np.arange(batch)
+    if mixer == "folded":
+        return np.stack([identity, identity[::-1]])
+    return np.stack([identity, *(rng.permutation(batch) for _ in range(k - 1))])
+
+
 def draw_coefficients(mixer, k, batch, channels, rng):
-    """Returns `(batch, k, 1, 1, 1)` for mixup and `(batch, k, 1, 1, channels)` for Bernoulli."""
+    """Returns `(batch, k, 1, 1, 1)`, or `(batch, k, 1, 1, channels)` for Bernoulli."""
     if mixer == "mixup":
         # For k = 2, Dirichlet(1, 1) is alpha ~ U(0, 1).
         return rng.dirichlet(np.ones(k), size=batch).reshape(batch, k, 1, 1, 1)
+    if mixer == "folded":
+        alpha = 0.5 - np.abs(rng.uniform(size=batch) - 0.5)
+        return np.stack([alpha, 1 - alpha], axis=1).reshape(batch, 2, 1, 1, 1)
     # Uniform over the k examples; for k = 2 with p ~ U(0, 1) drawn anew for each map as well.
     parent = rng.integers(k, size=(batch, 1, 1, 1, channels))
     return np.arange(k).reshape(1, k, 1, 1, 1) == parent
@@ -309,12 +363,12 @@ def draw_batch(meta, width, batch, classes, step, rng):
     """Returns one step's inputs under their names in the file."""
     # 256 levels, as images have; they also compress better than arbitrary floats.
     pixels = rng.integers(256, size=(batch, width, width, meta["channels"])) / 127.5 - 1
-    perms = [np.arange(batch), *(rng.permutation(batch) for _ in range(meta["k"] - 1))]
+    perms = draw_perms(meta["mixer"], meta["k"], batch, rng)
     coefficients = draw_coefficients(meta["mixer"], meta["k"], batch, meta["latent_channels"], rng)
     return {
         f"{step}/x": pixels.astype(np.float32),
         f"{step}/label": rng.integers(classes, size=batch),
-        f"{step}/perms": np.stack(perms),
+        f"{step}/perms": perms,
         f"{step}/coefficients": coefficients.astype(np.float32),
     }
 
@@ -325,7 +379,8 @@ def record(path, meta, width, batch, classes, seed):
     # `rng` draws every weight, but for the start of `u`, which is PyTorch's and converged away.
     torch.manual_seed(seed)
     trainer = build(meta, width, classes)
-    randomize(trainer, rng)
+    original = meta["method"] == "acai_original"
+    randomize(trainer, unnormalized_kernel_std if original else amr_kernel_std, rng)
     arrays = weights(trainer, meta, "before")
     for step, prefix in STEPS.items():
         arrays |= draw_batch(meta, width, batch, classes, step, rng)
@@ -344,16 +399,33 @@ def parse(argv):
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--check", nargs="+", metavar="FILE", help="replay and compare")
     action.add_argument("--out", metavar="FILE", help="record; the flags below describe the case")
-    for name, default in DEFAULTS.items():
-        parser.add_argument(
-            f"--{name}", type=type(default), default=default, choices=CHOICES.get(name)
-        )
+    for name, default in ALL_DEFAULTS.items():
+        parser.add_argument(f"--{name}", type=type(default), choices=CHOICES.get(name))
+    parser.add_argument("--consistency_loss", choices=CHOICES["consistency_loss"])
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--latent_width", type=int, default=LATENT_WIDTH)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
+
+
+def describe(flags):
+    """Returns the `meta` of the case that the flags describe."""
+    method = flags.method or AMR_DEFAULTS["method"]
+    given = {name: getattr(flags, name) for name in ALL_DEFAULTS}
+    given = {name: value for name, value in given.items() if value is not None}
+    if unused := given.keys() - DEFAULTS[method].keys():
+        raise SystemExit(f"--method={method} does not use {', '.join(sorted(unused))}")
+    meta = {**DEFAULTS[method], **given, "method": method}
+    if meta["mixer"] == "folded" and meta["k"] != 2:
+        raise SystemExit(f"the mixer 'folded' mixes pairs; got --k={meta['k']}")
+    if flags.latent_width != LATENT_WIDTH:
+        meta["latent_width"] = flags.latent_width
+    usual = METHODS[method].default_consistency_loss(meta["reconstruction_loss"])
+    if flags.consistency_loss not in (None, usual):
+        meta["consistency_loss"] = flags.consistency_loss
+    return meta
 
 
 def main(argv=None):
@@ -363,9 +435,7 @@ def main(argv=None):
     if flags.check:
         failed = [path for path in flags.check if not check(path)]
         return 1 if failed else 0
-    meta = {name: getattr(flags, name) for name in DEFAULTS}
-    if flags.latent_width != LATENT_WIDTH:
-        meta["latent_width"] = flags.latent_width
+    meta = describe(flags)
     record(flags.out, meta, flags.width, flags.batch, flags.classes, flags.seed)
     return 0
 

@@ -18,14 +18,15 @@ import sys
 import keras
 import numpy as np
 
-from amr_tf import AdamL2, losses, mixers
-from amr_tf.models import ACAI, AEGAN, AMR
+from amr_tf import AdamL2, mixers
+from amr_tf.models import ACAI, AEGAN, AMR, OriginalACAI
 from amr_tf.networks import (
     build_decoder,
     build_discriminator,
     build_encoder,
     build_linear_probe,
 )
+from amr_tf.networks.architectures import ARCHITECTURES, Networks
 
 NETWORKS = ("encoder", "decoder", "discriminator", "probe")
 # Step 0: losses relative to max(1, loss), image values, and the share of a network's weights that
@@ -34,10 +35,12 @@ LOSS_0, IMAGE_0, OFF, SHARE_0 = 1e-5, 1e-4, 1e-6, 1e-3
 LOSS_1, MEAN_1 = 1e-2, 2e-5
 # How far from 0 an error is moved whose sign is a matter of rounding.
 KINK = 1e-5
-METHODS = {"amr": AMR, "ae_gan": AEGAN, "acai": ACAI}
+METHODS = {"amr": AMR, "ae_gan": AEGAN, "acai": ACAI, "acai_original": OriginalACAI}
 LOSS_NAMES = {"l1": "mean_absolute_error", "mae": "mean_absolute_error"}
 LOSS_NAMES |= {"l2": "mean_squared_error", "mse": "mean_squared_error"}
 GAN_LOSS_NAMES = {"mean_squared_error": "least_squares", "lsgan": "least_squares"}
+# What a file's `meta` need not have, and `compile` takes under the same name.
+OPTIONAL = ("consistency_loss", "adversarial_weight", "critic_blend", "generator_update_every")
 
 
 @dataclasses.dataclass
@@ -64,45 +67,51 @@ def read(path):
         raise SystemExit(f"{path} is not a golden file: {error}") from error
 
 
-def build_model(meta, arrays):
-    """The compiled model that `meta` describes, with the weights of `before/`."""
-    image_shape = arrays["step0/x"].shape[1:]
+def build_networks(meta, image_shape):
+    """Encoder, decoder and discriminator that `meta` describes, with fresh weights."""
     sizes = {
         "latent_channels": meta["latent_channels"],
         "latent_width": meta.get("latent_width", 4),
         "depth": meta["depth"],
-        "leaky_relu_slope": meta["leaky_relu_slope"],
     }
+    if meta["method"] == "acai_original":
+        return ARCHITECTURES.get("acai")(image_shape, **sizes)
+    sizes["leaky_relu_slope"] = meta["leaky_relu_slope"]
     epsilon = {"instance_norm_epsilon": meta["instance_norm_epsilon"]}
-    encoder = build_encoder(image_shape, **sizes, **epsilon)
+    return Networks(
+        build_encoder(image_shape, **sizes, **epsilon),
+        build_decoder(image_shape, **sizes, **epsilon),
+        build_discriminator(image_shape, **sizes),
+    )
+
+
+def build_optimizer(meta):
+    """The optimizer that `meta` describes: the original ACAI's is Keras' own Adam."""
+    moments = {name: meta[name] for name in ("beta_1", "beta_2", "epsilon")}
+    if meta["method"] == "acai_original":
+        return keras.optimizers.Adam(meta["learning_rate"], **moments)
+    return AdamL2(meta["learning_rate"], **moments, l2_weight_decay=meta["l2_weight_decay"])
+
+
+def build_model(meta, arrays):
+    """The compiled model that `meta` describes, with the weights of `before/`."""
+    networks = build_networks(meta, arrays["step0/x"].shape[1:])
     num_classes = arrays["before/probe/00_dense/bias"].shape[0]
     mixes = meta["method"] != "ae_gan"
     model = METHODS[meta["method"]](
-        encoder,
-        build_decoder(image_shape, **sizes, **epsilon),
-        build_discriminator(image_shape, **sizes),
+        *networks,
         mixers.get(meta["mixer"], k=meta["k"]) if mixes else None,
-        build_linear_probe(encoder.output_shape[1:], num_classes),
+        build_linear_probe(networks.encoder.output_shape[1:], num_classes),
     )
-    optimizers = [
-        AdamL2(
-            meta["learning_rate"],
-            beta_1=meta["beta_1"],
-            beta_2=meta["beta_2"],
-            epsilon=meta["epsilon"],
-            l2_weight_decay=meta["l2_weight_decay"],
-        )
-        for _ in range(3)
-    ]
     model.compile(
-        *optimizers,
+        *(build_optimizer(meta) for _ in range(3)),
         reconstruction_loss=LOSS_NAMES.get(
             meta["reconstruction_loss"], meta["reconstruction_loss"]
         ),
         gan_loss=GAN_LOSS_NAMES.get(meta["gan_loss"], meta["gan_loss"]),
         lambda_=meta["lambda_"],
         beta=meta["beta"] if mixes else 0.0,
-        generator_update_every=meta.get("generator_update_every", 1),
+        **{name: meta[name] for name in OPTIONAL if name in meta},
     )
     for network in NETWORKS:
         for name, variable in variables(getattr(model, network)).items():
@@ -165,26 +174,26 @@ def run_step(model, arrays, prefix):
     x, labels = arrays[f"{prefix}/x"], arrays[f"{prefix}/label"].astype("int32")
     perms, coefficients = arrays[f"{prefix}/perms"], arrays[f"{prefix}/coefficients"]
     made = model.forward(x, None, False, perms, coefficients)
-    gan, names = model._gan_loss, {}
+    gan, names = model.gan_loss, {}
     names["reconstruction"] = made.reconstructions
     # ACAI's critic tells how much was mixed: its auto-encoder wants 0, and of mixes only.
     acai = isinstance(model, ACAI)
     if not acai:
-        names["loss/disc_g_recon"] = gan(made.verdicts["reconstruction"], 1.0)
+        names["loss/disc_g_recon"] = gan(made.logits["reconstruction"], 1.0)
     if model.mixer is not None:
-        names["loss/disc_g_mix"] = gan(made.verdicts["mix"], 0.0 if acai else 1.0)
+        names["loss/disc_g_mix"] = gan(made.logits["mix"], 0.0 if acai else 1.0)
         names["mix"] = made.mixes
-        if acai:  # Recorded for information: its beta is 0.
-            reencoded = model.encoder(made.mixes)
-            names["loss/consist"] = losses.consistency(made.mixed_codes, reencoded)
+    if acai:  # Recorded for information: its beta is 0.
+        reencoded = model.encoder(made.mixes)
+        names["loss/consist"] = np.abs(made.mixed_codes - reencoded).mean()
     x = off_the_kink(x, np.asarray(made.reconstructions), arrays[f"{prefix}/reconstruction"])
     trained = model.train_on(x, labels, perms, coefficients)
     names["loss/gen_loss"] = trained["loss"]
     names["loss/recon"] = trained["reconstruction_loss"]
     if model.beta:
         names["loss/consist"] = trained["consistency_loss"]
-    terms = 2 if model.mixer is None else 3
-    names["loss/d_x"] = trained["discriminator_loss"] / terms
+    # One term for each group of images that the discriminator sees.
+    names["loss/d_x"] = trained["discriminator_loss"] / len(made.logits)
     names["loss/cls_enc_loss"] = trained["probe_loss"]
     names["loss/cls_enc_acc"] = trained["probe_accuracy"]
     return {f"{prefix}/{name}": np.asarray(value) for name, value in names.items()}

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 
 from amr_tf import ACAI, AdamL2
+from amr_tf.mixers import FoldedMixup
+from amr_tf.models import OriginalACAI
 from tests import replay_golden
 
 HERE = pathlib.Path(__file__).parent
 VENDORED = sorted((HERE / "golden").glob("*.npz"))
+AE_GAN = HERE / "golden" / "aegan_every2.npz"
+AMR_MSE = HERE / "golden" / "amr_mixup_k3_mse_beta1.npz"
+ORIGINAL_ACAI = HERE / "golden" / "acai_original_k2.npz"
 SHARED_FOLDER = HERE.parent.parent / "shared" / "golden"
 PATTERNS = ("amr_*.npz", "aegan_*.npz", "acai_*.npz")
 SHARED = [path for pattern in PATTERNS for path in sorted(SHARED_FOLDER.glob(pattern))]
@@ -29,7 +34,8 @@ def test_replays(path):
 
 
 def test_vendored_cases_are_there():
-    assert len(VENDORED) >= 3
+    assert {AE_GAN, AMR_MSE, ORIGINAL_ACAI} <= set(VENDORED)
+    assert len(VENDORED) >= 5
 
 
 @pytest.mark.parametrize("path", VENDORED, ids=lambda path: path.stem)
@@ -69,8 +75,8 @@ class HalfTarget(ACAI):
         loss, terms = super().discriminator_losses(step)
         alpha = keras.ops.reshape(step.coefficients[:, 0], (-1,))
         right = 2 * keras.ops.minimum(alpha, 1 - alpha)
-        loss = loss - self._gan_loss(step.verdicts["mix"], right)
-        return loss + self._gan_loss(step.verdicts["mix"], right / 2), terms
+        loss = loss - self.gan_loss(step.logits["mix"], right)
+        return loss + self.gan_loss(step.logits["mix"], right / 2), terms
 
 
 class FromOnes(ACAI):
@@ -78,8 +84,8 @@ class FromOnes(ACAI):
 
     def discriminator_losses(self, step):
         loss, terms = super().discriminator_losses(step)
-        loss = loss - self._gan_loss(step.verdicts["real"], 0.0)
-        return loss + self._gan_loss(step.verdicts["real"], 1.0), terms
+        loss = loss - self.gan_loss(step.logits["real"], 0.0)
+        return loss + self.gan_loss(step.logits["real"], 1.0), terms
 
 
 class OnesForReconstructions(ACAI):
@@ -87,8 +93,8 @@ class OnesForReconstructions(ACAI):
 
     def discriminator_losses(self, step):
         loss, terms = super().discriminator_losses(step)
-        loss = loss - self._gan_loss(step.verdicts["reconstruction"], 0.0)
-        return loss + self._gan_loss(step.verdicts["reconstruction"], 1.0), terms
+        loss = loss - self.gan_loss(step.logits["reconstruction"], 0.0)
+        return loss + self.gan_loss(step.logits["reconstruction"], 1.0), terms
 
 
 class TowardsOnes(ACAI):
@@ -96,8 +102,8 @@ class TowardsOnes(ACAI):
 
     def autoencoder_losses(self, step):
         loss, terms = super().autoencoder_losses(step)
-        loss = loss - self._gan_loss(step.verdicts["mix"], 0.0)
-        return loss + self._gan_loss(step.verdicts["mix"], 1.0), terms
+        loss = loss - self.gan_loss(step.logits["mix"], 0.0)
+        return loss + self.gan_loss(step.logits["mix"], 1.0), terms
 
 
 @pytest.mark.skipif(not ACAI_FILES, reason="no ACAI golden file beside this checkout")
@@ -123,6 +129,110 @@ def test_another_target_of_acai_fails(wrong, loss, network, monkeypatch):
         assert f"step0/loss/{loss}" in found
         if network is not None:
             assert f"after/{network}: share off by more than 1e-06" in found
+
+
+# The consistency of mixes.
+
+
+@pytest.mark.parametrize("change", [{"consistency_loss": "mean_absolute_error"}, {"beta": 0.5}])
+def test_another_consistency_fails(change):
+    """AMR's default measures codes with the reconstruction loss, here the squared error."""
+    meta, arrays = replay_golden.read(AMR_MSE)
+    assert "consistency_loss" not in meta
+    found = {check.name for check in failures(replay_golden.replay({**meta, **change}, arrays))}
+    assert "step0/loss/gen_loss" in found
+    assert ("step0/loss/consist" in found) == ("consistency_loss" in change)
+    assert "step0/loss/d_x" not in found
+
+
+def test_the_usual_consistency_by_name():
+    meta, arrays = replay_golden.read(AMR_MSE)
+    meta["consistency_loss"] = meta["reconstruction_loss"]
+    assert not failures(replay_golden.replay(meta, arrays))
+
+
+# The original ACAI.
+
+
+def test_partners_of_the_original_acai():
+    """The recorded partners are our mixer's, and alpha is folded."""
+    _, arrays = replay_golden.read(ORIGINAL_ACAI)
+    for step in ("step0", "step1"):
+        perms = arrays[f"{step}/perms"]
+        np.testing.assert_array_equal(FoldedMixup().draw_permutations(perms.shape[1]), perms)
+        alpha = arrays[f"{step}/coefficients"][:, 0]
+        assert 0 <= alpha.min() < alpha.max() <= 0.5
+        np.testing.assert_allclose(alpha, 1 - arrays[f"{step}/coefficients"][:, 1], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "loss"),
+    [
+        ({"lambda_": 2.0}, "gen_loss"),
+        ({"adversarial_weight": 1.0}, "gen_loss"),
+        ({"reconstruction_loss": "mean_absolute_error"}, "recon"),
+        ({"critic_blend": 0.8}, "d_x"),
+        ({"critic_blend": 0.0}, "d_x"),
+        ({"gan_loss": "binary_crossentropy"}, "d_x"),
+    ],
+)
+def test_another_setting_of_the_original_acai_fails(change, loss):
+    meta, arrays = replay_golden.read(ORIGINAL_ACAI)
+    found = {check.name for check in failures(replay_golden.replay({**meta, **change}, arrays))}
+    assert f"step0/loss/{loss}" in found
+
+
+class PortTarget(OriginalACAI):
+    """The critic's target is 2 alpha, as the port's."""
+
+    def discriminator_losses(self, step):
+        loss, terms = super().discriminator_losses(step)
+        alpha = keras.ops.reshape(step.coefficients[:, 0], (-1,))
+        loss = loss - self.gan_loss(step.logits["mix"], alpha)
+        return loss + self.gan_loss(step.logits["mix"], 2 * alpha), terms
+
+
+class PartnersTarget(OriginalACAI):
+    """The critic's target is the partner's share."""
+
+    def discriminator_losses(self, step):
+        loss, terms = super().discriminator_losses(step)
+        alpha = keras.ops.reshape(step.coefficients[:, 0], (-1,))
+        loss = loss - self.gan_loss(step.logits["mix"], alpha)
+        return loss + self.gan_loss(step.logits["mix"], 1 - alpha), terms
+
+
+class TowardsHalf(OriginalACAI):
+    """The auto-encoder drives D(mix) to 1/2."""
+
+    def autoencoder_losses(self, step):
+        loss, terms = super().autoencoder_losses(step)
+        loss = loss - self.adversarial_weight * self.gan_loss(step.logits["mix"], 0.0)
+        return loss + self.adversarial_weight * self.gan_loss(step.logits["mix"], 0.5), terms
+
+
+@pytest.mark.parametrize(
+    ("wrong", "loss"), [(PortTarget, "d_x"), (PartnersTarget, "d_x"), (TowardsHalf, "gen_loss")]
+)
+def test_another_target_of_the_original_acai_fails(wrong, loss, monkeypatch):
+    monkeypatch.setitem(replay_golden.METHODS, "acai_original", wrong)
+    results = replay_golden.replay(*replay_golden.read(ORIGINAL_ACAI))
+    assert f"step0/loss/{loss}" in {check.name for check in failures(results)}
+
+
+@pytest.mark.parametrize("l2_weight_decay", [0.0, 1e-5])
+def test_the_original_acai_does_not_use_adam_l2(l2_weight_decay, monkeypatch):
+    """Its authors' Adam is TensorFlow's, with epsilon before the bias correction, and no decay."""
+
+    def adam_l2(meta):
+        moments = {name: meta[name] for name in ("beta_1", "beta_2", "epsilon")}
+        return AdamL2(meta["learning_rate"], **moments, l2_weight_decay=l2_weight_decay)
+
+    monkeypatch.setattr(replay_golden, "build_optimizer", adam_l2)
+    results = replay_golden.replay(*replay_golden.read(ORIGINAL_ACAI))
+    found = {check.name for check in failures(results)}
+    for network in ("encoder", "decoder", "discriminator"):
+        assert f"after/{network}: share off by more than 1e-06" in found
 
 
 # The pixels whose error has no sure sign.
@@ -179,7 +289,7 @@ def test_epsilon_before_the_bias_correction_fails(monkeypatch):
 
 
 def test_wrong_weights_fail(tmp_path):
-    with np.load(VENDORED[0], allow_pickle=False) as archive:
+    with np.load(AE_GAN, allow_pickle=False) as archive:
         arrays = dict(archive)
     name = next(name for name in arrays if name.startswith("after/decoder/"))
     arrays[name] = arrays[name] + 1e-3
@@ -188,16 +298,16 @@ def test_wrong_weights_fail(tmp_path):
 
 
 def test_command(capsys):
-    assert replay_golden.main([str(VENDORED[0])]) == 0
+    assert replay_golden.main([str(AE_GAN)]) == 0
     assert "step0/loss/gen_loss" in capsys.readouterr().out
 
 
 def test_unknown_method_fails_and_the_others_still_run(tmp_path, capsys):
-    with np.load(VENDORED[0], allow_pickle=False) as archive:
+    with np.load(AE_GAN, allow_pickle=False) as archive:
         arrays = dict(archive)
     arrays["meta"] = np.array(str(arrays["meta"]).replace("ae_gan", "vae"))
     np.savez(tmp_path / "vae.npz", **arrays)
-    assert replay_golden.main(["--quiet", str(tmp_path / "vae.npz"), str(VENDORED[0])]) == 1
+    assert replay_golden.main(["--quiet", str(tmp_path / "vae.npz"), str(AE_GAN)]) == 1
     printed = capsys.readouterr().out
     assert "method 'vae' is not one of amr, ae_gan" in printed
     assert "passed: " in printed

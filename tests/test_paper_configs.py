@@ -11,6 +11,8 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
+from amr_tf.mixers import MIXERS
+from amr_tf.registry import parse_call
 from amr_tf.reproduction.paper import (
     ACAI,
     AE_GAN,
@@ -30,7 +32,7 @@ each_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.ste
 
 # The supplement's figures: rows by data set. Lambda is given for figures 6 (as in table 1), 12
 # and 13 only.
-SUPERVISED = ("supervised_amr", "none", 2)
+SUPERVISED = ("supervised_amr", None, None)
 FIGURES = {
     5: ("celeba", {SUPERVISED: 50}),
     6: ("svhn", {AE_GAN: 5, MIXUP_2: 10, MIXUP_3: 10}),
@@ -44,8 +46,8 @@ FIGURES = {
 }
 BETAS = {12: ("0", "0.1", "10", "100"), 13: ("0", "50")}
 
-# What a name's data set stands for: the data set and, where the paper says so, the number of
-# training images, of elements of a code, and of epochs.
+# What a name's data set stands for: the data set, and the number of training images, of elements
+# of a code, and of epochs where the paper gives it.
 Data = collections.namedtuple("Data", "dataset train_subset latent_size epochs")
 DATA = {
     "mnist": Data("mnist", None, 32, 2000),
@@ -64,7 +66,22 @@ DATA = {
     "zappos": Data("zappos", None, None, None),
     "zappos_hq": Data("zappos", None, None, None),
 }
-# Shapes of what a data set gives, width None for the config's; classes or attributes.
+# Data sets in the comments of the tables' cells.
+TITLES = {
+    "mnist": "MNIST",
+    "kmnist": "KMNIST",
+    "svhn": "SVHN",
+    "svhn1k": "SVHN (1,000 images)",
+    "svhn5k": "SVHN (5,000 images)",
+    "svhn10k": "SVHN (10,000 images)",
+    "svhn20k": "SVHN (20,000 images)",
+    "svhn256": "SVHN (d_h = 256)",
+    "cifar256": "CIFAR10 (d_h = 256)",
+    "cifar1024": "CIFAR10 (d_h = 1024)",
+    "dsprites": "dSprites",
+}
+# Shapes of a data set's images, with None for the width that the config sets; classes or
+# attributes.
 SHAPES = {
     "mnist": ((32, 32, 1), 10),
     "kmnist": ((32, 32, 1), 10),
@@ -82,12 +99,21 @@ NAME = re.compile(
     r"(_k(?P<k>\d+))?(_lambda(?P<lambda>[\d.]+))?(_beta(?P<beta>[\d.]+))?"
 )
 LONG_NAMES = {"supervised": "supervised_amr"}
-# What a name leaves out, as there is no other.
-MIXERS = {"acai": "mixup", "acai_original": "folded", "supervised": "none"}
+# The mixers of methods whose names leave them out, as the paper has no other.
+MIXER_NAMES = {"acai": "mixup", "acai_original": "folded"}
 LOSSES = {
-    "beta_vae": ("binary_crossentropy", "binary_crossentropy"),
+    "beta_vae": ("binary_crossentropy", None),
     "acai_original": ("mean_squared_error", "least_squares"),
 }
+# Section 4.1, and the optimizer of the original ACAI's code.
+ADAM_L2 = {
+    "learning_rate": 1e-4,
+    "beta_1": 0.5,
+    "beta_2": 0.99,
+    "epsilon": 1e-8,
+    "l2_weight_decay": 1e-5,
+}
+ADAM = {"learning_rate": 1e-4, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
 
 
 def parse(*arguments):
@@ -101,6 +127,11 @@ def parse(*arguments):
 
 def parse_file(path):
     return parse(f"--flagfile={path}")
+
+
+def name_of(text):
+    """The name in a call string, without its arguments; None for None."""
+    return None if text is None else parse_call(text).name
 
 
 def parse_name(path):
@@ -127,15 +158,17 @@ def test_every_shared_file_is_used():
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.cfg")), ids=lambda path: path.stem)
 def test_lines(path):
-    """Comments, then one flag a line, each once, with its value after an equals sign."""
+    """Comments, then one flag per line, each set once, with its value after an equals sign."""
     lines = path.read_text().splitlines()
     assert lines[0].startswith("# ")
     flag_lines = [line for line in lines if not line.startswith("# ")]
     assert lines[-len(flag_lines) :] == flag_lines
-    names = [re.fullmatch(r"--(\w+)=(\S+)", line).group(1) for line in flag_lines]
-    assert len(names) == len(set(names))
+    names = [re.fullmatch(r"--(\w+)=\S(.*\S)?", line).group(1) for line in flag_lines]
+    own = [name for name in names if name != "flagfile"]
+    assert names[: len(names) - len(own)] == ["flagfile"] * (len(names) - len(own))
+    assert len(own) == len(set(own))
     known = {flag_name(field) for field in TrainingConfig.__dataclass_fields__.values()}
-    assert set(names) <= known | {"flagfile"}
+    assert set(own) <= known
 
 
 @each_config
@@ -145,9 +178,10 @@ def test_the_file_is_valid(path):
     assert config.run_dir == f"runs/paper/{path.stem}"
     assert config.data_dir is None
     assert config.seed == 0
-    # What it stands for survives the run folder's own flagfile.
-    again = [line for line in config.resolve().to_flagfile().splitlines() if line]
-    assert parse(*again) == config.resolve()
+    # The flagfile that a run folder keeps describes the same run.
+    resolved = config.resolve()
+    resolved.validate()
+    assert parse(*resolved.to_flagfile().splitlines()) == resolved
 
 
 def test_run_dirs_are_unique():
@@ -158,48 +192,72 @@ def test_run_dirs_are_unique():
 @each_config
 def test_the_name_says_what_is_in_it(path):
     config, name = parse_file(path).resolve(), parse_name(path)
-    method = name["method"]
-    assert config.method == LONG_NAMES.get(method, method)
-    if config.method not in ("ae_gan", "beta_vae"):
-        assert config.mixer == (name["mixer"] or MIXERS[method])
-        assert config.k == int(name["k"])
-    else:
+    method = parse_call(config.method)
+    assert method.name == LONG_NAMES.get(name["method"], name["method"])
+    if method.name in ("ae_gan", "beta_vae"):
         assert name["mixer"] is name["k"] is None
+    elif method.name != "supervised_amr":
+        assert name_of(config.mixer) == (name["mixer"] or MIXER_NAMES[name["method"]])
+        assert config.k == int(name["k"])
     if name["lambda"] is None:
-        assert method in ("acai_original", "beta_vae")
+        assert method.name in ("acai_original", "beta_vae")
         assert config.lambda_ == 1.0
     else:
         assert config.lambda_ == float(name["lambda"])
-    weight = config.kl_weight if method == "beta_vae" else config.beta
-    assert weight == float(name["beta"] or 0)
+    beta = method.arguments["kl_weight"] if method.name == "beta_vae" else config.beta
+    assert (beta or 0) == float(name["beta"] or 0)
     data = DATA[name["data"]]
-    assert (config.dataset, config.train_subset) == (data.dataset, data.train_subset)
+    assert name_of(config.dataset) == data.dataset
+    assert config.train_subset == data.train_subset
     assert data.epochs in (None, config.epochs)
     assert config.epochs > 1
 
 
+def assert_optimizer(text, name, arguments):
+    """The optimizer of this name with these arguments; others may be left at Keras' defaults."""
+    call = parse_call(text)
+    assert call.name == name
+    assert {key: call.arguments[key] for key in arguments} == arguments
+
+
+@each_config
+def test_the_optimizers(path):
+    """Section 4.1's; the players of the original ACAI have its authors' Adam."""
+    config = parse_file(path).resolve()
+    name, arguments = "adam_l2", ADAM_L2
+    if name_of(config.method) == "acai_original":
+        name, arguments = "adam", ADAM
+    if name_of(config.dataset) == "spiral":  # The paper gives no learning rate for it.
+        arguments = {**arguments, "learning_rate": 1e-3}
+    assert_optimizer(config.autoencoder_optimizer, name, arguments)
+    if name_of(config.method) == "beta_vae":
+        assert config.discriminator_optimizer is None
+    else:
+        assert_optimizer(config.discriminator_optimizer, name, arguments)
+    assert_optimizer(config.probe_optimizer, "adam_l2", ADAM_L2)
+
+
 @each_config
 def test_what_all_runs_share(path):
-    """Section 4.1, and the released code's losses, batch and schedule."""
+    """The released code's losses, networks, batch size and schedule."""
     config = parse_file(path).resolve()
-    adam = {"learning_rate": 1e-4, "probe_learning_rate": 1e-4, "beta_1": 0.5, "beta_2": 0.99}
-    adam.update(epsilon=1e-8, l2_weight_decay=1e-5)
-    if config.dataset == "spiral":  # The paper gives neither networks nor step size for these.
-        adam["learning_rate"] = 1e-3
-    assert {name: getattr(config, name) for name in adam} == adam
+    method, dataset = name_of(config.method), name_of(config.dataset)
+    every_step = dataset == "spiral" or method == "acai_original"
+    assert config.generator_update_every == (1 if every_step else 5)
     assert config.batch_size == 64
-    assert config.generator_update_every == (1 if config.dataset == "spiral" else 5)
     assert (config.supervision, config.labelled, config.probe) == (0.0, None, "linear")
-    usual = ("mean_absolute_error", "binary_crossentropy")
-    losses = LOSSES.get(config.method, usual)
-    if config.dataset == "dsprites":
-        losses = ("binary_crossentropy", "binary_crossentropy")
+    losses = LOSSES.get(method, ("mean_absolute_error", "binary_crossentropy"))
+    if dataset == "dsprites":
+        losses = ("binary_crossentropy", losses[1])
     assert (config.reconstruction_loss, config.gan_loss) == losses
-    assert config.output_activation == ("tanh" if config.dataset == "dsprites" else "none")
-    architecture = {"dsprites": "dsprites", "spiral": "mlp"}.get(config.dataset, "convolutional")
-    assert config.architecture == architecture
-    assert config.bernoulli_probability == "batch"  # The tables' variant.
-    assert config.depth == 16
+    architecture = parse_call(config.architecture)
+    usual = "acai" if method == "acai_original" else "convolutional"
+    assert architecture.name == {"dsprites": "dsprites", "spiral": "mlp"}.get(dataset, usual)
+    if architecture.name == usual:
+        assert architecture.arguments["depth"] == 16
+    if name_of(config.mixer) == "bernoulli":
+        # The tables' variant.
+        assert parse_call(config.mixer).arguments["probability"] == "batch"
 
 
 @pytest.mark.parametrize("number", TABLES)
@@ -210,7 +268,7 @@ def test_the_tables_are_complete(number):
         cell = parse_name(path)["data"], row_of(config)
         assert cell not in found
         found[cell] = config.lambda_
-    # Where the paper gives no lambda, the original ACAI's own: mean squared error, not weighted.
+    # The paper gives no lambda for the original ACAI, whose reconstruction loss has no weight.
     expected = {
         (data, row): 1.0 if lambda_ is None else float(lambda_)
         for data, rows in TABLES[number].items()
@@ -222,13 +280,16 @@ def test_the_tables_are_complete(number):
 @pytest.mark.parametrize("number", TABLES)
 def test_the_papers_figure_in_the_comment(number):
     for path in FOLDER.glob(f"table{number}_*.cfg"):
-        config = parse_file(path)
-        cell = TABLES[number][parse_name(path)["data"]][row_of(config.resolve())]
-        comment = path.read_text().splitlines()[0]
-        assert comment.startswith(f"# Table {number}, {parse_name(path)['data']}, ")
-        given = re.search(r": ([\d.]+) \+- ([\d.]+)(?: %)? in (the|its authors') paper", comment)
-        assert given.group(1, 2) == (f"{cell.mean:.2f}", f"{cell.deviation:.2f}")
-        assert (given.group(3) == "the") == (config.method != "acai_original")
+        config, data = parse_file(path).resolve(), parse_name(path)["data"]
+        cell = TABLES[number][data][row_of(config)]
+        unit = "" if number == 4 else " %"  # Table 4's is a score, the others' are accuracies.
+        source = "the paper"
+        if name_of(config.method) == "acai_original":
+            source = "Berthelot et al. (2019)"
+        first, *others = path.read_text().splitlines()
+        assert first.startswith(f"# Table {number}, {TITLES[data]}, ")
+        assert first.endswith(f": {cell.mean:.2f} +- {cell.deviation:.2f}{unit} in {source}.")
+        assert ("implementation of the metric was wrong" in others[0]) == (number == 4)
 
 
 def test_the_figures_are_complete():
@@ -248,10 +309,14 @@ def test_the_figures_are_complete():
 
 def test_figure_5_is_conditioned_on_the_papers_attributes():
     config = parse_file(FOLDER / "figure5_celeba_supervised_k2_lambda50.cfg").resolve()
-    assert config.attributes == "Male,Heavy_Makeup,Wearing_Lipstick"
-    assert config.label_mixer == "supervised_bernoulli"
+    attributes = parse_call(config.dataset).arguments["attributes"]
+    assert attributes == ("Male", "Heavy_Makeup", "Wearing_Lipstick")
+    label_mixer = parse_call(config.method).arguments["label_mixer"]
+    mixer = parse_call(MIXERS.canonical(label_mixer))
+    assert mixer.name == "supervised_bernoulli"
     # The paper's form: embed sees y~ alone, and there is one alpha for a pair.
-    assert (config.mask_condition, config.label_alphas) == ("label", "example")
+    assert mixer.arguments["condition"] == "label"
+    assert mixer.arguments["alphas"] == "example"
 
 
 def test_figure_6_shows_runs_of_table_1():
@@ -265,17 +330,17 @@ def test_figure_6_shows_runs_of_table_1():
 
 def described(config):
     """Image shape, number of classes or attributes, and whether they are attributes."""
-    shape, classes = SHAPES[config.dataset]
+    dataset = parse_call(config.dataset)
+    shape, classes = SHAPES[dataset.name]
     shape = tuple(config.image_size if size is None else size for size in shape)
     assert None not in shape
-    if config.attributes is not None:
-        classes = len(config.attributes.split(","))
-    return shape, classes, config.dataset == "celeba"
+    classes = len(dataset.arguments.get("attributes") or ()) or classes
+    return shape, classes, dataset.name == "celeba"
 
 
 def draw_batches(config, shape, classes, multi_label):
     """Two batches of random images, or points, and labels."""
-    count = max(config.k, 4)
+    count = max(config.k or 2, 4)
     generator = np.random.default_rng(0)
     for _ in range(2):
         images = generator.uniform(-1, 1, (count, *shape)).astype("float32")
@@ -288,7 +353,7 @@ def draw_batches(config, shape, classes, multi_label):
 
 
 def weights_of(model):
-    """The trained weights of each part of a model, as arrays."""
+    """The trainable weights of each part of a model, as arrays."""
     names = ("encoder", "decoder", "discriminator", "probe", "label_mixer")
     parts = {name: getattr(model, name, None) for name in names}
     return {
@@ -299,7 +364,7 @@ def weights_of(model):
 
 
 def moved(before, after):
-    """The names of the parts of which every weight has changed, and of those where some have."""
+    """The names of the parts in which every weight has changed, and of those where some have."""
     changed = {
         name: [(one != other).any() for one, other in zip(before[name], after[name], strict=True)]
         for name in before
@@ -310,11 +375,11 @@ def moved(before, after):
 
 def expected_metrics(config, classes):
     names = {"loss", "reconstruction_loss"}
-    if config.method == "beta_vae":
+    if name_of(config.method) == "beta_vae":
         names.add("kl_loss")
     else:
         names |= {"adversarial_loss", "discriminator_loss"}
-    if config.method == "supervised_amr":
+    if name_of(config.method) == "supervised_amr":
         names |= {"classification_loss", "classifier_loss", "classifier_accuracy"}
     if config.beta:
         names.add("consistency_loss")
@@ -324,11 +389,11 @@ def expected_metrics(config, classes):
 
 
 def kind_of(path):
-    """What layers and losses a config builds: other sizes and weights make no other kind."""
+    """Which layers and losses a config builds; it is the same for other sizes and weights."""
     config = parse_file(path).resolve()
-    names = ("architecture", "method", "mixer", "latent_dim")
+    names = [name_of(text) for text in (config.architecture, config.method, config.mixer)]
     (width, *_), _, multi_label = described(config)
-    return *(getattr(config, name) for name in names), width, multi_label, config.beta > 0
+    return *names, width, multi_label, bool(config.beta)
 
 
 @pytest.mark.slow
@@ -338,7 +403,7 @@ def kind_of(path):
 def test_two_steps(path):
     """One config of every kind is built at its real size and trains.
 
-    The steps are eager: to trace one takes several times as long as to make two.
+    The steps run eagerly: tracing one takes several times as long as running two.
     """
     keras.utils.set_random_seed(0)
     config = parse_file(path)
@@ -354,11 +419,11 @@ def test_two_steps(path):
         assert all(np.isfinite(value) for value in results.values())
         weights.append(weights_of(model))
     assert int(model.step_counter) == 2
-    # The first step updates everything, the second not what is updated in every fifth.
+    # The first step updates everything; the second skips what every fifth step updates.
     parts = {"encoder", "decoder"}
-    parts |= {"discriminator"} if config.method != "beta_vae" else set()
+    parts |= {"discriminator"} if name_of(config.method) != "beta_vae" else set()
     parts |= {"probe"} if classes is not None else set()
-    parts |= {"label_mixer"} if config.method == "supervised_amr" else set()
+    parts |= {"label_mixer"} if name_of(config.method) == "supervised_amr" else set()
     assert moved(*weights[:2]) == (parts, parts)
     if config.generator_update_every > 1:
         parts -= {"encoder", "decoder", "label_mixer"}

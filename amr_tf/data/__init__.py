@@ -12,7 +12,7 @@ from amr_tf.data import (  # noqa: F401
     tfds_sets,
 )
 from amr_tf.data.lazy import LazyImages
-from amr_tf.data.pipeline import evaluation_batches, preprocess, training_batches
+from amr_tf.data.pipeline import evaluation_batches, prepared, preprocess, training_batches
 from amr_tf.data.sources import DATASETS, ImageData, Source, load
 from amr_tf.data.splits import Split
 
@@ -24,6 +24,7 @@ __all__ = [
     "Split",
     "evaluation_batches",
     "load",
+    "prepared",
     "preprocess",
     "training_batches",
 ]

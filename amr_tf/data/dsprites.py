@@ -198,7 +198,7 @@ def factor_source(images, factors):
 
 
 @DATASETS.register("dsprites")
-def _dsprites(data_dir, image_size):
+def _dsprites():
     """737,280 generated sprites, labelled by shape, rendered where they are looked at."""
     numbers = np.arange(COUNT)
     images = LazyImages(lambda chosen: render(factors_of(chosen)), numbers, IMAGE_SHAPE)
@@ -206,10 +206,10 @@ def _dsprites(data_dir, image_size):
 
 
 @DATASETS.register("dsprites_attributes")
-def _dsprites_attributes(data_dir, image_size, attributes=None):
+def _dsprites_attributes(attributes=None):
     """The same sprites, labelled with binary attributes: see `attributes_of`."""
     names, columns = choose_attributes(ATTRIBUTE_NAMES, attributes)
-    source = _dsprites(data_dir, image_size)
+    source = _dsprites()
 
     def relabel(split):
         return dataclasses.replace(split, labels=attributes_of(split.factors)[:, columns])

@@ -12,7 +12,7 @@ _LABELS = tuple(f"label_{name}" for name in FACTOR_NAMES)
 
 
 @DATASETS.register("dsprites_tfds")
-def _dsprites_tfds(data_dir, image_size):
+def _dsprites_tfds(data_dir):
     """The original 737,280 sprites, labelled by shape, in the order and splits of `dsprites`.
 
     They are kept at a bit a pixel, 377 MB, and unpacked where they are looked at: as bytes they

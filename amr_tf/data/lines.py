@@ -49,7 +49,7 @@ def _coverage(angles, size):
 
 
 @DATASETS.register("lines")
-def _lines(data_dir, image_size):
+def _lines():
     """10,000 lines at random angles to train on and 2,000 to test on, without labels."""
     angles = np.random.default_rng(_SEED).uniform(0, 2 * np.pi, TRAIN_COUNT + TEST_COUNT)
     images = draw_lines(angles)

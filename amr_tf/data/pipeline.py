@@ -27,6 +27,20 @@ def preprocess(images, image_size):
     return images
 
 
+def prepared(split, indices, image_size):
+    """Some images as a model takes them.
+
+    Args:
+        split: a `Split`.
+        indices: their numbers, or a slice.
+        image_size: width of the images that the model sees, or None for points.
+
+    Returns:
+        Float array (N, H, W, C) in [-1, 1], or points (N, D).
+    """
+    return np.asarray(preprocess(np.asarray(split.images[indices]), image_size))
+
+
 def training_batches(split, batch_size, image_size, seed=0, first_step=0):
     """Endless shuffled batches, one random order per epoch.
 

@@ -1,26 +1,26 @@
 """Data sets by name, and `load`, which makes one ready to train on.
 
-A source is a function from `data_dir` and `image_size` (both may be None) to a `Source`. It may
-take two more keyword parameters, `attributes` and `crop`, which `load` passes on where a user
-gives them; a source without them lets `load` say that the data set knows no such thing. A source
-of your own needs a name and nothing else:
+A source is a function that returns a `Source`. `load` gives it `data_dir` and `image_size`, which
+may be None, if it takes them. Its other parameters can be set where it is named:
 
     from amr_tf.data import DATASETS, Source, Split
 
     @DATASETS.register("mine")
-    def mine(data_dir, image_size):
+    def mine(data_dir, colour=True):
         train = Split(images, labels)  # uint8 (N, H, W, C) and int64 (N,), or None
         return Source(train, test=None, class_names=("cat", "dog"), image_size=32)
+
+    data = load("mine(colour=False)", data_dir="photographs")
 """
 
 import dataclasses
-import inspect
+from typing import Any
 
 from amr_tf import checks
-from amr_tf.data.splits import Split, draw_subset, hide_labels, split_off
-from amr_tf.registry import Registry
+from amr_tf.data.splits import Split, check_fraction, draw_subset, hide_labels, split_off
+from amr_tf.registry import Call, Registry
 
-DATASETS = Registry("data set")
+DATASETS = Registry("data set", context={"data_dir": "--data_dir", "image_size": "--image_size"})
 """Functions to a `Source` by the names that `--dataset` takes."""
 
 
@@ -93,23 +93,23 @@ class ImageData:
 
 
 def load(
-    name="digits",
-    data_dir=None,
-    image_size=None,
-    validation_fraction=0.1,
-    train_subset=None,
-    seed=0,
-    labelled=None,
-    attributes=None,
-    crop=None,
-):
+    name: str = "digits",
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    validation_fraction: float = 0.1,
+    train_subset: int | None = None,
+    seed: int = 0,
+    labelled: int | None = None,
+    **parameters: Any,
+) -> ImageData:
     """Loads a data set and splits off validation images.
 
     Args:
-        name: a name registered in `DATASETS`: "digits" (embedded); "dsprites",
-            "dsprites_attributes", "lines", "spiral" (generated); "mnist", "kmnist",
-            "fashion_mnist", "svhn_cropped", "cifar10", "dsprites_tfds" (TFDS); "celeba" (TFDS or
-            a folder); "celeba_hq", "attribute_folder", "image_folder", "zappos" (folders).
+        name: a call string of `DATASETS`, such as "digits" or "image_folder(crop=140)": "digits"
+            (embedded); "dsprites", "dsprites_attributes", "lines", "spiral" (generated); "mnist",
+            "kmnist", "fashion_mnist", "svhn_cropped", "cifar10", "dsprites_tfds" (TFDS); "celeba"
+            (TFDS or a folder); "celeba_hq", "attribute_folder", "image_folder", "zappos"
+            (folders).
         data_dir: TFDS' folder of prepared data sets, or the folder of image files; None for TFDS'
             default, where it downloads to.
         image_size: width to which images are resized; None for the data set's usual one, and for
@@ -123,27 +123,23 @@ def load(
         labelled: number of training images, stratified by class, that keep their labels, while
             the others get -1 (semi-supervised learning); None for all. Validation and test
             images keep theirs.
-        attributes: names of attributes to choose as labels, in order, of a data set that has
-            some: a tuple, or a string with commas; None for all.
-        crop: side in pixels of the central square that is cut out of each file before resizing,
-            for folders of images and CelebA; None for the data set's usual one.
+        **parameters: of the data set, in place of those in its call string, such as
+            `attributes=("Male", "Smiling")` or `crop=140`.
 
     Returns:
         `ImageData`.
 
     Raises:
-        ValueError: unknown name, numbers that do not fit the data, or an option that the data set
-            does not know.
+        ValueError: an unknown name or parameter, or numbers that do not fit the data.
         FileNotFoundError: the data are not there and cannot be downloaded.
     """
-    integers = {"image_size": image_size, "labelled": labelled, "crop": crop}
-    for option, value in integers.items():
-        if value is not None:
-            checks.check_positive_integer(option, value)
-    source = _read(name, data_dir, image_size, attributes=attributes, crop=crop)
+    check_request(name, data_dir, image_size, validation_fraction, train_subset, labelled)
+    call = DATASETS.parse(name)
+    call = Call(call.name, {**call.arguments, **parameters})
+    source = DATASETS.build(call, data_dir=data_dir, image_size=image_size)
     if image_size is not None and source.image_size is None:
         raise ValueError(
-            f"Data set '{name}' holds points, which have no image_size; got {image_size}."
+            f"Data set '{call.name}' holds points, which have no image_size; got {image_size}."
         )
     train, validation = split_off(source.train, validation_fraction, seed)
     if train_subset is not None:
@@ -151,7 +147,7 @@ def load(
     if labelled is not None:
         train = hide_labels(train, labelled, seed)
     return ImageData(
-        name=name,
+        name=call.name,
         train=train,
         validation=validation,
         test=source.test,
@@ -163,22 +159,22 @@ def load(
     )
 
 
-def _read(name, data_dir, image_size, **options):
-    """Calls a source with those of the options that are given.
-
-    Raises:
-        ValueError: the source does not take one of them.
-    """
-    source = DATASETS.get(name)
-    options = {option: value for option, value in options.items() if value is not None}
-    for option, value in options.items():
-        if not _takes(source, option):
-            able = [other for other in DATASETS.names() if _takes(DATASETS.get(other), option)]
-            raise ValueError(
-                f"Data set '{name}' takes no {option} (got {value!r}); only {', '.join(able)} do."
-            )
-    return source(data_dir, image_size, **options)
-
-
-def _takes(source, option):
-    return option in inspect.signature(source).parameters
+def check_request(
+    name: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    validation_fraction: float = 0.1,
+    train_subset: int | None = None,
+    labelled: int | None = None,
+) -> None:
+    """Raises a ValueError for arguments of `load` that are wrong whatever the data hold."""
+    call = DATASETS.parse(name)
+    if data_dir is not None and not DATASETS.takes(call.name, "data_dir"):
+        raise ValueError(
+            f"Data set '{call.name}' reads no files: leave out data_dir (got {data_dir!r})."
+        )
+    integers = {"image_size": image_size, "train_subset": train_subset, "labelled": labelled}
+    for option, value in integers.items():
+        if value is not None:
+            checks.check_positive_integer(option, value)
+    check_fraction(validation_fraction)

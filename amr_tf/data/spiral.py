@@ -77,7 +77,7 @@ def _curve():
 
 
 @DATASETS.register("spiral")
-def _spiral(data_dir, image_size):
+def _spiral():
     """10,000 points to train on and 2,000 to test on, with noise, without labels."""
     points = sample_spiral(TRAIN_COUNT + TEST_COUNT, _SEED)
     splits = (Split(part, None) for part in np.split(points, [TRAIN_COUNT]))

@@ -36,6 +36,12 @@ class Split:
         return Split(self.images[indices], labels, factors)
 
 
+def check_fraction(fraction: float) -> None:
+    """Raises a ValueError unless a share lies above 0 and below 1."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"validation_fraction must be above 0 and below 1; got {fraction}.")
+
+
 def split_off(split, fraction, seed):
     """Cuts a share of the images off, stratified by class where there are class numbers.
 
@@ -50,8 +56,7 @@ def split_off(split, fraction, seed):
     Raises:
         ValueError: the fraction is out of range, or leaves one of the parts empty.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"validation_fraction must be above 0 and below 1; got {fraction}.")
+    check_fraction(fraction)
     if not len(split):
         raise ValueError("The data set is empty: it holds no training images.")
     count = round(fraction * len(split))

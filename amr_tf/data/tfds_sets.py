@@ -65,7 +65,7 @@ def _check_network():
 
 def _register(name, image_size):
     @DATASETS.register(name)
-    def source(data_dir, _):
+    def source(data_dir):
         builder = prepared_builder(name, data_dir)
         splits = [_read_split(builder, split) for split in ("train", "test")]
         return Source(*splits, tuple(builder.info.features["label"].names), image_size)

@@ -3,14 +3,13 @@
 import numpy as np
 
 from amr_tf import checks
+from amr_tf.data import prepared
 from amr_tf.evaluation.disentanglement_metrics import dci, mutual_information_gap, sap
 from amr_tf.evaluation.fixed_factor_metrics import (
     beta_vae_score,
     factor_vae_score,
     kept_dimensions,
 )
-from amr_tf.evaluation.held_out import prepared
-from amr_tf.models.vae import VAE
 
 _ENCODED_AT_ONCE = 2048  # Bounds the memory for images.
 
@@ -63,7 +62,7 @@ def disentanglement(
         )
     train = (_codes(model, data.train, rows[0], data.image_size), factors[0][:, varying])
     scored = (_codes(model, held_out, rows[1], data.image_size), factors[1][:, varying])
-    kept = kept_dimensions(train[0], unit_prior=isinstance(model, VAE))
+    kept = kept_dimensions(train[0], unit_prior=model.unit_prior)
     few = [tuple(part[:fitted] for part in pair) for pair in (train, scored)]
     return {
         "factor_vae": factor_vae_score(train, scored, votes, samples, kept, seed),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from amr_tf.data import preprocess
+from amr_tf.data import prepared
 
 
 def draw_groups(split, image_size, groups, members=2, seed=0):
@@ -88,17 +88,3 @@ def draw_sample(split, image_size, most, seed=0):
     chosen = np.random.default_rng(seed).permutation(len(split))[:most]
     labels = None if split.labels is None else split.labels[chosen]
     return prepared(split, chosen, image_size), labels
-
-
-def prepared(split, indices, image_size):
-    """Some images as a model takes them.
-
-    Args:
-        split: a `Split`.
-        indices: their numbers, or a slice.
-        image_size: width of the images that the model sees, or None for points.
-
-    Returns:
-        Float array (N, H, W, C) in [-1, 1], or points (N, D).
-    """
-    return np.asarray(preprocess(np.asarray(split.images[indices]), image_size))

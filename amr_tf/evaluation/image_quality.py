@@ -11,8 +11,8 @@ from sklearn.metrics import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 
 from amr_tf import checks
+from amr_tf.data import prepared
 from amr_tf.evaluation.extractors import extract_features
-from amr_tf.evaluation.held_out import prepared
 
 _CHUNK = 1024
 _ROUNDING = 1e-7  # Of a distance, as a share of the features' size: it comes of a matrix product.

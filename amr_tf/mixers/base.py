@@ -20,9 +20,9 @@ from keras import ops
 
 from amr_tf import checks
 from amr_tf.layers import ReplicaSeedGenerator, SeedStateSaving
-from amr_tf.registry import Registry
+from amr_tf.registry import Call, Registry
 
-MIXERS = Registry("mixer")
+MIXERS = Registry("mixer", {"k": "--k", "seed": "--seed", "num_labels": "the data"})
 """Mixers by the names that `--mixer` takes."""
 
 
@@ -52,6 +52,8 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
 
     # Whether a mix depends on the examples' labels.
     needs_labels = False
+    # What captions call the mixer; None for its registered name.
+    title: str | None = None
 
     def __init__(self, k=2, seed=None, **kwargs):
         if not isinstance(k, int) or isinstance(k, bool) or k < 2:
@@ -193,13 +195,17 @@ def _with_batch(code_shape):
 
 
 def get(name, /, **kwargs):
-    """A new mixer by its registered name.
+    """A new mixer from its call string.
 
     Args:
-        name: "mixup", "bernoulli", or another name registered in `MIXERS`.
-        **kwargs: the mixer's arguments (`k`, `seed`, ...).
+        name: "mixup", "bernoulli(probability='example')", or another call of what is registered
+            in `MIXERS`.
+        **kwargs: further arguments of the mixer (`k`, `seed`, ...).
 
     Raises:
-        ValueError: unknown name or arguments out of range.
+        ValueError: an unknown name or parameter, or a value out of range.
     """
-    return MIXERS.get(name)(**kwargs)
+    call = MIXERS.parse(name)
+    context = {key: value for key, value in kwargs.items() if key in MIXERS.context}
+    own = {key: value for key, value in kwargs.items() if key not in context}
+    return MIXERS.build(Call(call.name, {**call.arguments, **own}), **context)

@@ -28,6 +28,7 @@ class BernoulliMixup(Mixer):
         ValueError: another probability, or k out of range.
     """
 
+    title = "Bernoulli"
     PROBABILITIES = ("batch", "example", "element")
 
     def __init__(self, k=2, probability="batch", seed=None, **kwargs):
@@ -36,6 +37,11 @@ class BernoulliMixup(Mixer):
                 f"probability must be one of {', '.join(self.PROBABILITIES)}; got {probability!r}."
             )
         super().__init__(k, seed, **kwargs)
+        if k != 2 and probability != "batch":
+            raise ValueError(
+                f"probability is for k = 2 only: with k = {k} every parent is equally likely; got "
+                f"{probability!r}."
+            )
         self.probability = probability
 
     def draw_coefficients(self, code_shape, batch_size, seed=None):

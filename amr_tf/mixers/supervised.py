@@ -65,7 +65,7 @@ class SupervisedBernoulliMixup(Mixer):
                 "SupervisedBernoulliMixup needs num_labels, the number of classes or attributes; "
                 f"got {num_labels!r}."
             )
-        if not temperature > 0:
+        if not isinstance(temperature, (int, float)) or not temperature > 0:
             raise ValueError(f"temperature must be above 0; got {temperature!r}.")
         for kind, value, allowed in (
             ("estimator", estimator, ESTIMATORS),
@@ -74,6 +74,10 @@ class SupervisedBernoulliMixup(Mixer):
         ):
             if value not in allowed:
                 raise unknown_name(kind, value, allowed)
+        if estimator != "concrete" and temperature != 0.5:
+            raise ValueError(
+                f"temperature is the concrete estimator's; got {temperature!r} with {estimator}."
+            )
         super().__init__(k, seed, **kwargs)
         self.num_labels = num_labels
         self.hidden_units = tuple(hidden_units)

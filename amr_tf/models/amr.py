@@ -1,22 +1,25 @@
 """Adversarial mixup resynthesis (Beckham et al. 2019), its case without mixes, and in pixels."""
 
+from typing import Any
+
 import keras
-import numpy as np
 import tensorflow as tf
 
-from amr_tf import checks
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.methods import METHODS
 
 
+@METHODS.register("amr")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class AMR(ResynthesisModel):
     """An auto-encoder whose decoded mixes of codes must look real (paper, equation 3).
 
     The auto-encoder minimises `lambda * reconstruction + gan(D(g(h)), 1) + gan(D(g(mix)), 1) +
-    beta * |mix - f(g(mix))|`, the discriminator `gan(D(x), 1) + gan(D(g(h)), 0) +
+    beta * consistency(mix, f(g(mix)))`, the discriminator `gan(D(x), 1) + gan(D(g(h)), 0) +
     gan(D(g(mix)), 0)`. Without a mixer the terms of mixes are left out: AE+GAN (equation 2).
 
-    Arguments as of `ResynthesisModel`; `AMR.convolutional` builds the paper's networks.
+    Arguments and errors are those of `ResynthesisModel`; `AMR.convolutional` builds the paper's
+    networks.
 
     Example:
 
@@ -24,26 +27,39 @@ class AMR(ResynthesisModel):
     >>> model.compile(lambda_=10.0)
     """
 
+    title = "AMR"
+
     def autoencoder_losses(self, step):
-        reconstruction = self._reconstruction_loss(step.images, step.reconstructions)
-        adversarial = sum(self._gan_loss(step.verdicts[group], 1.0) for group in step.decoded)
+        reconstruction = self.reconstruction_error(step)
+        adversarial = sum(self.gan_loss(step.logits[group], 1.0) for group in step.decoded)
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
         return self.lambda_ * reconstruction + adversarial, terms
 
     def discriminator_losses(self, step):
-        loss = self._gan_loss(step.verdicts["real"], 1.0)
-        for group in step.decoded:
-            loss = loss + self._gan_loss(step.verdicts[group], 0.0)
-        return loss, {}
+        real = self.gan_loss(step.logits["real"], 1.0)
+        fake = sum(self.gan_loss(step.logits[group], 0.0) for group in step.decoded)
+        return real + fake, {}
 
 
+@METHODS.register("ae_gan")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class AEGAN(AMR):
     """The adversarial reconstruction auto-encoder (paper, equation 2): AMR without a mixer."""
 
-    MIXES = False
+    title = "AE+GAN"
+    takes_mixer = False
+    trains_on_mixes = False
+    unused_settings = ("mixer", "k", "beta", "consistency_loss")
+
+    @classmethod
+    def create(
+        cls, image_shape: tuple[int, ...], architecture="convolutional", mixer=None, **kwargs: Any
+    ):
+        """The same as `ResynthesisModel.create`, without a mixer."""
+        return super().create(image_shape, architecture, mixer, **kwargs)
 
 
+@METHODS.register("pixel_mixup")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class PixelMixup(AMR):
     """The baseline that mixes images, not codes: AMR of blends, encoded and decoded again.
@@ -53,23 +69,13 @@ class PixelMixup(AMR):
     losses are AMR's, so what differs is only where the mixing takes place.
     """
 
-    @property
-    def mixed_shape(self):
-        """Shape of what the mixer mixes: an image's."""
-        return self.image_shape
+    title = "pixel-space AMR"
+    mixes_pixels = True
 
     def make_latents(self, step, training):
         if self.mixer is None:
             return super().make_latents(step, training)
         images = tf.cast(step.images, "float32")
-        both = tf.concat([images, tf.cast(self._mix(step, images), "float32")], axis=0)
+        both = tf.concat([images, tf.cast(self.mix_codes(step, images), "float32")], axis=0)
         step.codes, blends = tf.split(self.encoder(both, training=training), 2)
         return {"reconstruction": step.codes, "mix": blends}
-
-    def _before_mixing(self, images, batch_size):
-        images = np.asarray(images, dtype="float32")
-        checks.check_images(images, self.image_shape)
-        return images
-
-    def _after_mixing(self, mixed, batch_size):
-        return self.predict(mixed, batch_size=batch_size, verbose=0)

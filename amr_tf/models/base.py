@@ -1,63 +1,109 @@
 """What every method shares: the networks, one training step, and saving."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
+import numpy as np
 import tensorflow as tf
 
-from amr_tf import checks, losses, replicas
-from amr_tf.models.compiling import Compiling
-from amr_tf.models.data_checks import check_fit_data
-from amr_tf.models.distributed import Distributed, Mean
-from amr_tf.models.factory import Factory
-from amr_tf.models.inference import Inference
-from amr_tf.models.step import StepTensors, joined, parted
-from amr_tf.models.training_step import TrainingStep
+from amr_tf import checks, losses, optimizers, replicas
+from amr_tf.models import building, compiling, inference
+from amr_tf.models.compiling import Player
+from amr_tf.models.data_checks import check_options, checked_data, naming_bad_batches
+from amr_tf.models.fit_callbacks import with_own
+from amr_tf.models.forward import compute_losses, discriminate, resynthesize
+from amr_tf.models.gradients import STEPS
+from amr_tf.models.step import StepTensors, split_groups
+from amr_tf.models.updates import Mean, apply_update, apply_update_if, for_trainer, over_replicas
 
 # Means over labelled images only.
 _LABEL_METRICS = ("probe_loss", "probe_accuracy", "classifier_loss", "classifier_accuracy")
+_CRITICS = {"logits": "images to logits (N,)", "autoencoder": "images to images"}
+_CRITICS["classifier"] = "images to logits (N,) and class logits (N, classes)"
 
 
-class ResynthesisModel(Factory, Compiling, TrainingStep, Inference, Distributed, keras.Model):
+class ResynthesisModel(keras.Model):
     """An auto-encoder with a mixer, a discriminator and a probe; methods derive from it.
 
-    A method writes `autoencoder_losses` and `discriminator_losses`, and where its step differs
-    one of `make_latents`, `criticised` and `update_state`; this class runs the networks, updates
-    them, keeps the metrics, and checks what comes in.
+    A method writes `autoencoder_losses` and `discriminator_losses` from the `StepTensors` that the
+    step hands it. Where it differs in more it may override
+
+    - `make_latents`: which codes are decoded;
+    - `discriminator_images`: which images the discriminator sees;
+    - `read_discriminator`: what its output means;
+    - `codes_of`: which part of the encoder's output is the code;
+    - `create_state` and `update_state`: what it keeps beside the networks;
+    - `metric_weights`: what its metrics are means over;
+    - `create` and `compile`, to change a default or to add a setting. A method registered in
+      `amr_tf.models.METHODS` has these settings on the command line.
+
+    It may call `reconstruction_error`, `gan_loss`, `label_targets`, and every network.
 
     Args:
         encoder: `keras.Model` from images (N, H, W, C) in [-1, 1] to codes.
         decoder: `keras.Model` from codes to images.
-        discriminator: `keras.Model` from images to logits (N,), or None for a method without.
+        discriminator: `keras.Model` of the kind that `critic` names, or None for a method without.
         mixer: an `amr_tf.mixers.Mixer`, or None for a model that does not mix.
         probe: `keras.Model` from codes to class logits (N, classes), or None. It is trained on
             labelled batches; no gradient flows from it into the encoder unless `compile` is
             given a `supervision`.
         multi_label: whether labels are attributes, (N, attributes) of 0 and 1, not classes.
-        **kwargs: as of `keras.Model`.
+        **kwargs: further arguments of `keras.Model`.
 
     Raises:
-        ValueError: the shapes of two networks do not fit each other, or the method cannot use
-            the mixer.
+        ValueError: a network is missing, is not built or does not fit the others, or the method
+            cannot use the mixer.
     """
 
+    # What a method declares. The library asks these attributes, never which class a method is.
+    #
+    # Outputs of the encoder for each element of a code: 2 for a mean and a log variance.
+    encoder_outputs: int = 1
+    # The discriminator's kind: "logits", "classifier" (with a branch for the classes),
+    # "autoencoder", or None for none.
+    critic: str | None = "logits"
+    # The activation of the decoder's output that the method asks of an architecture.
+    output_activation: str | None = None
+    takes_mixer: bool = True
+    # Whether training makes mixes, which the consistency loss needs.
+    trains_on_mixes: bool = True
+    # Whether the mixer recombines images, which then pass through the auto-encoder, not codes.
+    mixes_pixels: bool = False
+    needs_labels: bool = False
+    # Whether codes are drawn towards a Gaussian of mean 0 and variance 1.
+    unit_prior: bool = False
+    # Whether the discriminator's logits are high for mixes, and not for real images.
+    critic_scores_mixes: bool = False
+    # What captions call the method (None for its registered name), and whether they add the mixer.
+    title: str | None = None
+    compared_by_mixer: bool = True
+    # Arguments of `create` and `compile` that the method has no use for.
+    unused_settings: tuple[str, ...] = ()
+    # How the values of settings are checked: functions of a name and a value.
+    setting_checks: dict[str, Callable] = {
+        "lambda_": checks.check_not_negative,
+        "beta": checks.check_not_negative,
+        "supervision": checks.check_not_negative,
+        "generator_update_every": checks.check_positive_integer,
+    }
     METRICS: tuple[str, ...] = (
         *("loss", "reconstruction_loss", "adversarial_loss", "consistency_loss"),
         *("discriminator_loss", "probe_loss", "probe_accuracy"),
+        *("regularization_loss", "discriminator_regularization_loss", "probe_regularization_loss"),
     )
     # The constructor's arguments that are Keras objects.
     NETWORKS: tuple[str, ...] = ("encoder", "decoder", "discriminator", "mixer", "probe")
-    # Whether training makes mixes, which the consistency loss needs.
-    trains_on_mixes = True
-    needs_labels = False
 
     def __init__(
         self,
-        encoder,
-        decoder,
-        discriminator=None,
-        mixer=None,
-        probe=None,
-        multi_label=False,
-        **kwargs,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        discriminator: keras.Model | None = None,
+        mixer: keras.Layer | None = None,
+        probe: keras.Model | None = None,
+        multi_label: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.encoder = encoder
@@ -66,9 +112,13 @@ class ResynthesisModel(Factory, Compiling, TrainingStep, Inference, Distributed,
         self.mixer = mixer
         self.probe = probe
         self.multi_label = multi_label
+        # From codes to the logits that a tanh makes images of, and these; `compile` may set it.
+        self.decode_with_logits = None
+        for name in ("encoder", "decoder", "discriminator", "probe"):
+            _check_network(name, getattr(self, name))
         self._check_networks()
-        self._check_mixer()
-        self._trackers = {name: Mean(name=name) for name in self.METRICS}
+        self.check_mixer(mixer, self.mixed_shape)
+        self._trackers = {name: _tracker(name) for name in self.METRICS}
         # Counts training steps; the auto-encoder's schedule reads it, so it is saved.
         self.step_counter = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
@@ -78,95 +128,327 @@ class ResynthesisModel(Factory, Compiling, TrainingStep, Inference, Distributed,
         self.create_state()
         self.build((None, *self.image_shape))
 
+    # Building from names.
+
+    @classmethod
+    def create(
+        cls,
+        image_shape: tuple[int, ...],
+        architecture: str = "convolutional",
+        mixer: Any = "mixup",
+        k: int | None = None,
+        num_classes: int | None = None,
+        multi_label: bool = False,
+        probe: str = "linear",
+        seed: int | None = None,
+        name: str | None = None,
+        model_arguments: dict | None = None,
+        **sizes: Any,
+    ) -> Any:
+        """A model of this method with one of the library's architectures.
+
+        Args:
+            image_shape: (H, W, C), or (D,) for points.
+            architecture: a call string of `amr_tf.networks.architectures.ARCHITECTURES`, such as
+                "convolutional" (the tables') or "convolutional(depth=32)".
+            mixer: a mixer; a call string of `amr_tf.mixers.MIXERS`, such as "mixup" or
+                "bernoulli(probability='example')"; or None.
+            k: how many codes a mix combines, where `mixer` is a call string; 2 by default.
+            num_classes: classes or attributes of the probe, or None for no probe.
+            multi_label: whether labels are attributes.
+            probe: a call string of `amr_tf.networks.PROBES`: "linear" (the paper's) or "mlp".
+            seed: of the mixer's random generator; the initial weights come from
+                `keras.utils.set_random_seed`.
+            name: the model's name.
+            model_arguments: further arguments of the class.
+            **sizes: parameters of the architecture, in place of those in its call string.
+
+        Raises:
+            ValueError: a size or name that is not allowed, or networks that do not fit.
+
+        Example:
+
+        >>> model = AMR.create((32, 32, 3), "convolutional(latent_channels=16)", "bernoulli", k=3)
+        """
+        return building.build_model(
+            cls,
+            image_shape,
+            architecture,
+            mixer,
+            k=k,
+            num_classes=num_classes,
+            multi_label=multi_label,
+            probe=probe,
+            seed=seed,
+            name=name,
+            sizes=sizes,
+            **(model_arguments or {}),
+        )
+
+    @classmethod
+    def convolutional(cls, image_shape: tuple[int, ...], **kwargs: Any) -> "ResynthesisModel":
+        """A model with the method's own convolutional networks: `create`, `architecture` left out.
+
+        Args:
+            image_shape: (H, W, C) with H = W = `latent_width` times a power of two, at least 2.
+            **kwargs: arguments of `create`, and of the architecture: `latent_channels` (2: d_h =
+                latent_width^2 * latent_channels), `latent_width` (4), `latent_dim` (None, or the
+                length of vector codes), `depth` (16, channels at full resolution),
+                `output_activation` (None or "tanh").
+        """
+        return cls.create(image_shape, **kwargs)
+
+    # What the model is.
+
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int, ...]:
         """(H, W, C) of the images."""
         return tuple(self.encoder.input_shape[1:])
 
     @property
-    def latent_shape(self):
+    def latent_shape(self) -> tuple[int, ...]:
         """Shape of one code, (H, W, C) or (D,)."""
         return tuple(self.encoder.output_shape[1:])
 
     @property
-    def mixed_shape(self):
-        """Shape of what the mixer mixes: a code's."""
-        return self.latent_shape
+    def mixed_shape(self) -> tuple[int, ...]:
+        """Shape of what the mixer mixes: a code's, or an image's."""
+        return self.image_shape if self.mixes_pixels else self.latent_shape
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         """The number of classes, or attributes, that the probe knows, or None without a probe."""
         return None if self.probe is None else self.probe.output_shape[-1]
 
-    def _check_networks(self):
-        shape, latent = self.image_shape, self.latent_shape
-        checks.check_shape("The decoder's input", self.decoder.input_shape, latent)
-        checks.check_shape("The decoder's output", self.decoder.output_shape, shape)
-        if self.discriminator is not None:
-            seen = self.discriminator.input_shape
-            checks.check_shape("The discriminator's input", seen, shape)
-        if self.probe is not None:
-            checks.check_shape("The probe's input", self.probe.input_shape, latent)
-
-    def _check_mixer(self):
-        """Raises a ValueError where the method cannot use the mixer."""
-        if self.mixer is not None and self.mixer.needs_labels:
-            raise ValueError(
-                f"{type(self.mixer).__name__} mixes by labels: give it to SupervisedAMR as "
-                "label_mixer (--method=supervised_amr)."
-            )
-
-    def build(self, input_shape):
-        self.built = True
-
-    def codes_of(self, encoded):
-        """The code in the encoder's output, which is the whole of it unless a method differs."""
-        return encoded
-
-    def call(self, images, training=False):
-        """Reconstructions g(f(x)), shaped as `images`."""
-        codes = self.codes_of(self.encoder(images, training=training))
-        return self.decoder(codes, training=training)
+    @property
+    def steps_made(self) -> int:
+        """Training steps made, an integer: `int()` takes no variable of a strategy."""
+        return int(self.step_counter.numpy())
 
     @property
-    def metrics(self):
-        return list(self._trackers.values())
-
-    @property
-    def autoencoder_variables(self):
+    def autoencoder_variables(self) -> list:
         """The trainable variables of encoder, decoder and mixer."""
         mixer = [] if self.mixer is None else self.mixer.trainable_variables
         return self.encoder.trainable_variables + self.decoder.trainable_variables + mixer
 
+    @property
+    def players(self) -> dict[str, Player]:
+        """Who is trained: "autoencoder", and where there are such "discriminator" and "probe"."""
+        players = {"autoencoder": Player(self.autoencoder_optimizer, self.autoencoder_variables)}
+        for name in ("discriminator", "probe"):
+            network, optimizer = getattr(self, name), getattr(self, f"{name}_optimizer")
+            if network is not None:
+                players[name] = Player(optimizer, network.trainable_variables)
+        return players
+
+    @property
+    def metrics(self) -> list:
+        own = list(self._trackers.values())
+        return [*own, self._compile_metrics] if self._has_compile_metrics() else own
+
+    def _has_compile_metrics(self):
+        return getattr(self, "_compile_metrics", None) is not None
+
+    def _check_networks(self):
+        """Raises a ValueError unless the networks fit each other and the method."""
+        shape, latent = self.image_shape, self.latent_shape
+        checks.check_shape("The decoder's input", self.decoder.input_shape, latent)
+        checks.check_shape("The decoder's output", self.decoder.output_shape, shape)
+        kind = type(self).__name__
+        if self.critic is None and self.discriminator is not None:
+            raise ValueError(f"{kind} has no discriminator: pass None.")
+        if self.critic is not None and self.discriminator is None:
+            raise ValueError(f"{kind} needs a discriminator, from {_CRITICS[self.critic]}.")
+        if self.discriminator is not None:
+            seen = self.discriminator.input_shape
+            checks.check_shape("The discriminator's input", seen, shape)
+        if self.critic == "logits":
+            checks.check_shape("The discriminator's output", self.discriminator.output_shape, ())
+        if self.probe is not None:
+            checks.check_shape("The probe's input", self.probe.input_shape, latent)
+            checks.check_shape("The probe's output", self.probe.output_shape, ("classes",))
+
+    @classmethod
+    def check_mixer(cls, mixer: Any, mixed_shape: tuple[int, ...] | None = None) -> None:
+        """Raises a ValueError where the method cannot use a mixer.
+
+        Args:
+            mixer: a mixer, or None.
+            mixed_shape: shape of what is mixed, or None where it is not known yet.
+        """
+        if mixer is None:
+            return
+        if not isinstance(mixer, keras.Layer):
+            raise ValueError(
+                f"mixer must be a Mixer, such as amr_tf.Mixup(); got {mixer!r}. Names are for "
+                f"{cls.__name__}.create."
+            )
+        if not cls.takes_mixer:
+            raise ValueError(f"{cls.__name__} does not mix: it takes no mixer; got {mixer.name}.")
+        if mixer.needs_labels:
+            raise ValueError(
+                f"{type(mixer).__name__} mixes by labels: give it to SupervisedAMR as "
+                "label_mixer (--method=supervised_amr)."
+            )
+
+    # What `compile` takes.
+
+    @classmethod
+    def check_settings(cls, **settings: Any) -> None:
+        """Raises a ValueError for a setting of `create` or `compile` that is out of range.
+
+        A method extends `setting_checks`, or this for what a function of one value cannot say.
+        """
+        for name, value in settings.items():
+            if name in cls.unused_settings and value:
+                raise ValueError(f"{cls.__name__} has no use for {name.rstrip('_')}: leave it out.")
+            if name in cls.setting_checks and value is not None:
+                cls.setting_checks[name](name, value)
+
+    def compile(
+        self,
+        autoencoder_optimizer: Any = "adam_l2",
+        discriminator_optimizer: Any = "adam_l2",
+        probe_optimizer: Any = "adam_l2",
+        *,
+        reconstruction_loss: str | Callable = "mean_absolute_error",
+        gan_loss: str | Callable | None = "binary_crossentropy",
+        consistency_loss: str | Callable | None = None,
+        lambda_: float = 10.0,
+        beta: float = 0.0,
+        generator_update_every: int = 1,
+        supervision: float = 0.0,
+        step: str = "auto",
+        metrics: list | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Configures the training.
+
+        Args:
+            autoencoder_optimizer: trains encoder, decoder and mixer: an optimizer of its own, or a
+                call string such as "adam_l2" (the paper's) or "adam(learning_rate=1e-3)". It is
+                also `model.optimizer`, the one that Keras' callbacks steer; the learning rates of
+                the other players follow it in proportion.
+            discriminator_optimizer: trains the discriminator.
+            probe_optimizer: trains the probe.
+            reconstruction_loss: a call string: "mean_absolute_error" (the published tables'),
+                "mean_squared_error" or "binary_crossentropy"; a function of (images,
+                reconstructions); or a `keras.losses.Loss`.
+            gan_loss: a call string: "binary_crossentropy" or "least_squares"; a function of
+                (logits, target); or a `keras.losses.Loss` that takes logits.
+            consistency_loss: measures mixes against their codes encoded again: the same choices as
+                `reconstruction_loss`, which it is by default where that measures a distance.
+            lambda_: weight of the reconstruction, lambda in the paper.
+            beta: weight of the consistency loss.
+            generator_update_every: the auto-encoder is updated in every n-th step, the
+                discriminator and the probe in each. The paper's published runs used 5.
+            supervision: weight of the probe's loss in the auto-encoder's: above 0 the probe's
+                gradient trains the encoder too (paper, section 5); with labels of -1 for some
+                images that is semi-supervised learning.
+            step: "one_pass", the fastest; "two_pass", the plain form with the same result; or
+                "auto" for one_pass where the discriminator allows it. See
+                `amr_tf.models.gradients`.
+            metrics: metrics of Keras, of images and reconstructions.
+            run_eagerly: whether the step runs without a graph, for debugging.
+            steps_per_execution: steps in one call of the graph.
+            jit_compile: whether XLA compiles the step.
+            auto_scale_loss: whether optimizers scale losses under mixed_float16.
+
+        Raises:
+            ValueError: an unknown loss or optimizer, a value out of range, or one that the method
+                has no use for.
+        """
+        given = {
+            "autoencoder_optimizer": autoencoder_optimizer,
+            "discriminator_optimizer": discriminator_optimizer,
+            "probe_optimizer": probe_optimizer,
+            "reconstruction_loss": reconstruction_loss,
+            "gan_loss": gan_loss,
+            "consistency_loss": consistency_loss,
+            "lambda_": lambda_,
+            "beta": beta,
+            "generator_update_every": generator_update_every,
+            "supervision": supervision,
+            "step": step,
+        }
+        keras_settings = {
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile,
+            "auto_scale_loss": auto_scale_loss,
+        }
+        self.check_settings(**given)
+        compiling.check_parts(self, beta, supervision)
+        self.reconstruction_loss = losses.reconstruction_loss(reconstruction_loss)
+        self.decode_with_logits = compiling.logit_decoder(self.decoder, self.reconstruction_loss)
+        self.gan_loss = None if gan_loss is None else losses.gan_loss(gan_loss)
+        self.consistency_loss = compiling.consistency_loss(
+            consistency_loss, self.reconstruction_loss
+        )
+        self.lambda_ = lambda_
+        self.beta = beta
+        self.generator_update_every = generator_update_every
+        self.supervision = supervision
+        self.step = compiling.choose_step(step, self.discriminator)
+        super().compile(
+            optimizer=optimizers.get(autoencoder_optimizer), metrics=metrics, **keras_settings
+        )
+        # Keras' own, which is not used: under a strategy it could not be saved by one worker.
+        self._loss_tracker = None
+        if metrics:
+            images = keras.KerasTensor((None, *self.image_shape))
+            self._compile_metrics.build(images, images)
+        # Under mixed_float16, super().compile has wrapped its optimizer for loss scaling.
+        scaling = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        self.autoencoder_optimizer = self.optimizer
+        self.discriminator_optimizer = self.probe_optimizer = None
+        if self.discriminator is not None:
+            self.discriminator_optimizer = compiling.optimizer(discriminator_optimizer, scaling)
+        if self.probe is not None:
+            self.probe_optimizer = compiling.optimizer(probe_optimizer, scaling)
+        compiling.build_optimizers(self.players)
+        made = {f"{name}_optimizer": player.optimizer for name, player in self.players.items()}
+        self._compile_arguments = {**given, **keras_settings, "metrics": metrics, **made}
+
+    def _remember(self, **settings: Any) -> None:
+        """Keeps a method's own settings of `compile`, as attributes and for the saved file."""
+        self.check_settings(**settings)
+        for name, value in settings.items():
+            setattr(self, name, value)
+            self._compile_arguments[name] = value
+
     # What a method defines.
 
-    def create_state(self):
+    def create_state(self) -> None:
         """Creates what a method keeps beside its networks; a built model takes no more."""
 
-    def autoencoder_losses(self, step):
+    def autoencoder_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         """The auto-encoder's loss, without consistency and supervision.
 
         Args:
-            step: `StepTensors`.
+            step: what the networks made of the batch.
 
         Returns:
             The scalar to minimise and a dictionary from metric names to its terms.
         """
         raise NotImplementedError
 
-    def discriminator_losses(self, step):
+    def discriminator_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         """The discriminator's loss, a scalar, and a dictionary from metric names to its terms."""
         raise NotImplementedError
 
-    def make_latents(self, step, training):
+    def make_latents(self, step: StepTensors, training: bool) -> dict:
         """Sets `step.codes` and returns what to decode: a dictionary from groups to codes."""
         step.codes = self.encoder(step.images, training=training)
         latents = {"reconstruction": step.codes}
         if self.mixer is not None:
-            latents["mix"] = self._mix(step, step.codes)
+            latents["mix"] = self.mix_codes(step, step.codes)
         return latents
 
-    def _mix(self, step, codes):
+    def mix_codes(self, step: StepTensors, codes: tf.Tensor) -> tf.Tensor:
         """The mixer's mixes of `codes`; notes permutations and coefficients in `step`."""
         if step.permutations is None:
             step.permutations = self.mixer.draw_permutations(tf.shape(codes)[0], step.seed)
@@ -175,33 +457,105 @@ class ResynthesisModel(Factory, Compiling, TrainingStep, Inference, Distributed,
         )
         return tf.cast(mixed, codes.dtype)
 
-    def criticised(self, step):
+    def discriminator_images(self, step: StepTensors) -> dict:
         """What the discriminator sees: a dictionary from groups to images."""
         return {"real": step.images, **step.decoded}
 
-    def criticise(self, step):
-        """Sets `step.verdicts` from `step.judged`, the discriminator's output for all groups."""
-        step.verdicts = parted(step.judged, step.criticised)
+    def read_discriminator(self, step: StepTensors) -> None:
+        """Sets `step.logits` from `step.discriminator_outputs`."""
+        step.logits = split_groups(step.discriminator_outputs, step.discriminator_groups)
 
-    def update_state(self, step):
+    def update_state(self, step: StepTensors) -> None:
         """Updates what a method keeps beside its networks, after their update."""
+
+    def metric_weights(self, step: StepTensors) -> dict:
+        """What metrics are means over, where it is not the batch's images: names to counts."""
+        if step.labels is None or self.num_classes is None:
+            return {}
+        # As in `losses.masked_mean`, each replica's mean has the same weight.
+        known = replicas.mean(tf.reduce_sum(self.label_targets(step.labels)[1]))
+        return dict.fromkeys(_LABEL_METRICS, known)
+
+    # What a method may call.
+
+    def codes_of(self, encoded: Any) -> Any:
+        """The code in the encoder's output, which is the whole of it unless a method differs."""
+        return encoded
+
+    def reconstruction_error(self, step: StepTensors) -> tf.Tensor:
+        """The reconstruction loss of g(f(x)), a scalar."""
+        made = step.decoder_logits or step.decoded
+        return tf.reduce_mean(self.reconstruction_loss(step.images, made["reconstruction"]))
+
+    def label_targets(self, labels: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """`losses.label_targets` for this model's classes or attributes."""
+        return losses.label_targets(labels, self.num_classes, self.multi_label)
 
     # The training step.
 
+    def train_step(self, data: Any) -> dict:
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self._track(*self._train(StepTensors(images, labels)))
+
+    def train_on(
+        self, images: Any, labels: Any = None, permutations: Any = None, coefficients: Any = None
+    ) -> dict:
+        """One training step; given permutations and coefficients make it replayable.
+
+        The auto-encoder's gradient and the discriminator's belong to the same images, those made
+        before the auto-encoder's update.
+
+        Args:
+            images: (N, H, W, C) in [-1, 1].
+            labels: as `fit` takes them, or None.
+            permutations: (k, N) for the mixer, or None to draw them.
+            coefficients: (N, k, ...) for the mixer, or None to draw them.
+
+        Returns:
+            A dictionary from metric names to scalar tensors of this batch.
+        """
+        return self._train(StepTensors(images, labels, permutations, coefficients))[1]
+
+    def _train(self, step):
+        """Makes one step's updates; returns the step with its tensors, and its metrics."""
+        gradients, results = STEPS[self.step](self, step)
+        # All gradients but the auto-encoder's are there before its update, which changes what
+        # they depend on.
+        optimizer, variables = self.players["autoencoder"]
+        if self.generator_update_every == 1:
+            apply_update(optimizer, gradients.autoencoder(), variables)
+        else:
+            due = tf.equal(self.step_counter.value % self.generator_update_every, 0)
+            apply_update_if(due, optimizer, gradients.autoencoder, variables)
+        for name in ("discriminator", "probe"):
+            if getattr(gradients, name) is not None:
+                optimizer, variables = self.players[name]
+                apply_update(optimizer, getattr(gradients, name), variables)
+        self.update_state(step)
+        self.step_counter.assign_add(1)
+        return step, results
+
+    def test_step(self, data: Any) -> dict:
+        """The losses on mixes that are the same in each epoch; nothing is updated."""
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        step = self.forward(images, labels, seed=0)
+        _, results = compute_losses(self, step)
+        return self._track(step, results)
+
     def forward(
         self,
-        images,
-        labels=None,
-        training=False,
-        permutations=None,
-        coefficients=None,
-        seed=None,
-    ):
-        """Runs encoder, mixer, decoder and discriminator once each.
+        images: Any,
+        labels: Any = None,
+        training: bool = False,
+        permutations: Any = None,
+        coefficients: Any = None,
+        seed: int | None = None,
+    ) -> StepTensors:
+        """Calls encoder, mixer, decoder and discriminator once each.
 
         Args:
             images: (N, H, W, C).
-            labels: as of `fit`, or None.
+            labels: as `fit` takes them, or None.
             training: whether the layers are in training mode.
             permutations: for the mixer, or None to draw them.
             coefficients: for the mixer, or None to draw them.
@@ -210,121 +564,197 @@ class ResynthesisModel(Factory, Compiling, TrainingStep, Inference, Distributed,
         Returns:
             `StepTensors`.
         """
-        step = self.resynthesize(images, labels, permutations, coefficients, seed, training)
-        if self.discriminator is not None:
-            step.judged = self.discriminator(step.shown, training=training)
-            self.criticise(step)
-        return step
-
-    def resynthesize(
-        self, images, labels=None, permutations=None, coefficients=None, seed=None, training=False
-    ):
-        """`forward` as far as the images that the discriminator will see, `step.shown`."""
         step = StepTensors(images, labels, permutations, coefficients, seed)
-        step.latents = self.make_latents(step, training)
-        decoded = self.decoder(joined(step.latents), training=training)
-        step.decoded = parted(decoded, step.latents)
+        resynthesize(self, step, training)
         if self.discriminator is not None:
-            groups = self.criticised(step)
-            step.criticised, step.shown = tuple(groups), joined(groups)
+            inputs = step.discriminator_inputs
+            step.discriminator_outputs = discriminate(self, step, inputs, training)
+            self.read_discriminator(step)
         return step
-
-    def autoencoder_terms(self, step, training=False):
-        """The auto-encoder's whole loss, the probe's loss or None, and their metrics."""
-        loss, results = self.autoencoder_losses(step)
-        probe_loss = None
-        if self.beta:
-            reencoded = self.codes_of(self.encoder(step.mixes, training=training))
-            results["consistency_loss"] = losses.consistency(step.mixed_codes, reencoded)
-            loss = loss + self.beta * results["consistency_loss"]
-        if self.probe is not None and step.labels is not None:
-            probe_loss = results["probe_loss"] = self._probe(step, results, training)
-            if self.supervision:
-                loss = loss + self.supervision * probe_loss
-        results["loss"] = loss
-        return loss, probe_loss, results
-
-    def discriminator_terms(self, step, results):
-        """The discriminator's loss, or None without one; adds its metrics to `results`."""
-        if self.discriminator is None:
-            return None
-        loss, terms = self.discriminator_losses(step)
-        results.update(terms, discriminator_loss=loss)
-        return loss
-
-    def _probe(self, step, results, training):
-        codes = step.codes if self.supervision else tf.stop_gradient(step.codes)
-        logits = self.probe(codes, training=training)
-        targets, weights = self.label_targets(step.labels)
-        results["probe_accuracy"] = losses.label_accuracy(
-            targets, logits, weights, self.multi_label
-        )
-        return losses.label_crossentropy(targets, logits, weights, self.multi_label)
-
-    def label_targets(self, labels):
-        """`losses.label_targets` for this model's classes or attributes."""
-        return losses.label_targets(labels, self.num_classes, self.multi_label)
-
-    def train_step(self, data):
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self._track(*self._train(images, labels))
-
-    def test_step(self, data):
-        """The losses on mixes that are the same in each epoch; nothing is updated."""
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        step = self.forward(images, labels, seed=0)
-        results = self.autoencoder_terms(step)[-1]
-        self.discriminator_terms(step, results)
-        return self._track(step, results)
-
-    def metric_weights(self, step):
-        """What metrics are means over, where it is not the batch's images: names to counts."""
-        if step.labels is None or self.num_classes is None:
-            return {}
-        # As in `losses.masked_mean`, each replica's mean has the same weight.
-        known = replicas.mean(tf.reduce_sum(self.label_targets(step.labels)[1]))
-        return dict.fromkeys(_LABEL_METRICS, known)
 
     def _track(self, step, results):
         """Adds a batch's results to the running means and returns these."""
         count = tf.cast(tf.shape(step.images)[0], "float32")
         weights = {**dict.fromkeys(results, count), **self.metric_weights(step)}
-        results, weights = self.over_replicas(results, weights)
+        results, weights = over_replicas(results, weights)
         for name, value in results.items():
             self._trackers[name].update_state(value, sample_weight=weights[name])
-        return self.for_trainer({name: self._trackers[name].result() for name in results})
+        tracked = {name: self._trackers[name].result() for name in results}
+        if self._has_compile_metrics():
+            self._compile_metrics.update_state(step.images, step.reconstructions)
+            tracked.update(self._compile_metrics.result())
+        return for_trainer(tracked)
 
     # What users call.
 
-    def fit(self, x=None, y=None, batch_size=None, *args, validation_data=None, **kwargs):
-        """As `keras.Model.fit`, after checking the data.
+    def build(self, input_shape: Any) -> None:
+        self.built = True
 
-        Args:
-            x: images (N, H, W, C) in [-1, 1], or a `tf.data.Dataset` or `keras.utils.PyDataset`
-                of batches of images or (images, labels).
-            y: class numbers (N,), -1 for an unlabelled image, or one-hot rows (N, classes); with
-                `multi_label` attributes (N, attributes) of 0 and 1, -1 where unknown; or None.
-            batch_size: images per step for arrays, 32 by default; the paper's is 64.
-            validation_data: pair of arrays, or a data set, or None.
-            *args: as of `keras.Model.fit`.
-            **kwargs: as of `keras.Model.fit`.
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Reconstructions g(f(x)), shaped as `images`."""
+        codes = self.codes_of(self.encoder(images, training=training))
+        return self.decoder(codes, training=training)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> keras.callbacks.History:
+        """Trains the model: `keras.Model.fit`, after checking the data.
+
+        The arguments are Keras'. `x` holds images in [-1, 1], `y` labels or None; arrays are
+        checked before the first step, batches of a data set or a generator as they come.
+        `class_weight` and `sample_weight` are refused: the losses on mixes have no class or sample
+        of their own.
 
         Raises:
-            ValueError: images of another shape, outside of [-1, 1], not finite or not there at
-                all, labels out of range, or k larger than the batch.
+            ValueError: images out of range or of another shape, labels that do not fit, or
+                weights.
         """
+        check_options(class_weight, sample_weight, x, steps_per_epoch)
         k = self.mixer.k if self.mixer is not None and self.trains_on_mixes else 1
-        check_fit_data(self, x, y, batch_size or 32, k)
-        if isinstance(validation_data, (tuple, list)):
-            images, labels, _ = keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
-            check_fit_data(self, images, labels, None, 1, "validation ")
-        elif validation_data is not None:
-            check_fit_data(self, validation_data, None, None, 1, "validation ")
-        return super().fit(x, y, batch_size, *args, validation_data=validation_data, **kwargs)
+        x, y = checked_data(self, x, y, batch_size or 32, k)
+        if validation_data is not None:
+            validation_data = checked_data(self, *_pair(validation_data), None, 1, "validation ")
+        with naming_bad_batches():
+            return super().fit(
+                x=x,
+                y=y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=with_own(callbacks, self),
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_batch_size=validation_batch_size,
+                validation_freq=validation_freq,
+            )
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Metrics on given data: `keras.Model.evaluate`, after checking the data as `fit` does."""
+        check_options(None, sample_weight, x, steps)
+        x, y = checked_data(self, x, y, None, 1)
+        with naming_bad_batches():
+            return super().evaluate(
+                x=x,
+                y=y,
+                batch_size=batch_size,
+                verbose=verbose,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=return_dict,
+                **kwargs,
+            )
+
+    @property
+    def inference(self) -> inference.Inference:
+        """The networks as TensorFlow functions, traced once."""
+        if getattr(self, "_inference", None) is None:
+            self._inference = inference.Inference(self)
+        return self._inference
+
+    def encode(self, images: Any, batch_size: int = 256) -> np.ndarray:
+        """Codes of images, float32 (N, *latent_shape).
+
+        Args:
+            images: float (N, H, W, C); values of [-1, 1], or what a decoder made.
+            batch_size: images encoded at a time.
+        """
+        images = checks.as_images(images, self.image_shape)
+        return inference.in_batches(self.inference.encode, images, batch_size)
+
+    def decode(self, codes: Any, batch_size: int = 256) -> np.ndarray:
+        """Images of codes (N, *latent_shape), float32 (N, H, W, C)."""
+        codes = np.asarray(codes)
+        checks.check_shape("codes", codes.shape, self.latent_shape)
+        if not len(codes):
+            raise ValueError("codes is empty: it must hold at least one code.")
+        if not np.isfinite(codes).all():
+            raise ValueError("codes must be finite; they hold NaN or infinite values.")
+        return inference.in_batches(self.inference.decode, codes, batch_size)
+
+    def reconstruct(self, images: Any, batch_size: int = 256) -> np.ndarray:
+        """g(f(x)), float32 (N, H, W, C)."""
+        return self.decode(self.encode(images, batch_size), batch_size)
+
+    def mix(
+        self,
+        images: Any,
+        permutations: Any = None,
+        coefficients: Any = None,
+        seed: int | None = None,
+        batch_size: int = 256,
+    ) -> np.ndarray:
+        """Mixes images: each with k - 1 others of the batch, through the codes.
+
+        Args:
+            images: float (N, H, W, C), N at least k.
+            permutations: (k, N), or None to draw them.
+            coefficients: (N, k, ...), or None to draw them.
+            seed: an integer for draws that are the same at each call, or None.
+            batch_size: images encoded or decoded at a time; any N images can meet.
+
+        Returns:
+            float32 (N, H, W, C).
+        """
+        return inference.mix(self, images, permutations, coefficients, seed, batch_size)
+
+    def interpolate(
+        self, images_a: Any, images_b: Any, steps: int = 9, batch_size: int = 256
+    ) -> np.ndarray:
+        """Decoded straight lines between the codes of two sets of images.
+
+        Args:
+            images_a: (N, H, W, C), decoded at step 0.
+            images_b: (N, H, W, C), decoded at the last step.
+            steps: images per line, at least 2, both ends included.
+            batch_size: images decoded at a time.
+
+        Returns:
+            float32 (N, steps, H, W, C).
+        """
+        return inference.interpolate(self, images_a, images_b, steps, batch_size)
+
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """Exports `call`, the reconstructions: `keras.Model.export`.
+
+        `python -m amr_tf.export` makes a SavedModel that also encodes, decodes and mixes.
+        """
+        self(tf.zeros((1, *self.image_shape)))  # Keras reads the signature off a call.
+        return super().export(*args, **kwargs)
 
     # Saving.
 
-    def get_config(self):
+    def get_config(self) -> dict:
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
@@ -333,8 +763,58 @@ class ResynthesisModel(Factory, Compiling, TrainingStep, Inference, Distributed,
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "ResynthesisModel":
         config = dict(config)
         for name in cls.NETWORKS:
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
+
+    def get_compile_config(self) -> dict:
+        if not self.compiled:
+            return {}
+        return keras.saving.serialize_keras_object(self._compile_arguments)
+
+    def compile_from_config(self, config: dict) -> None:
+        config = keras.saving.deserialize_keras_object(config)
+        # Files from before this setting measured it so always, and name settings that a method has
+        # no use for.
+        config.setdefault("consistency_loss", "mean_absolute_error" if config["beta"] else None)
+        used = [name for name in config if name not in self.unused_settings]
+        self.compile(**{name: config[name] for name in used})
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Nothing: constructor and `compile` build everything.
+
+        Keras would take a batch from the distributed data, which fails with several workers
+        (keras-team/keras issue 20585).
+        """
+
+
+def _check_network(name, network):
+    """Raises a ValueError unless a network is one whose shapes are known."""
+    if network is None and name in ("discriminator", "probe"):
+        return
+    try:
+        network.input_shape, network.output_shape  # noqa: B018, both are properties
+    except (AttributeError, ValueError):
+        raise ValueError(
+            f"{name} must be a functional or sequential keras.Model that is built, so that its "
+            f"shapes are known; got {type(network).__name__}. Wrap a subclassed model: "
+            "keras.Model(inputs, model(inputs))."
+        ) from None
+
+
+def _tracker(name):
+    tracker = Mean(name=name)
+    # What Keras' callbacks call the way in which a metric improves.
+    tracker._direction = "up" if name.endswith("accuracy") else "down"
+    return tracker
+
+
+def _pair(validation_data):
+    """Images and labels of `validation_data`, or a data set and None."""
+    if not isinstance(validation_data, (tuple, list)):
+        return validation_data, None
+    images, labels, weights = keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
+    check_options(None, weights)
+    return images, labels

@@ -1,137 +1,117 @@
-"""What `compile` takes: losses, their weights, and one optimizer for each player."""
+"""What `ResynthesisModel.compile` makes of its arguments."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 
-from amr_tf import checks, losses
-from amr_tf.models.training_step import check_step
-from amr_tf.optimizers import AdamL2
-
-_COMPILE_KWARGS = ("run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss")
+from amr_tf import losses, optimizers
+from amr_tf.models.gradients import STEPS, treats_examples_alone
+from amr_tf.registry import unknown_name
 
 
-class Compiling:
-    """Part of `ResynthesisModel`: compiling, and what of it is saved with the model."""
+class Player(NamedTuple):
+    """One of those that are trained beside each other.
 
-    def compile(
-        self,
-        autoencoder_optimizer=None,
-        discriminator_optimizer=None,
-        probe_optimizer=None,
-        reconstruction_loss="mean_absolute_error",
-        gan_loss="binary_crossentropy",
-        lambda_=10.0,
-        beta=0.0,
-        generator_update_every=1,
-        supervision=0.0,
-        step="one_pass",
-        **kwargs,
-    ):
-        """Configures the training.
+    Attributes:
+        optimizer: a Keras optimizer.
+        variables: what it trains.
+    """
 
-        Args:
-            autoencoder_optimizer: trains encoder, decoder and mixer; an optimizer, its Keras
-                name, or None for `AdamL2()`, the paper's. It is also `model.optimizer`, the one
-                that Keras' learning rate callbacks steer.
-            discriminator_optimizer: likewise for the discriminator.
-            probe_optimizer: likewise for the probe.
-            reconstruction_loss: "mean_absolute_error" (the published tables'),
-                "mean_squared_error" or "binary_crossentropy", or a function of (images,
-                reconstructions) that returns a scalar.
-            gan_loss: "binary_crossentropy" or "least_squares", or a function of (logits, target).
-            lambda_: weight of the reconstruction, lambda in the paper.
-            beta: weight of the consistency loss `|mix - f(g(mix))|`.
-            generator_update_every: the auto-encoder is updated in every n-th step, the
-                discriminator and the probe in each. The paper's published runs used 5.
-            supervision: weight of the probe's loss in the auto-encoder's: above 0 the probe's
-                gradient trains the encoder too (paper, section 5); with labels of -1 for some
-                images that is semi-supervised learning.
-            step: "one_pass", the fastest, or "two_pass", the plain form with the same result; see
-                `amr_tf.models.training_step`.
-            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, `auto_scale_loss`, as
-                of `keras.Model.compile`.
-
-        Raises:
-            ValueError: an unknown loss or a value out of range.
-        """
-        for name in kwargs:
-            if name not in _COMPILE_KWARGS:
-                raise TypeError(f"compile() does not take {name!r}.")
-        checks.check_not_negative("lambda_", lambda_)
-        checks.check_not_negative("beta", beta)
-        checks.check_not_negative("supervision", supervision)
-        checks.check_positive_integer("generator_update_every", generator_update_every)
-        if beta and (self.mixer is None or not self.trains_on_mixes):
-            raise ValueError(
-                f"beta = {beta:g} weighs the consistency of mixes: it needs a mixer and a method "
-                "that trains on mixes."
-            )
-        if supervision and self.probe is None:
-            raise ValueError(f"supervision = {supervision:g} weighs the probe's loss: add a probe.")
-        check_step(step, self.discriminator)
-        self._reconstruction_loss = _function(losses.RECONSTRUCTION_LOSSES, reconstruction_loss)
-        self._gan_loss = _function(losses.GAN_LOSSES, gan_loss)
-        self.lambda_ = lambda_
-        self.beta = beta
-        self.generator_update_every = generator_update_every
-        self.supervision = supervision
-        self.step = step
-        super().compile(optimizer=_optimizer(autoencoder_optimizer), loss=None, **kwargs)
-        # Keras' own, which is not used: under a strategy it could not be saved by one worker.
-        self._loss_tracker = None
-        # Under mixed_float16, super().compile has wrapped its optimizer for loss scaling.
-        scaling = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
-        self.autoencoder_optimizer = self.optimizer
-        self.discriminator_optimizer = None
-        if self.discriminator is not None:
-            self.discriminator_optimizer = _optimizer(discriminator_optimizer, scaling)
-        self.probe_optimizer = None
-        if self.probe is not None:
-            self.probe_optimizer = _optimizer(probe_optimizer, scaling)
-        self._compile_arguments = {
-            "autoencoder_optimizer": self.autoencoder_optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-            "probe_optimizer": self.probe_optimizer,
-            "reconstruction_loss": reconstruction_loss,
-            "gan_loss": gan_loss,
-            "lambda_": lambda_,
-            "beta": beta,
-            "generator_update_every": generator_update_every,
-            "supervision": supervision,
-            "step": step,
-            **kwargs,
-        }
-        self._build_optimizers()
-
-    def _remember(self, **settings):
-        """Keeps a method's own arguments of `compile`, as attributes and for the saved file."""
-        for name, value in settings.items():
-            setattr(self, name, value)
-            self._compile_arguments[name] = value
-
-    def _build_optimizers(self):
-        """Creates the optimizers' state now: a graph's branch could not do it later."""
-        self.autoencoder_optimizer.build(self.autoencoder_variables)
-        if self.discriminator is not None:
-            self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-        if self.probe is not None:
-            self.probe_optimizer.build(self.probe.trainable_variables)
-
-    def get_compile_config(self):
-        if not self.compiled:
-            return {}
-        return keras.saving.serialize_keras_object(self._compile_arguments)
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+    optimizer: keras.Optimizer
+    variables: list
 
 
-def _function(registry, loss):
-    return loss if callable(loss) else registry.get(loss)
+def check_parts(model: Any, beta: float, supervision: float) -> None:
+    """Raises a ValueError for a weight of something that the model does not have."""
+    if beta and (model.mixer is None or not model.trains_on_mixes):
+        raise ValueError(
+            f"beta = {beta:g} weighs the consistency of mixes: it needs a mixer and a method "
+            "that trains on mixes."
+        )
+    if supervision and model.probe is None:
+        raise ValueError(f"supervision = {supervision:g} weighs the probe's loss: add a probe.")
 
 
-def _optimizer(optimizer, loss_scaling=False):
+def consistency_loss(loss: str | Callable | None, reconstruction_loss: Callable) -> Callable:
+    """The function that measures consistency: by default the reconstruction loss.
+
+    The released AMR code measures it so. A loss that takes a decoder's logits cannot measure
+    codes; the mean absolute error takes its place.
+    """
+    if loss is not None:
+        return losses.reconstruction_loss(loss)
+    if losses.takes_logits(reconstruction_loss):
+        return losses.mean_absolute_error
+    return reconstruction_loss
+
+
+def logit_decoder(decoder: keras.Model, reconstruction_loss: Callable) -> Callable | None:
+    """A function from codes to the decoder's logits and images, or None where none is needed.
+
+    Raises:
+        ValueError: the loss takes logits, but the decoder does not end in a layer of its own that
+            applies tanh to them.
+    """
+    if not losses.takes_logits(reconstruction_loss):
+        return None
+    last = decoder.layers[-1]
+    if getattr(last, "activation", None) is not keras.activations.tanh or last.weights:
+        raise ValueError(
+            "This reconstruction loss takes the logits that the decoder's tanh is applied to: the "
+            "decoder's last layer must be keras.layers.Activation('tanh') "
+            "(output_activation='tanh')."
+        )
+    # In a function: Keras would save a network that is a model's attribute once more.
+    return functools.partial(keras.Model(decoder.inputs, [last.input, decoder.outputs[0]]))
+
+
+def choose_step(step: str, discriminator: keras.Model | None) -> str:
+    """The form of the step: for "auto" one_pass, where the discriminator allows it.
+
+    Raises:
+        ValueError: an unknown form, or one_pass with a discriminator that does not allow it.
+    """
+    if step not in (*STEPS, "auto"):
+        raise unknown_name("step", step, (*STEPS, "auto"))
+    if step == "two_pass" or discriminator is None or treats_examples_alone(discriminator):
+        return "one_pass" if step == "auto" else step
+    if step == "auto":
+        return "two_pass"
+    raise ValueError(
+        "step='one_pass' needs a discriminator that maps each image by itself, in training as in "
+        f"inference, but '{discriminator.name}' does not (batch normalisation, dropout and noise "
+        "do not): use step='two_pass' or 'auto'."
+    )
+
+
+def optimizer(given: Any, loss_scaling: bool = False) -> keras.Optimizer:
     """An optimizer from what `compile` takes, wrapped for loss scaling where that is needed."""
-    optimizer = AdamL2() if optimizer is None else keras.optimizers.get(optimizer)
-    if loss_scaling and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
+    made = optimizers.get(given)
+    if loss_scaling and not isinstance(made, keras.optimizers.LossScaleOptimizer):
+        made = keras.optimizers.LossScaleOptimizer(made)
+    return made
+
+
+def build_optimizers(players: dict[str, Player]) -> None:
+    """Creates the optimizers' state now: a graph's branch could not do it later.
+
+    Raises:
+        ValueError: two players share an optimizer, or one has trained another model.
+    """
+    seen: dict[int, str] = {}
+    for name, (made, variables) in players.items():
+        inner = getattr(made, "inner_optimizer", made)
+        if id(inner) in seen:
+            raise ValueError(
+                f"{name}_optimizer and {seen[id(inner)]} are the same object: every player needs "
+                "an optimizer of its own."
+            )
+        seen[id(inner)] = f"{name}_optimizer"
+        own = {id(variable) for variable in variables}
+        if inner.built and any(id(one) not in own for one in inner._trainable_variables):
+            raise ValueError(
+                f"{name}_optimizer has trained another model: make a new one for this model."
+            )
+        made.build(variables)

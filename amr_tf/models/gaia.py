@@ -1,12 +1,17 @@
 """Generative adversarial interpolative auto-encoding (Sainburg et al. 2018)."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from amr_tf import checks, replicas
+from amr_tf import checks, losses, replicas
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.methods import METHODS
+from amr_tf.models.step import split_groups
 
 
+@METHODS.register("gaia")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class GAIA(ResynthesisModel):
     """An auto-encoder whose discriminator is an auto-encoder too, balanced as in BEGAN.
@@ -23,70 +28,107 @@ class GAIA(ResynthesisModel):
 
     Args:
         discriminator: `keras.Model` from images to images.
-        **kwargs: as of `ResynthesisModel`.
+        **kwargs: further arguments of `ResynthesisModel`.
 
     Raises:
         ValueError: the discriminator does not return images, or there is no mixer.
     """
 
     METRICS = (*ResynthesisModel.METRICS, "discriminator_balance")
-    CRITIC = "autoencoder"
+    title = "GAIA"
+    compared_by_mixer = False
+    critic = "autoencoder"
+    unused_settings = ("gan_loss",)
+    setting_checks = {
+        **ResynthesisModel.setting_checks,
+        "balance_target": checks.check_share,
+        "balance_rate": checks.check_not_negative,
+    }
+
+    @classmethod
+    def create(
+        cls,
+        image_shape: tuple[int, ...],
+        architecture="convolutional",
+        mixer="gaussian",
+        **kwargs: Any,
+    ):
+        """The same as `ResynthesisModel.create`, with mixes around the midpoint."""
+        return super().create(image_shape, architecture, mixer, **kwargs)
 
     def create_state(self):
         self.balance = self.add_weight(
             name="balance", shape=(), initializer="zeros", trainable=False
         )
 
-    def compile(self, *optimizers, balance_target=0.5, balance_rate=0.01, **kwargs):
-        """As `ResynthesisModel.compile`; `gan_loss` plays no part.
+    def compile(
+        self,
+        *optimizers: Any,
+        gan_loss: None = None,
+        balance_target: float = 0.5,
+        balance_rate: float = 0.01,
+        **kwargs: Any,
+    ):
+        """The same as `ResynthesisModel.compile`, with two settings more.
 
         Args:
-            *optimizers: as of `ResynthesisModel.compile`.
+            *optimizers: of the players, as in `ResynthesisModel.compile`.
+            gan_loss: not used: the discriminator's errors take its place.
             balance_target: how much of the error on real images the error on mixes is held at
                 (gamma in BEGAN), 0 to 1.
-            balance_rate: how fast the weight of mixes moves (lambda_k in BEGAN).
-            **kwargs: as of `ResynthesisModel.compile`.
+            balance_rate: how fast the weight of mixes moves (lambda_k in BEGAN), at least 0.
+            **kwargs: further arguments of `ResynthesisModel.compile`.
+
+        Raises:
+            ValueError: as `ResynthesisModel.compile`, or a reconstruction loss that takes logits.
         """
-        checks.check_share("balance_target", balance_target)
-        checks.check_not_negative("balance_rate", balance_rate)
-        super().compile(*optimizers, **kwargs)
+        super().compile(*optimizers, gan_loss=gan_loss, **kwargs)
+        if losses.takes_logits(self.reconstruction_loss):
+            raise ValueError(
+                "GAIA's discriminator returns images and no logits: its reconstruction_loss must "
+                "be a distance, such as mean_absolute_error."
+            )
         self._remember(balance_target=balance_target, balance_rate=balance_rate)
 
     def _check_networks(self):
         super()._check_networks()
-        if self.discriminator is None:
-            raise ValueError("GAIA needs a discriminator from images to images.")
         checks.check_shape(
             "The output of GAIA's discriminator, an auto-encoder,",
             self.discriminator.output_shape,
             self.image_shape,
         )
 
-    def _check_mixer(self):
-        super()._check_mixer()
-        if self.mixer is None:
+    @classmethod
+    def check_mixer(cls, mixer, mixed_shape=None):
+        super().check_mixer(mixer, mixed_shape)
+        if mixer is None:
             raise ValueError("GAIA needs a mixer, such as GaussianMixup().")
 
+    def read_discriminator(self, step):
+        step.discriminator_reconstructions = split_groups(
+            step.discriminator_outputs, step.discriminator_groups
+        )
+
     def autoencoder_losses(self, step):
-        error = self._reconstruction_loss
-        reconstruction = error(step.images, step.reconstructions)
-        adversarial = error(step.images, step.verdicts["reconstruction"])
-        adversarial = adversarial + error(step.mixes, step.verdicts["mix"])
+        reconstruction = self.reconstruction_error(step)
+        completed, mixed = self._error(step, "reconstruction"), self._error(step, "mix")
+        adversarial = completed + mixed
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
         return self.lambda_ * reconstruction + adversarial, terms
 
     def discriminator_losses(self, step):
-        real, mixed = self._errors(step)
-        completed = self._reconstruction_loss(step.images, step.verdicts["reconstruction"])
+        real, completed = self._error(step, "real"), self._error(step, "reconstruction")
         balance = tf.convert_to_tensor(self.balance)
-        return real + completed - balance * mixed, {"discriminator_balance": balance}
+        loss = real + completed - balance * self._error(step, "mix")
+        return loss, {"discriminator_balance": balance}
 
     def update_state(self, step):
-        real, mixed = map(replicas.mean, self._errors(step))
+        real, mixed = (replicas.mean(self._error(step, group)) for group in ("real", "mix"))
         moved = self.balance + self.balance_rate * (self.balance_target * real - mixed)
         self.balance.assign(tf.clip_by_value(moved, 0.0, 1.0))
 
-    def _errors(self, step):
-        """How badly the discriminator reproduces real images and mixes."""
-        real = self._reconstruction_loss(step.images, step.verdicts["real"])
-        return real, self._reconstruction_loss(step.mixes, step.verdicts["mix"])
+    def _error(self, step, group):
+        """How far the discriminator's image is from the real one, or for a mix from the mix."""
+        target = step.mixes if group == "mix" else step.images
+        made = step.discriminator_reconstructions[group]
+        return tf.reduce_mean(self.reconstruction_loss(target, made))

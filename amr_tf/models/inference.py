@@ -1,4 +1,6 @@
-"""What users do with a trained model: encode, decode, mix and interpolate NumPy arrays."""
+"""What a trained model is used for: encoding, decoding, mixing and interpolating."""
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -7,83 +9,106 @@ from amr_tf import checks
 
 
 class Inference:
-    """Part of `ResynthesisModel`: methods from arrays to arrays, in batches."""
+    """A model's networks as TensorFlow functions, float32 in and out whatever its precision.
 
-    def encode(self, images, batch_size=256):
-        """Codes of images, as a NumPy array (N, *latent_shape).
+    Each is traced once, with a batch of any size, and serves the model's own methods, the figures
+    and the signatures of an export.
 
-        Args:
-            images: (N, H, W, C) in [-1, 1].
-            batch_size: images encoded at a time.
-        """
-        images = np.asarray(images)
-        checks.check_images(images, self.image_shape)
-        encoded = self.encoder.predict(images, batch_size=batch_size, verbose=0)
-        return self.codes_of(encoded)
+    Args:
+        model: a `ResynthesisModel`.
 
-    def decode(self, codes, batch_size=256):
-        """Images of codes (N, *latent_shape), as a NumPy array (N, H, W, C)."""
-        codes = np.asarray(codes)
-        checks.check_shape("codes", codes.shape, self.latent_shape)
-        if not np.isfinite(codes).all():
-            raise ValueError("codes must be finite; they hold NaN or infinite values.")
-        return self.decoder.predict(codes, batch_size=batch_size, verbose=0)
+    Attributes:
+        encode: from images (N, H, W, C) to codes (N, *latent_shape).
+        decode: from codes to images.
+        interpolate: from two batches of images and a number of steps to (N, steps, H, W, C).
+    """
 
-    def reconstruct(self, images, batch_size=256):
-        """g(f(x)) as a NumPy array (N, H, W, C)."""
-        return self.decode(self.encode(images, batch_size), batch_size)
-
-    def mix(self, images, permutations=None, coefficients=None, seed=None, batch_size=256):
-        """Mixes images: each with k - 1 others of the batch, through the codes.
-
-        Args:
-            images: (N, H, W, C) in [-1, 1], N at least k.
-            permutations: (k, N), or None to draw them.
-            coefficients: (N, k, ...), or None to draw them.
-            seed: an integer for draws that are the same at each call, or None.
-            batch_size: images encoded or decoded at a time; any N images can meet.
-
-        Returns:
-            NumPy array (N, H, W, C).
-        """
-        if self.mixer is None:
-            raise ValueError(f"'{self.name}' has no mixer; build it with one to mix images.")
-        if permutations is None:
-            checks.check_batch_size(len(images), self.mixer.k)
-        given = self._before_mixing(images, batch_size)
-        mixed, _ = self.mixer.mix_batch(
-            tf.convert_to_tensor(given), permutations, coefficients, seed
+    def __init__(self, model: Any):
+        self._model = model
+        images, codes = _spec(*model.image_shape), _spec(*model.latent_shape)
+        self.encode = tf.function(self._encode, input_signature=[images], autograph=False)
+        self.decode = tf.function(self._decode, input_signature=[codes], autograph=False)
+        self.interpolate = tf.function(
+            self._interpolate,
+            input_signature=[images, images, tf.TensorSpec((), "int32")],
+            autograph=False,
         )
-        return self._after_mixing(np.asarray(mixed).astype(given.dtype), batch_size)
 
-    def interpolate(self, images_a, images_b, steps=9, batch_size=256):
-        """Decoded straight lines between the codes of two sets of images.
+    def _encode(self, images):
+        encoded = self._model.encoder(images, training=False)
+        return tf.cast(self._model.codes_of(encoded), "float32")
 
-        Args:
-            images_a: (N, H, W, C), decoded at step 0.
-            images_b: (N, H, W, C), decoded at the last step.
-            steps: images per line, at least 2, both ends included.
-            batch_size: images encoded or decoded at a time.
+    def _decode(self, codes):
+        return tf.cast(self._model.decoder(codes, training=False), "float32")
 
-        Returns:
-            NumPy array (N, steps, H, W, C).
-        """
-        checks.check_steps(steps)
-        if len(images_a) != len(images_b):
-            raise ValueError(
-                f"images_a and images_b must be as many; got {len(images_a)} and {len(images_b)}."
-            )
-        start = self._before_mixing(images_a, batch_size)
-        end = self._before_mixing(images_b, batch_size)
-        weights = np.linspace(0, 1, steps, dtype="float32").reshape(1, -1, *(1,) * (start.ndim - 1))
-        lines = (1 - weights) * start[:, None] + weights * end[:, None]
-        images = self._after_mixing(lines.reshape(-1, *start.shape[1:]), batch_size)
-        return images.reshape(len(start), steps, *self.image_shape)
+    def before_mixing(self, images: tf.Tensor) -> tf.Tensor:
+        """What is mixed: the codes, or for a method that mixes pixels the images."""
+        return images if self._model.mixes_pixels else self.encode(images)
 
-    def _before_mixing(self, images, batch_size):
-        """What is mixed: the codes."""
-        return self.encode(images, batch_size)
-
-    def _after_mixing(self, mixed, batch_size):
+    def after_mixing(self, mixed: tf.Tensor) -> tf.Tensor:
         """The images of what was mixed."""
-        return self.decode(mixed, batch_size)
+        return self.decode(self.encode(mixed) if self._model.mixes_pixels else mixed)
+
+    def _interpolate(self, images_a, images_b, steps):
+        start, end = self.before_mixing(images_a), self.before_mixing(images_b)
+        weights = tf.reshape(tf.linspace(0.0, 1.0, steps), [1, -1] + [1] * (len(start.shape) - 1))
+        lines = (1.0 - weights) * start[:, None] + weights * end[:, None]
+        images = self.after_mixing(tf.reshape(lines, [-1, *start.shape[1:]]))
+        shape = tf.stack([tf.shape(start)[0], steps, *self._model.image_shape])
+        return tf.ensure_shape(tf.reshape(images, shape), (None, None, *self._model.image_shape))
+
+
+def _spec(*shape: int) -> tf.TensorSpec:
+    return tf.TensorSpec((None, *shape), "float32")
+
+
+def in_batches(function: Any, arrays: Any, batch_size: int) -> np.ndarray:
+    """Applies a function of tensors to arrays, `batch_size` rows at a time.
+
+    Args:
+        function: from one tensor to one tensor with as many rows.
+        arrays: an array of at least one row.
+        batch_size: rows of one call.
+    """
+    checks.check_positive_integer("batch_size", batch_size)
+    arrays = np.asarray(arrays, dtype="float32")
+    starts = range(0, len(arrays), batch_size)
+    parts = [function(tf.constant(arrays[start : start + batch_size])) for start in starts]
+    return np.concatenate([part.numpy() for part in parts])
+
+
+def mix(
+    model: Any,
+    images: np.ndarray,
+    permutations: Any = None,
+    coefficients: Any = None,
+    seed: int | None = None,
+    batch_size: int = 256,
+) -> np.ndarray:
+    """Images mixed through the codes; see `ResynthesisModel.mix`."""
+    if model.mixer is None:
+        raise ValueError(f"'{model.name}' has no mixer; build it with one to mix images.")
+    images = checks.as_images(images, model.image_shape)
+    if permutations is None:
+        checks.check_batch_size(len(images), model.mixer.k)
+    given = in_batches(model.inference.before_mixing, images, batch_size)
+    mixed, _ = model.mixer.mix_batch(tf.constant(given), permutations, coefficients, seed)
+    return in_batches(model.inference.after_mixing, mixed, batch_size)
+
+
+def interpolate(
+    model: Any, images_a: np.ndarray, images_b: np.ndarray, steps: int = 9, batch_size: int = 256
+) -> np.ndarray:
+    """Decoded lines between images; see `ResynthesisModel.interpolate`."""
+    checks.check_steps(steps)
+    pair = [checks.as_images(images, model.image_shape) for images in (images_a, images_b)]
+    if len(pair[0]) != len(pair[1]):
+        raise ValueError(
+            "images_a and images_b must hold the same number of images; got "
+            f"{len(pair[0])} and {len(pair[1])}."
+        )
+    rows = max(1, batch_size // steps)
+    both = np.stack(pair, axis=1)
+    return in_batches(
+        lambda part: model.inference.interpolate(part[:, 0], part[:, 1], steps), both, rows
+    )

@@ -1,14 +1,18 @@
 """Supervised adversarial mixup resynthesis: mixes that bear a given label (paper, section 2.2)."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from amr_tf import checks, losses, mixers, replicas
 from amr_tf.models.amr import AMR
-from amr_tf.models.step import parted
+from amr_tf.models.methods import METHODS
+from amr_tf.models.step import split_groups
 
 
+@METHODS.register("supervised_amr")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class SupervisedAMR(AMR):
     """AMR with mixes conditioned on a mix of their parents' labels.
@@ -20,13 +24,13 @@ class SupervisedAMR(AMR):
     parent's label is not known, its mix counts for the adversarial terms only.
 
     Args:
-        encoder: as of `ResynthesisModel`.
-        decoder: likewise.
+        encoder: as in `ResynthesisModel`.
+        decoder: as in `ResynthesisModel`.
         discriminator: `keras.Model` from images to logits (N,) and class logits (N, classes).
         mixer: a mixer for AMR's unsupervised mixes, or None for none beside the supervised ones.
-        probe: as of `ResynthesisModel`.
+        probe: as in `ResynthesisModel`.
         label_mixer: a mixer that mixes by labels, such as `SupervisedBernoulliMixup`.
-        **kwargs: as of `ResynthesisModel`.
+        **kwargs: further arguments of `ResynthesisModel`.
 
     Raises:
         ValueError: networks that do not fit, or a label mixer that takes no labels.
@@ -34,8 +38,10 @@ class SupervisedAMR(AMR):
 
     METRICS = (*AMR.METRICS, "classification_loss", "classifier_loss", "classifier_accuracy")
     NETWORKS = (*AMR.NETWORKS, "label_mixer")
-    CRITIC = "classifier"
+    title = "supervised AMR"
+    critic = "classifier"
     needs_labels = True
+    setting_checks = {**AMR.setting_checks, "class_weight": checks.check_not_negative}
 
     def __init__(
         self, encoder, decoder, discriminator, mixer=None, probe=None, label_mixer=None, **kwargs
@@ -47,43 +53,61 @@ class SupervisedAMR(AMR):
     @classmethod
     def create(
         cls,
-        image_shape,
+        image_shape: tuple[int, ...],
         architecture="convolutional",
-        label_mixer="supervised_bernoulli",
         mixer=None,
+        k=None,
         num_classes=None,
+        *,
+        label_mixer="supervised_bernoulli",
         seed=None,
-        **kwargs,
+        **kwargs: Any,
     ):
-        """As `ResynthesisModel.create`, with a label mixer or the registered name of one.
+        """The same as `ResynthesisModel.create`, with a label mixer, and by default no other mixer.
 
-        `num_classes` is needed, and `mixer` is by default None.
+        Args:
+            image_shape: (H, W, C).
+            architecture: a call string of `amr_tf.networks.architectures.ARCHITECTURES`.
+            mixer: of AMR's unsupervised mixes, or None for none beside the supervised ones.
+            k: how many codes `mixer` combines, where it is a call string.
+            num_classes: classes or attributes; needed.
+            label_mixer: a mixer by labels, or the call string of one, such as
+                "supervised_bernoulli(estimator='concrete')".
+            seed: of both mixers.
+            **kwargs: further arguments of `ResynthesisModel.create`.
         """
         if isinstance(label_mixer, str):
             label_mixer = mixers.get(label_mixer, num_labels=num_classes, seed=seed)
         return super().create(
             image_shape,
             architecture,
-            mixer=mixer,
-            num_classes=num_classes,
+            mixer,
+            k,
+            num_classes,
             seed=seed,
             model_arguments={"label_mixer": label_mixer},
             **kwargs,
         )
 
+    @classmethod
+    def check_settings(cls, **settings: Any):
+        super().check_settings(**settings)
+        label_mixer = settings.get("label_mixer")
+        if isinstance(label_mixer, str):  # Its constructor checks the values.
+            cls._check_label_mixer(mixers.get(label_mixer, num_labels=2, seed=0))
+
     def create_state(self):
         if not self.label_mixer.built:
             self.label_mixer.build((None, *self.latent_shape))
 
-    def compile(self, *optimizers, class_weight=1.0, **kwargs):
-        """As `ResynthesisModel.compile`.
+    def compile(self, *optimizers: Any, class_weight: float = 1.0, **kwargs: Any):
+        """The same as `ResynthesisModel.compile`, with one setting more.
 
         Args:
-            *optimizers: as of `ResynthesisModel.compile`.
+            *optimizers: of the players, as in `ResynthesisModel.compile`.
             class_weight: weight of the mixes' class loss in the auto-encoder's loss.
-            **kwargs: as of `ResynthesisModel.compile`.
+            **kwargs: further arguments of `ResynthesisModel.compile`.
         """
-        checks.check_not_negative("class_weight", class_weight)
         super().compile(*optimizers, **kwargs)
         self._remember(class_weight=class_weight)
 
@@ -105,21 +129,23 @@ class SupervisedAMR(AMR):
                 "SupervisedAMR's discriminator must have two outputs, logits (N,) and class "
                 f"logits (N, classes); got {outputs}."
             )
+        checks.check_shape("The discriminator's logits", outputs[0], ())
         if self.probe is not None:
             classes = (self.num_classes,)
             checks.check_shape("The probe's output", self.probe.output_shape, classes)
-
-    def _check_mixer(self):
-        super()._check_mixer()
-        if self.label_mixer is None or not self.label_mixer.needs_labels:
-            raise ValueError(
-                "label_mixer must be a mixer that mixes by labels, such as "
-                f"SupervisedBernoulliMixup; got {self.label_mixer!r}."
-            )
+        self._check_label_mixer(self.label_mixer)
         if self.label_mixer.num_labels != self.num_classes:
             raise ValueError(
                 f"The label mixer is for labels of {self.label_mixer.num_labels} columns, the "
                 f"discriminator's classifier for {self.num_classes}."
+            )
+
+    @staticmethod
+    def _check_label_mixer(mixer):
+        if not getattr(mixer, "needs_labels", False):
+            raise ValueError(
+                "label_mixer must be a mixer that mixes by labels, such as "
+                f"supervised_bernoulli; got {getattr(mixer, 'name', mixer)!r}."
             )
 
     def make_latents(self, step, training):
@@ -136,9 +162,9 @@ class SupervisedAMR(AMR):
         latents["label_mix"] = tf.cast(mixed, step.codes.dtype)
         return latents
 
-    def criticise(self, step):
-        both = parted(step.judged, step.criticised)
-        step.verdicts = {group: outputs[0] for group, outputs in both.items()}
+    def read_discriminator(self, step):
+        both = split_groups(step.discriminator_outputs, step.discriminator_groups)
+        step.logits = {group: outputs[0] for group, outputs in both.items()}
         step.class_logits = {group: outputs[1] for group, outputs in both.items()}
 
     def autoencoder_losses(self, step):
@@ -177,12 +203,12 @@ class SupervisedAMR(AMR):
 
         Args:
             images_a: (N, H, W, C) in [-1, 1].
-            images_b: likewise.
+            images_b: (N, H, W, C), the other halves of the pairs.
             mixed_labels: (N, classes) in [0, 1], what each mix shall be; in training a convex
                 combination of the parents' labels.
             labels_a: one-hot labels or attributes (N, classes) of `images_a`; only a label mixer
                 with `condition="parents"` needs them.
-            labels_b: likewise of `images_b`.
+            labels_b: labels of `images_b`, in the same form.
             seed: an integer for masks that are the same at each call, or None.
             batch_size: images encoded or decoded at a time.
 
@@ -199,7 +225,7 @@ class SupervisedAMR(AMR):
         for labels in given:
             if np.shape(labels) != expected or len(codes[1]) != len(codes[0]):
                 raise ValueError(
-                    f"images_a, images_b and labels must be as many, labels of shape {expected}; "
+                    f"images_a, images_b and labels must agree in N, labels of shape {expected}; "
                     f"got {len(codes[0])} and {len(codes[1])} images and labels of shape "
                     f"{np.shape(labels)}."
                 )

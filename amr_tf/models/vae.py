@@ -1,12 +1,16 @@
 """Variational auto-encoders: VAE (Kingma & Welling 2013) and beta-VAE (Higgins et al. 2017)."""
 
+from typing import Any
+
 import keras
 
 from amr_tf import checks, losses
 from amr_tf.layers import GaussianSampling
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.methods import METHODS
 
 
+@METHODS.register("vae")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class VAE(ResynthesisModel):
     """A variational auto-encoder: `lambda * reconstruction + KL(q(z|x) || N(0, 1))`.
@@ -15,50 +19,77 @@ class VAE(ResynthesisModel):
     mean: probes, mixes and interpolations use it. There is no discriminator, and training makes
     no mixes; a mixer serves `mix` on the trained model.
 
-    With `reconstruction_loss="binary_crossentropy"` (summed over pixels) and lambda 1 the loss is
-    the negative evidence lower bound; with "mean_squared_error" lambda = H W C / 2 makes it that
-    of a Gaussian of unit variance.
+    By default the loss is the negative evidence lower bound of Bernoulli pixels: the cross-entropy
+    summed over pixels, with lambda 1. With `reconstruction_loss="mean_squared_error"`, lambda =
+    H W C / 2 makes it that of a Gaussian of unit variance.
 
     Args:
         encoder: `keras.Model` from images to (N, ..., 2 C) for codes of shape (..., C).
         decoder: `keras.Model` from codes to images.
         discriminator: None.
         mixer: a mixer without weights of its own, or None.
-        **kwargs: as of `ResynthesisModel`.
+        **kwargs: further arguments of `ResynthesisModel`.
 
     Raises:
         ValueError: a discriminator, a mixer that learns in training, or networks that do not fit.
     """
 
     METRICS = (*ResynthesisModel.METRICS, "kl_loss")
-    ENCODER_OUTPUTS = 2
-    CRITIC = None
+    title = "VAE"
+    compared_by_mixer = False
+    encoder_outputs = 2
+    critic = None
+    output_activation = "tanh"
     trains_on_mixes = False
-
-    def __init__(self, encoder, decoder, discriminator=None, mixer=None, **kwargs):
-        if discriminator is not None:
-            raise ValueError("A VAE has no discriminator; pass None.")
-        super().__init__(encoder, decoder, None, mixer, **kwargs)
-        if mixer is not None and mixer.trainable_variables:
-            raise ValueError(
-                f"{type(self).__name__} makes no mixes in training, so that mixer "
-                f"{type(mixer).__name__}, which has weights to learn, cannot be used."
-            )
+    unit_prior = True
+    unused_settings = ("gan_loss", "discriminator_optimizer", "beta", "consistency_loss")
+    setting_checks = {**ResynthesisModel.setting_checks, "kl_weight": checks.check_not_negative}
 
     def create_state(self):
         self.sampling = GaussianSampling(name="sampling")
 
-    def compile(self, *optimizers, lambda_=1.0, kl_weight=1.0, **kwargs):
-        """As `ResynthesisModel.compile`.
+    @classmethod
+    def check_mixer(cls, mixer, mixed_shape=None):
+        super().check_mixer(mixer, mixed_shape)
+        if mixer is not None and mixer.trainable_variables:
+            raise ValueError(
+                f"{cls.__name__} makes no mixes in training, so that mixer "
+                f"{type(mixer).__name__}, which has weights to learn, cannot be used."
+            )
+
+    def compile(
+        self,
+        autoencoder_optimizer: Any = "adam_l2",
+        discriminator_optimizer: None = None,
+        *probe_optimizer: Any,
+        lambda_: float = 1.0,
+        reconstruction_loss: Any = "binary_crossentropy",
+        gan_loss: None = None,
+        kl_weight: float = 1.0,
+        **kwargs: Any,
+    ):
+        """The same as `ResynthesisModel.compile`, with the evidence lower bound as its default.
 
         Args:
-            *optimizers: as of `ResynthesisModel.compile`.
+            autoencoder_optimizer: trains encoder and decoder.
+            discriminator_optimizer: not used: there is no discriminator.
+            *probe_optimizer: trains the probe.
             lambda_: weight of the reconstruction.
+            reconstruction_loss: measures reconstructions; "binary_crossentropy" needs a decoder
+                that ends in a tanh.
+            gan_loss: not used.
             kl_weight: weight of the divergence from the prior, beta in Higgins et al. (2017).
-            **kwargs: as of `ResynthesisModel.compile`.
+            **kwargs: further arguments of `ResynthesisModel.compile`.
         """
-        checks.check_not_negative("kl_weight", kl_weight)
-        super().compile(*optimizers, lambda_=lambda_, **kwargs)
+        super().compile(
+            autoencoder_optimizer,
+            discriminator_optimizer,
+            *probe_optimizer,
+            lambda_=lambda_,
+            reconstruction_loss=reconstruction_loss,
+            gan_loss=gan_loss,
+            **kwargs,
+        )
         self._remember(kl_weight=kl_weight)
 
     @property
@@ -76,16 +107,19 @@ class VAE(ResynthesisModel):
         return {"reconstruction": self.sampling(*step.posterior, seed=step.seed)}
 
     def autoencoder_losses(self, step):
-        reconstruction = self._reconstruction_loss(step.images, step.reconstructions)
+        reconstruction = self.reconstruction_error(step)
         divergence = losses.gaussian_kl(*step.posterior)
         terms = {"reconstruction_loss": reconstruction, "kl_loss": divergence}
         return self.lambda_ * reconstruction + self.kl_weight * divergence, terms
 
 
+@METHODS.register("beta_vae")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class BetaVAE(VAE):
     """A VAE whose divergence weighs more (Higgins et al. 2017; the paper's table 4: beta 100)."""
 
-    def compile(self, *optimizers, kl_weight=4.0, **kwargs):
-        """As `VAE.compile`, with a `kl_weight` (beta) of 4 by default."""
+    title = "beta-VAE"
+
+    def compile(self, *optimizers: Any, kl_weight: float = 4.0, **kwargs: Any):
+        """The same as `VAE.compile`, with a `kl_weight` (beta) of 4 by default."""
         super().compile(*optimizers, kl_weight=kl_weight, **kwargs)

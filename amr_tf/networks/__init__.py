@@ -1,6 +1,6 @@
 """Networks: functions that build Keras functional models."""
 
-from amr_tf.networks.blocks import ACAINormal
+from amr_tf.networks.blocks import PortNormal
 from amr_tf.networks.convolutional import (
     build_autoencoding_discriminator,
     build_decoder,
@@ -17,7 +17,7 @@ from amr_tf.networks.mlp import build_mlp_decoder, build_mlp_discriminator, buil
 
 __all__ = [
     "PROBES",
-    "ACAINormal",
+    "PortNormal",
     "build_autoencoding_discriminator",
     "build_decoder",
     "build_discriminator",

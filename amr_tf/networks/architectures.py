@@ -1,9 +1,15 @@
-"""Architectures: functions from an image's shape to matching encoder, decoder and critic."""
+"""Architectures: functions from an image's shape to matching encoder, decoder and critic.
+
+Each takes the shape and parameters of its own, which have defaults, and by keyword what a method
+asks for: `encoder_outputs`, `critic` and `num_classes`. A method that wants other networks names
+another architecture.
+"""
 
 from typing import NamedTuple
 
 import keras
 
+from amr_tf import checks
 from amr_tf.networks.blocks import check_choice
 from amr_tf.networks.convolutional import (
     build_autoencoding_discriminator,
@@ -16,11 +22,32 @@ from amr_tf.networks.dsprites import (
     build_dsprites_encoder,
     build_residual_discriminator,
 )
-from amr_tf.networks.mlp import build_mlp_decoder, build_mlp_discriminator, build_mlp_encoder
+from amr_tf.networks.mlp import (
+    HIDDEN,
+    build_mlp_decoder,
+    build_mlp_discriminator,
+    build_mlp_encoder,
+)
 from amr_tf.registry import Registry
 
-ARCHITECTURES = Registry("architecture")
+ARCHITECTURES = Registry(
+    "architecture",
+    context={
+        "image_shape": "the data",
+        "encoder_outputs": "the method",
+        "critic": "the method",
+        "num_classes": "the data",
+    },
+)
 """Functions to `Networks`, by the names that `--architecture` takes."""
+
+# The critics that each architecture has; every one can also go without.
+_CRITICS = {
+    "acai": ("logits", "classifier", "autoencoder"),
+    "convolutional": ("logits", "classifier", "autoencoder"),
+    "dsprites": ("logits", "classifier"),
+    "mlp": ("logits",),
+}
 
 
 class Networks(NamedTuple):
@@ -31,41 +58,19 @@ class Networks(NamedTuple):
     discriminator: keras.Model | None
 
 
-def _check_critic(architecture, critic, normalized, critics):
-    """Raises a ValueError for what a method needs and an architecture does not have."""
-    if critic not in (*critics, None):
-        raise ValueError(
-            f"Architecture '{architecture}' has no discriminator of the kind '{critic}', which the "
-            "method needs; use 'convolutional'."
-        )
-    if not normalized:
-        raise ValueError(
-            f"Architecture '{architecture}' has no discriminator without spectral normalisation, "
-            "which the method needs; use 'convolutional'."
-        )
-
-
-def _check_images(architecture, image_shape):
-    if len(image_shape) != 3:
-        raise ValueError(
-            f"Architecture '{architecture}' is for images (H, W, C); got the shape {image_shape}. "
-            "For points use 'mlp'."
-        )
-
-
 @ARCHITECTURES.register("convolutional")
 def convolutional(
-    image_shape,
-    latent_channels=2,
-    latent_width=4,
-    latent_dim=None,
-    depth=16,
-    output_activation=None,
-    encoder_outputs=1,
-    critic="logits",
-    normalized=True,
-    num_classes=None,
-):
+    image_shape: tuple[int, ...],
+    latent_channels: int = 2,
+    latent_width: int = 4,
+    latent_dim: int | None = None,
+    depth: int = 16,
+    output_activation: str | None = None,
+    *,
+    encoder_outputs: int = 1,
+    critic: str | None = "logits",
+    num_classes: int | None = None,
+) -> Networks:
     """The networks of the paper's tables; see `amr_tf.networks.build_encoder`.
 
     Args:
@@ -74,69 +79,138 @@ def convolutional(
         latent_width: height and width of a code.
         latent_dim: the length of vector codes, or None for spatial ones.
         depth: channels of the networks at full resolution.
-        output_activation: of the decoder, None or "tanh".
+        output_activation: of the decoder, None or the name of a Keras activation.
         encoder_outputs: the encoder's outputs for each element of a code; 2 for a VAE.
         critic: "logits", "classifier", "autoencoder", or None.
-        normalized: whether the networks are normalised (instance and spectral).
         num_classes: of the classifier branch.
+
+    Returns:
+        `Networks`. The encoder, the decoder and an auto-encoding critic have instance
+        normalisation, the other critics spectral normalisation.
 
     Raises:
         ValueError: a size or name that is not allowed.
     """
     _check_images("convolutional", image_shape)
-    check_choice("critic", critic, ("logits", "classifier", "autoencoder", None))
+    _check_request("convolutional", critic, encoder_outputs=encoder_outputs)
     sizes = {"latent_channels": latent_channels, "latent_width": latent_width, "depth": depth}
-    vector = {"latent_dim": latent_dim}
-    norm = {"normalization": "instance" if normalized else None}
-    widened = {**sizes, "latent_channels": encoder_outputs * latent_channels}
-    if latent_dim is not None:
-        widened = {**sizes, "latent_dim": encoder_outputs * latent_dim}
-    encoder = build_encoder(image_shape, **widened, **norm)
-    decoder = build_decoder(
-        image_shape, **sizes, **vector, **norm, output_activation=output_activation
+    return Networks(
+        _encoder(image_shape, sizes, latent_dim, encoder_outputs),
+        build_decoder(
+            image_shape, **sizes, latent_dim=latent_dim, output_activation=output_activation
+        ),
+        _discriminator(image_shape, sizes, critic, num_classes),
     )
-    discriminator = None
-    if critic == "autoencoder":
-        discriminator = build_autoencoding_discriminator(image_shape, **sizes, **norm)
-    elif critic is not None:
-        discriminator = build_discriminator(
+
+
+@ARCHITECTURES.register("acai")
+def acai(
+    image_shape: tuple[int, ...],
+    latent_channels: int = 2,
+    latent_width: int = 4,
+    latent_dim: int | None = None,
+    depth: int = 16,
+    output_activation: str | None = None,
+    *,
+    encoder_outputs: int = 1,
+    critic: str | None = "logits",
+    num_classes: int | None = None,
+) -> Networks:
+    """The networks of ACAI's authors (Berthelot et al. 2019).
+
+    Those of `convolutional` without normalisation, and without a border around the images, with a
+    LeakyReLU slope of 0.2 and He's initialiser for this slope: normal with standard deviation
+    `1 / sqrt((1 + 0.2^2) * height * width * in)`.
+
+    Args:
+        image_shape: (H, W, C) with H = W = `latent_width` times a power of two, at least 2.
+        latent_channels: feature maps of a code.
+        latent_width: height and width of a code.
+        latent_dim: the length of vector codes, or None for spatial ones.
+        depth: channels of the networks at full resolution.
+        output_activation: of the decoder, None or the name of a Keras activation.
+        encoder_outputs: the encoder's outputs for each element of a code; 2 for a VAE.
+        critic: "logits", "classifier", "autoencoder", or None.
+        num_classes: of the classifier branch.
+
+    Raises:
+        ValueError: a size or name that is not allowed.
+    """
+    _check_images("acai", image_shape)
+    _check_request("acai", critic, encoder_outputs=encoder_outputs)
+    sizes = {"latent_channels": latent_channels, "latent_width": latent_width, "depth": depth}
+    slope = 0.2
+    style = {
+        "normalization": None,
+        "leaky_relu_slope": slope,
+        "kernel_initializer": keras.initializers.VarianceScaling(
+            1 / (1 + slope**2), mode="fan_in", distribution="untruncated_normal"
+        ),
+    }
+    return Networks(
+        _encoder(image_shape, sizes, latent_dim, encoder_outputs, border=0, **style),
+        build_decoder(
             image_shape,
             **sizes,
-            normalization="spectral" if normalized else None,
-            num_classes=num_classes if critic == "classifier" else None,
-        )
-    return Networks(encoder, decoder, discriminator)
+            latent_dim=latent_dim,
+            output_activation=output_activation,
+            **style,
+        ),
+        _discriminator(image_shape, sizes, critic, num_classes, border=0, **style),
+    )
+
+
+def _encoder(image_shape, sizes, latent_dim, outputs, **style):
+    """An encoder with `outputs` times the elements of a code; `style` goes to `build_encoder`."""
+    # Before the product, which would hide what a message is about.
+    checks.check_positive_integer("latent_channels", sizes["latent_channels"])
+    if latent_dim is not None:
+        checks.check_positive_integer("latent_dim", latent_dim)
+        latent_dim *= outputs
+    channels = outputs * sizes["latent_channels"]
+    sizes = {**sizes, "latent_channels": channels, "latent_dim": latent_dim}
+    return build_encoder(image_shape, **sizes, **style)
+
+
+def _discriminator(image_shape, sizes, critic, num_classes, **style):
+    """A convolutional critic of some kind, or None; `style` goes to its builder."""
+    if critic is None:
+        return None
+    if critic == "autoencoder":
+        return build_autoencoding_discriminator(image_shape, **sizes, **style)
+    num_classes = num_classes if critic == "classifier" else None
+    return build_discriminator(image_shape, **sizes, num_classes=num_classes, **style)
 
 
 @ARCHITECTURES.register("dsprites")
 def dsprites(
-    image_shape,
-    latent_dim=10,
-    depth=32,
-    output_activation="tanh",
-    encoder_outputs=1,
-    critic="logits",
-    normalized=True,
-    num_classes=None,
-):
+    image_shape: tuple[int, ...],
+    latent_dim: int = 10,
+    depth: int = 32,
+    output_activation: str | None = "tanh",
+    *,
+    encoder_outputs: int = 1,
+    critic: str | None = "logits",
+    num_classes: int | None = None,
+) -> Networks:
     """Encoder and decoder of Burgess et al. (2018), a residual discriminator; vector codes.
 
     Args:
         image_shape: (64, 64, C), or with another power of two, at least 8.
-        latent_dim: the length of a code; None for 10.
+        latent_dim: the length of a code.
         depth: channels of the discriminator's first block.
-        output_activation: of the decoder, None or "tanh".
+        output_activation: of the decoder, None or the name of a Keras activation.
         encoder_outputs: the encoder's outputs for each element of a code; 2 for a VAE.
         critic: "logits", "classifier", or None.
-        normalized: must be true: the discriminator is spectrally normalised.
         num_classes: of the classifier branch.
 
     Raises:
         ValueError: a size or name that is not allowed.
     """
     _check_images("dsprites", image_shape)
-    latent_dim = 10 if latent_dim is None else latent_dim
-    _check_critic("dsprites", critic, normalized, ("logits", "classifier"))
+    _check_request(
+        "dsprites", critic, encoder_outputs=encoder_outputs, latent_dim=latent_dim, depth=depth
+    )
     encoder = build_dsprites_encoder(image_shape, latent_dim=encoder_outputs * latent_dim)
     decoder = build_dsprites_decoder(
         image_shape, latent_dim=latent_dim, output_activation=output_activation
@@ -153,23 +227,24 @@ def dsprites(
 
 @ARCHITECTURES.register("mlp")
 def mlp(
-    image_shape,
-    latent_dim=2,
-    output_activation=None,
-    encoder_outputs=1,
-    critic="logits",
-    normalized=True,
-    num_classes=None,
-):
+    image_shape: tuple[int, ...],
+    latent_dim: int = 2,
+    hidden: tuple[int, ...] = HIDDEN,
+    output_activation: str | None = None,
+    *,
+    encoder_outputs: int = 1,
+    critic: str | None = "logits",
+    num_classes: int | None = None,
+) -> Networks:
     """Fully connected networks for points (N, D) (paper's supplement, section 7.3).
 
     Args:
         image_shape: (D,).
-        latent_dim: the length of a code; None for 2.
-        output_activation: of the decoder, None or "tanh".
+        latent_dim: the length of a code.
+        hidden: widths of the hidden layers of each network; at least one.
+        output_activation: of the decoder, None or the name of a Keras activation.
         encoder_outputs: the encoder's outputs for each element of a code; 2 for a VAE.
         critic: "logits" or None.
-        normalized: must be true: the discriminator is spectrally normalised.
         num_classes: not used: there is no classifier branch.
 
     Raises:
@@ -177,11 +252,31 @@ def mlp(
     """
     if len(image_shape) != 1:
         raise ValueError(f"Architecture 'mlp' is for points of shape (D,); got {image_shape}.")
-    latent_dim = 2 if latent_dim is None else latent_dim
-    _check_critic("mlp", critic, normalized, ("logits",))
+    _check_request("mlp", critic, encoder_outputs=encoder_outputs, latent_dim=latent_dim)
     (points,) = image_shape
     return Networks(
-        build_mlp_encoder(points, latent_dim=encoder_outputs * latent_dim),
-        build_mlp_decoder(points, latent_dim=latent_dim, output_activation=output_activation),
-        None if critic is None else build_mlp_discriminator(points),
+        build_mlp_encoder(points, encoder_outputs * latent_dim, hidden),
+        build_mlp_decoder(points, latent_dim, hidden, output_activation=output_activation),
+        None if critic is None else build_mlp_discriminator(points, hidden),
     )
+
+
+def _check_images(architecture, image_shape):
+    if len(image_shape) != 3:
+        raise ValueError(
+            f"Architecture '{architecture}' is for images (H, W, C); got the shape {image_shape}. "
+            "For points use 'mlp'."
+        )
+
+
+def _check_request(architecture, critic, **sizes):
+    """Raises a ValueError for a critic that an architecture does not have, or a bad size."""
+    check_choice("critic", critic, ("logits", "classifier", "autoencoder", None))
+    if critic is not None and critic not in _CRITICS[architecture]:
+        others = [f"'{name}'" for name, critics in _CRITICS.items() if critic in critics]
+        raise ValueError(
+            f"Architecture '{architecture}' has no critic of the kind '{critic}', which the "
+            f"method needs; use {', '.join(others[:-1])} or {others[-1]}."
+        )
+    for name, size in sizes.items():
+        checks.check_positive_integer(name, size)

@@ -8,17 +8,27 @@ from keras import ops
 from amr_tf import checks
 from amr_tf.convolutions import InstanceNormalization
 from amr_tf.layers import SpectralNormalization
+from amr_tf.registry import unknown_name
 
 LEAKY_RELU_SLOPE = 0.01
 INSTANCE_NORM_EPSILON = 1e-5
 
 
-@keras.saving.register_keras_serializable(package="amr_tf")
-class ACAINormal(keras.initializers.Initializer):
-    """Normal with standard deviation `1 / sqrt((1 + 0.2^2) * out * in * kernel_height)`.
+# Registered under an earlier name of the class, which `.keras` files hold.
+@keras.saving.register_keras_serializable(package="amr_tf", name="ACAINormal")
+class PortNormal(keras.initializers.Initializer):
+    """The initialiser of the AMR authors' PyTorch port of ACAI.
 
-    The scale of the released code: He's with a slope of 0.2, but over all of a PyTorch kernel's
-    axes but the last, (out, in, height).
+    Normal with standard deviation `1 / sqrt((1 + 0.2^2) * out * in * kernel_height)`: He's with a
+    slope of 0.2, but over all of a PyTorch kernel's axes but the last, (out, in, height), where
+    ACAI's own code has (height, width, in).
+
+    Args:
+        seed: an integer for values that are the same at each call, or None.
+
+    Call arguments:
+        shape: of a convolution's kernel, (height, width, in, out).
+        dtype: of the values; None for Keras' default.
     """
 
     def __init__(self, seed=None):
@@ -35,13 +45,38 @@ class ACAINormal(keras.initializers.Initializer):
         return {"seed": self.seed}
 
 
-def convolution(channels, name, dtype=None, kind=keras.layers.Conv2D):
-    """A 3x3 "same" convolution, of any kind, with the released code's initialiser."""
+def make_initializer(initializer):
+    """A new Keras initializer, for one layer alone.
+
+    Keras' own draw the same values at each call, even without a seed: layers of one shape that
+    shared an initializer would start with equal kernels.
+
+    Args:
+        initializer: what `keras.initializers.get` takes: a name, a class, an instance, ...
+
+    Raises:
+        ValueError: the initializer has a seed, or Keras does not know it.
+    """
+    made = keras.initializers.get(initializer)
+    if not isinstance(made, keras.initializers.Initializer):
+        return made  # A function.
+    if made.get_config().get("seed") is not None:
+        raise ValueError(
+            "kernel_initializer must not have a seed, with which layers of one shape would start "
+            "with equal kernels; call keras.utils.set_random_seed instead."
+        )
+    return made.clone() if made is initializer else made
+
+
+def convolution(
+    channels, name, dtype=None, kind=keras.layers.Conv2D, kernel_initializer=PortNormal
+):
+    """A 3x3 "same" convolution, of any kind, with an initializer of its own."""
     return kind(
         channels,
         kernel_size=3,
         padding="same",
-        kernel_initializer=ACAINormal(),
+        kernel_initializer=make_initializer(kernel_initializer),
         name=name,
         dtype=dtype,
     )
@@ -54,6 +89,7 @@ class ConvolutionBlock:
         normalization: "instance", "spectral" or None.
         slope: of LeakyReLU below zero.
         epsilon: added to the variance by instance normalisation.
+        kernel_initializer: of the convolution.
 
     Call arguments:
         x: feature maps, symbolic.
@@ -62,17 +98,19 @@ class ConvolutionBlock:
         kind: the convolution's class, `Conv2D` or one that takes in the linear layer before it.
     """
 
-    def __init__(self, normalization, slope, epsilon=None):
+    def __init__(self, normalization, slope, epsilon=None, kernel_initializer=PortNormal):
         self.normalization = normalization
         self.slope = slope
         self.epsilon = epsilon
+        self.kernel_initializer = kernel_initializer
 
     def __call__(self, x, channels, name, kind=keras.layers.Conv2D):
+        options = {"kind": kind, "kernel_initializer": self.kernel_initializer}
         if self.normalization == "spectral":
-            kernel = convolution(channels, f"{name}_kernel", kind=kind)
+            kernel = convolution(channels, f"{name}_kernel", **options)
             x = SpectralNormalization(kernel, name=f"{name}_conv")(x)
         else:
-            x = convolution(channels, f"{name}_conv", kind=kind)(x)
+            x = convolution(channels, f"{name}_conv", **options)(x)
         if self.normalization == "instance":
             x = InstanceNormalization(self.epsilon, name=f"{name}_norm")(x)
         return keras.layers.LeakyReLU(self.slope, name=f"{name}_relu")(x)
@@ -85,9 +123,23 @@ def spectral_dense(units, name, dtype=None):
 
 
 def activate(x, activation):
-    """The layer "out": float32 images after any Keras activation; None for as they are."""
+    """The layer "out", float32, that applies an activation to a decoder's output `x`.
+
+    Args:
+        x: symbolic.
+        activation: None to leave `x` as it is, or a Keras activation: its name or the function.
+
+    Raises:
+        ValueError: Keras has no activation of this name.
+    """
     if activation is None:
         return x
+    try:
+        keras.activations.get(activation)
+    except ValueError:
+        names = set(dir(keras.activations)) - {"deserialize", "get", "serialize"}
+        known = [name for name in names if not name.startswith("_")]
+        raise unknown_name("output_activation", activation, known) from None
     return keras.layers.Activation(activation, name="out", dtype="float32")(x)
 
 

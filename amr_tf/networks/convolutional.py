@@ -13,13 +13,14 @@ from amr_tf.layers import SpectralNormalization
 from amr_tf.networks.blocks import (
     INSTANCE_NORM_EPSILON,
     LEAKY_RELU_SLOPE,
-    ACAINormal,
     ConvolutionBlock,
+    PortNormal,
     activate,
     check_choice,
     check_image_shape,
     convolution,
     critic,
+    make_initializer,
 )
 
 
@@ -33,21 +34,24 @@ def _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim=N
     return check_image_shape(image_shape, latent_width)
 
 
-def _first_convolution(images, scales, depth):
-    """The 1x1 convolution, whose padding turns 32 into 34, then 17, 8 and 4 by pooling.
+def _first_convolution(images, scales, depth, border, kernel_initializer):
+    """The 1x1 convolution, whose border turns 32 into 34, then 17, 8 and 4 by pooling.
 
-    With a single pooling the padding would survive into the code (8 -> 10 -> 5), so it is left
+    With a single pooling the border would survive into the code (8 -> 10 -> 5), so it is left
     out there. No activation follows, so the next convolution computes both.
     """
-    padding = 1 if scales > 1 else 0
-    return DeferredConv2D(depth, padding=padding, kernel_initializer=ACAINormal(), name="conv_in")(
-        images
-    )
+    return DeferredConv2D(
+        depth,
+        padding=border if scales > 1 else 0,
+        kernel_initializer=make_initializer(kernel_initializer),
+        name="conv_in",
+    )(images)
 
 
-def _downscale(images, scales, depth, block):
+def _downscale(images, scales, depth, border, block):
     """The body that encoder and discriminator share, up to their last convolution."""
-    x = _first_convolution(images, scales, depth)
+    check_choice("border", border, (0, 1))
+    x = _first_convolution(images, scales, depth, border, block.kernel_initializer)
     for scale in range(scales):
         first = ComposedConv2D if scale == 0 else keras.layers.Conv2D
         x = block(x, depth << scale, f"scale{scale}_a", first)
@@ -65,6 +69,8 @@ def build_encoder(
     instance_norm_epsilon=INSTANCE_NORM_EPSILON,
     latent_dim=None,
     normalization="instance",
+    kernel_initializer=PortNormal,
+    border=1,
     name="encoder",
 ):
     """The encoder f: images (N, H, W, C) in [-1, 1] to float32 codes.
@@ -82,19 +88,27 @@ def build_encoder(
         latent_dim: None for spatial codes, or the length of vector codes: a dense layer takes the
             place of the convolution to the latent channels.
         normalization: "instance" before every LeakyReLU, or None for none (the original ACAI).
+        kernel_initializer: of the convolutions: the name, the class or an instance without a seed
+            of a Keras initializer. Each layer gets a new one.
+        border: pixels of zeros around the images before the first convolution, 1 (the AMR
+            authors' code) or 0 (the original ACAI). There are none with a single halving.
         name: the model's name.
 
     Raises:
-        ValueError: a size is not positive or does not fit `latent_width`, or another
-            normalisation.
+        ValueError: a size is not positive or does not fit `latent_width`, another normalisation
+            or border, or an initializer with a seed.
     """
     scales = _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim)
     check_choice("normalization", normalization, ("instance", None))
     images = keras.Input(image_shape, name="images")
-    block = ConvolutionBlock(normalization, leaky_relu_slope, instance_norm_epsilon)
-    x = _downscale(images, scales, depth, block)
+    block = ConvolutionBlock(
+        normalization, leaky_relu_slope, instance_norm_epsilon, kernel_initializer
+    )
+    x = _downscale(images, scales, depth, border, block)
     if latent_dim is None:
-        codes = convolution(latent_channels, "conv_out", dtype="float32")(x)
+        codes = convolution(
+            latent_channels, "conv_out", dtype="float32", kernel_initializer=kernel_initializer
+        )(x)
     else:
         flat = keras.layers.Flatten(name="flatten")(x)
         codes = keras.layers.Dense(latent_dim, name="dense_out", dtype="float32")(flat)
@@ -111,17 +125,28 @@ def build_decoder(
     output_activation=None,
     latent_dim=None,
     normalization="instance",
+    kernel_initializer=PortNormal,
     name="decoder",
 ):
     """The decoder g: codes to float32 images (N, H, W, C).
 
-    Arguments and errors as of `build_encoder`; with a `latent_dim` a dense layer makes feature
-    maps of the code. `output_activation` is None (the paper's) or any Keras activation, such as
-    "tanh" for images that cannot leave [-1, 1].
+    Args:
+        image_shape: the same as for `build_encoder`, and so are the arguments not listed here.
+        output_activation: None (the paper's), or any Keras activation, such as "tanh" for images
+            that cannot leave [-1, 1]. The model then ends in a `keras.layers.Activation` named
+            "out".
+        latent_dim: None for spatial codes, or the length of vector codes, of which a dense layer
+            makes feature maps.
+        name: the model's name.
+
+    Raises:
+        ValueError: for the reasons of `build_encoder`, or an activation that Keras does not have.
     """
     scales = _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim)
     check_choice("normalization", normalization, ("instance", None))
-    block = ConvolutionBlock(normalization, leaky_relu_slope, instance_norm_epsilon)
+    block = ConvolutionBlock(
+        normalization, leaky_relu_slope, instance_norm_epsilon, kernel_initializer
+    )
     if latent_dim is None:
         x = codes = keras.Input((latent_width, latent_width, latent_channels), name="codes")
     else:
@@ -133,7 +158,9 @@ def build_decoder(
         x = block(x, depth << scale, f"scale{scale}_b")
         kind = UpsampledConv2D
     x = block(x, depth, "top", kind)
-    images = convolution(image_shape[2], "conv_out", dtype="float32")(x)
+    images = convolution(
+        image_shape[2], "conv_out", dtype="float32", kernel_initializer=kernel_initializer
+    )(x)
     return keras.Model(codes, activate(images, output_activation), name=name)
 
 
@@ -152,6 +179,8 @@ def build_discriminator(
     leaky_relu_slope=LEAKY_RELU_SLOPE,
     normalization="spectral",
     num_classes=None,
+    kernel_initializer=PortNormal,
+    border=1,
     name="discriminator",
 ):
     """The discriminator D: images (N, H, W, C) to float32 logits (N,), high for real.
@@ -160,11 +189,8 @@ def build_discriminator(
     of instance normalisation; the logit is the mean over the last map.
 
     Args:
-        image_shape: as of `build_encoder`.
+        image_shape: the same as for `build_encoder`, and so are the arguments not listed here.
         latent_channels: feature maps whose mean is the logit.
-        latent_width: as of `build_encoder`.
-        depth: as of `build_encoder`.
-        leaky_relu_slope: as of `build_encoder`.
         normalization: "spectral", or None for none (the original ACAI).
         num_classes: None, or the number of classes (or attributes) of a classifier branch off the
             top block, as in an AC-GAN (paper, section 2.2). The model then returns [logits, class
@@ -172,17 +198,21 @@ def build_discriminator(
         name: the model's name.
 
     Raises:
-        ValueError: as of `build_encoder`, or `num_classes` is not positive.
+        ValueError: for the reasons of `build_encoder`, or `num_classes` is not positive.
     """
     scales = _check_sizes(image_shape, latent_width, latent_channels, depth)
     check_choice("normalization", normalization, ("spectral", None))
     images = keras.Input(image_shape, name="images")
-    features = _downscale(images, scales, depth, ConvolutionBlock(normalization, leaky_relu_slope))
-    if normalization is None:
-        last = convolution(latent_channels, "conv_out", dtype="float32")
-    else:
-        kernel = convolution(latent_channels, "kernel_out", dtype="float32")
-        last = SpectralNormalization(kernel, name="conv_out")
+    block = ConvolutionBlock(normalization, leaky_relu_slope, kernel_initializer=kernel_initializer)
+    features = _downscale(images, scales, depth, border, block)
+    last = convolution(
+        latent_channels,
+        "conv_out" if normalization is None else "kernel_out",
+        dtype="float32",
+        kernel_initializer=kernel_initializer,
+    )
+    if normalization is not None:
+        last = SpectralNormalization(last, name="conv_out")
     logits = ops.mean(last(features), axis=(1, 2, 3))
     return critic(images, logits, features, num_classes, name)
 
@@ -193,20 +223,25 @@ def build_autoencoding_discriminator(
     latent_width=4,
     depth=16,
     normalization="instance",
+    leaky_relu_slope=LEAKY_RELU_SLOPE,
+    kernel_initializer=PortNormal,
+    border=1,
     name="discriminator",
 ):
     """A discriminator that is an auto-encoder, as in BEGAN (Berthelot et al. 2017) and GAIA.
 
     From images (N, H, W, C) to float32 images of the same shape: it tells real from fake by how
-    well it reproduces them. An encoder and a decoder of its own, with arguments and errors as of
-    `build_encoder`.
+    well it reproduces them. It has an encoder and a decoder of its own, with the arguments and
+    errors of `build_encoder`.
     """
-    sizes = {
+    options = {
         "latent_channels": latent_channels,
         "latent_width": latent_width,
         "depth": depth,
         "normalization": normalization,
+        "leaky_relu_slope": leaky_relu_slope,
+        "kernel_initializer": kernel_initializer,
     }
     images = keras.Input(image_shape, name="images")
-    codes = build_encoder(image_shape, **sizes)(images)
-    return keras.Model(images, build_decoder(image_shape, **sizes)(codes), name=name)
+    codes = build_encoder(image_shape, border=border, **options)(images)
+    return keras.Model(images, build_decoder(image_shape, **options)(codes), name=name)

@@ -53,10 +53,18 @@ def build_dsprites_decoder(
 
     The encoder's transpose. Burgess et al. have Bernoulli pixels, whose logits go through a
     sigmoid; our images lie in [-1, 1], and `tanh(l) = 2 sigmoid(2 l) - 1` is that sigmoid
-    stretched to this range, as `losses.binary_crossentropy` needs it.
+    stretched to this range. `losses.binary_crossentropy` takes the logits l.
 
-    Arguments and errors as of `build_dsprites_encoder`; `output_activation` is any Keras
-    activation, or None.
+    Args:
+        image_shape: the same as for `build_dsprites_encoder`.
+        latent_dim: the length of a code.
+        output_activation: None, or any Keras activation; the model then ends in a
+            `keras.layers.Activation` named "out".
+        name: the model's name.
+
+    Raises:
+        ValueError: for the reasons of `build_dsprites_encoder`, or an activation that Keras does
+            not have.
     """
     scales = check_image_shape(image_shape, SMALLEST_WIDTH)
     checks.check_positive_integer("latent_dim", latent_dim)
@@ -86,7 +94,7 @@ def build_residual_discriminator(image_shape, depth=32, num_classes=None, name="
     Every convolution and the last dense layer are spectrally normalised.
 
     Args:
-        image_shape: as of `build_dsprites_encoder`.
+        image_shape: the same as for `build_dsprites_encoder`.
         depth: channels of the first block.
         num_classes: None, or the number of classes (or attributes) of a classifier branch off the
             last block, as in an AC-GAN. The model then returns [logits, class logits

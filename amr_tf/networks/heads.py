@@ -6,12 +6,20 @@ from amr_tf import checks
 from amr_tf.networks.blocks import check_widths
 from amr_tf.registry import Registry
 
-PROBES = Registry("probe")
+PROBES = Registry(
+    "probe",
+    context={
+        "latent_shape": "the codes",
+        "num_classes": "the data",
+        "multi_label": "the data",
+        "name": "the model",
+    },
+)
 """Functions that build a probe, by the names that `--probe` takes."""
 
 
 @PROBES.register("linear")
-def build_linear_probe(latent_shape, num_classes, multi_label=False, name="probe"):
+def build_linear_probe(latent_shape, num_classes, *, multi_label=False, name="probe"):
     """A linear classifier of flattened codes (paper, section 4.1).
 
     Args:
@@ -31,18 +39,18 @@ def build_linear_probe(latent_shape, num_classes, multi_label=False, name="probe
 
 
 @PROBES.register("mlp")
-def build_mlp_probe(latent_shape, num_classes, hidden=(256,), multi_label=False, name="probe"):
+def build_mlp_probe(latent_shape, num_classes, *, hidden=(256,), multi_label=False, name="probe"):
     """A classifier of flattened codes with hidden layers (paper, section 5: "deeper classifiers").
 
     Args:
-        latent_shape: as of `build_linear_probe`.
-        num_classes: likewise.
+        latent_shape: shape of one code, (H, W, C) or (D,).
+        num_classes: number of classes, at least 2, or with `multi_label` of attributes.
         hidden: widths of the hidden layers, ReLU after each; at least one.
-        multi_label: as of `build_linear_probe`.
-        name: likewise.
+        multi_label: whether the outputs are attributes, of which there may be a single one.
+        name: the model's name.
 
     Returns:
-        As `build_linear_probe`.
+        A `keras.Model` from codes (N, *latent_shape) to float32 logits (N, num_classes).
 
     Raises:
         ValueError: too few classes, no hidden layer or a width that is not positive.

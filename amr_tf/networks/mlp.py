@@ -50,8 +50,15 @@ def build_mlp_decoder(
 ):
     """The decoder g: codes (N, latent_dim) to float32 points (N, input_dim).
 
-    Arguments and errors as of `build_mlp_encoder`; `output_activation` is any Keras activation,
-    or None.
+    Args:
+        input_dim: the same as for `build_mlp_encoder`, and so are the arguments not listed here.
+        output_activation: None, or any Keras activation; the model then ends in a
+            `keras.layers.Activation` named "out".
+        name: the model's name.
+
+    Raises:
+        ValueError: for the reasons of `build_mlp_encoder`, or an activation that Keras does not
+            have.
     """
     _check_sizes(input_dim, hidden, latent_dim)
     codes = keras.Input((latent_dim,), name="codes")
@@ -67,7 +74,7 @@ def build_mlp_discriminator(
 
     Every layer but the first is spectrally normalised, as in the convolutional discriminator: a
     critic whose slope is nowhere above 1 cannot tell points apart that lie as near to each other
-    as the turns of the spiral. Arguments and errors as of `build_mlp_encoder`.
+    as the turns of the spiral. Arguments and errors are those of `build_mlp_encoder`.
     """
     _check_sizes(input_dim, hidden)
     points = keras.Input((input_dim,), name="points")

@@ -102,12 +102,13 @@ def _position(rows, row):
 def _choose(cells, methods):
     if not methods:
         return tuple(cells)
-    known = {name for cell in cells for name in (cell.config.method, short_name(cell.config))}
+    known = {name for cell in cells for name in _names(cell)}
     for name in methods:
         if name not in known:
             raise unknown_name("method of this table", name, known)
-    return tuple(
-        cell
-        for cell in cells
-        if cell.config.method in methods or short_name(cell.config) in methods
-    )
+    return tuple(cell for cell in cells if any(name in methods for name in _names(cell)))
+
+
+def _names(cell):
+    """What `--methods` may call a cell: its method, or that with mixer and k."""
+    return paper.row_of(cell.config)[0], short_name(cell.config)

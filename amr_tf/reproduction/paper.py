@@ -2,6 +2,9 @@
 
 import typing
 
+from amr_tf.mixers import MIXERS
+from amr_tf.models import METHODS
+
 # Rows: method, mixer, k. "acai" is the authors' own ACAI, "acai_original" the row that they took
 # from its paper.
 AE_GAN = ("ae_gan", None, None)
@@ -130,9 +133,11 @@ SCORES = {1: "accuracy", 2: "accuracy", 3: "accuracy", 4: "factor_vae"}
 
 def row_of(config):
     """The row of the tables that a `TrainingConfig` belongs to: (method, mixer, k)."""
-    if config.method in ("ae_gan", "vae", "beta_vae"):
-        return config.method, None, None
-    return config.method, config.mixer, config.k
+    method = METHODS.parse(config.method).name
+    if not METHODS.get(method).trains_on_mixes:
+        return method, None, None
+    config = config.resolve()
+    return method, MIXERS.parse(config.mixer).name if config.k else None, config.k
 
 
 def figure_of(table, dataset, config):

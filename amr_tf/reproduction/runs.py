@@ -10,15 +10,15 @@ import time
 import keras
 
 from amr_tf import data as data_lib
+from amr_tf.data import prepared
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.disentanglement import disentanglement
 from amr_tf.evaluation.figures import sample_figure
-from amr_tf.evaluation.held_out import prepared
+from amr_tf.experiments import train
 from amr_tf.files import read_json, write_whole
 from amr_tf.reproduction import paper
 from amr_tf.training.build import build_model
 from amr_tf.training.folder import RunFolder, load_data, load_run
-from amr_tf.training.run import train
 
 _TIMED_STEPS = 5  # The published runs update the auto-encoder in every fifth step.
 _SAMPLES = 10

@@ -20,15 +20,14 @@ the last axis of LATENT. Points (N, D) have no uint8 and no PNG signatures, imag
 3 or 4 channels no PNG signatures, and only models with a label mixer have `mix_labels`.
 
 `mix` and `mix_maps` use the coefficients as they are given, which lets clients leave the simplex;
-a convex mix is theirs to normalise. They mix codes for every method: also for `PixelMixup`, whose
-training and whose own `mix` blend pixels. `interpolate` is what the model's own `interpolate` is,
-so for `PixelMixup` it blends pixels and reconstructs. A VAE's codes are the posterior means.
+a convex mix is theirs to normalise. They mix codes for every method, also for one that mixes pixels
+in training (`mixes_pixels`). `encode`, `decode` and `interpolate` are the model's own
+(`amr_tf.models.inference`), so for such a method `interpolate` blends pixels and reconstructs. A
+VAE's codes are the posterior means.
 """
 
 import keras
 import tensorflow as tf
-
-from amr_tf.models import PixelMixup
 
 # PNG files hold grey, colour, or colour with transparency.
 PNG_CHANNELS = (1, 3, 4)
@@ -44,7 +43,7 @@ def endpoints(model):
         Dictionary from signatures' names to pairs of a function of tensors, which returns a
         dictionary of tensors, and the list of `tf.TensorSpec`s of its arguments.
     """
-    networks = _Networks(model)
+    networks = model.inference
     return {
         **_code_endpoints(model, networks),
         **_image_endpoints(model, networks),
@@ -52,27 +51,6 @@ def endpoints(model):
         **_png_endpoints(model, networks),
         **_label_endpoints(model, networks),
     }
-
-
-class _Networks:
-    """A model's encoder and decoder as TensorFlow functions, float32 whatever its precision.
-
-    All signatures call these two, so that each network is traced and saved once.
-    """
-
-    def __init__(self, model):
-        def encode(images):
-            return tf.cast(model.codes_of(model.encoder(images, training=False)), "float32")
-
-        def decode(codes):
-            return tf.cast(model.decoder(codes, training=False), "float32")
-
-        self.encode = _function(encode, model.image_shape)
-        self.decode = _function(decode, model.latent_shape)
-
-
-def _function(function, shape):
-    return tf.function(function, input_signature=[_spec(None, None, *shape)], autograph=False)
 
 
 def has_uint8(model):
@@ -143,7 +121,9 @@ def _image_endpoints(model, networks):
         return {"images": networks.decode(networks.encode(images))}
 
     def interpolate(images_a, images_b, steps):
-        return {"images": _interpolate(model, networks, images_a, images_b, steps)}
+        tf.debugging.assert_greater_equal(steps, 2, "steps must be at least 2")
+        _assert_as_many(images_a, images_b)
+        return {"images": networks.interpolate(images_a, images_b, steps)}
 
     pair = [_spec("images_a", None, *shape), _spec("images_b", None, *shape)]
     return {
@@ -151,21 +131,6 @@ def _image_endpoints(model, networks):
         "reconstruct": (reconstruct, [_spec("images", None, *shape)]),
         "interpolate": (interpolate, [*pair, _spec("steps", dtype="int32")]),
     }
-
-
-def _interpolate(model, networks, images_a, images_b, steps):
-    """Lines (N, steps, H, W, C), as of `ResynthesisModel.interpolate`."""
-    tf.debugging.assert_greater_equal(steps, 2, "steps must be at least 2")
-    _assert_as_many(images_a, images_b)
-    pixels = isinstance(model, PixelMixup)
-    start, end = (x if pixels else networks.encode(x) for x in (images_a, images_b))
-    mixed_shape = start.shape[1:]
-    weights = tf.reshape(tf.linspace(0.0, 1.0, steps), [1, -1] + [1] * len(mixed_shape))
-    lines = (1.0 - weights) * start[:, None] + weights * end[:, None]
-    lines = tf.reshape(lines, [-1, *mixed_shape])
-    images = networks.decode(networks.encode(lines) if pixels else lines)
-    images = tf.reshape(images, tf.stack([tf.shape(start)[0], steps, *model.image_shape]))
-    return tf.ensure_shape(images, (None, None, *model.image_shape))
 
 
 def _assert_as_many(*tensors):

@@ -12,7 +12,6 @@ import tensorflow as tf
 from PIL import Image
 
 from amr_tf.evaluation.sheet import to_uint8
-from amr_tf.models import PixelMixup
 from amr_tf.serving import replay
 from amr_tf.serving.signatures import has_png, has_uint8, label_mixer_of
 
@@ -102,7 +101,7 @@ def _image_requests(model, images):
 
 
 def _lines(model, images):
-    pixels = isinstance(model, PixelMixup)
+    pixels = model.mixes_pixels
     ends = images if pixels else _encode(model, images)
     lines = []
     for weight in np.linspace(0, 1, _STEPS, dtype="float32"):

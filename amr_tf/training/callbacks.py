@@ -1,46 +1,9 @@
-"""Callbacks beside Keras' own: sample grids, and stopping at the user's wish."""
+"""Callbacks beside Keras' own: epoch curves, and stopping at the user's wish."""
 
-import pathlib
 import signal
 import threading
 
 import keras
-import tensorflow as tf
-
-from amr_tf.evaluation.figures import figure_pixels, sample_figure
-
-
-class SampleGrid(keras.callbacks.Callback):
-    """Draws originals, reconstructions and mixes every few epochs, to PNG and TensorBoard.
-
-    The images and the mixes' coefficients are the same each time, so the grids show the model
-    change and nothing else; the training's random numbers are left alone.
-
-    Args:
-        images: float images (N, H, W, C) in [-1, 1], N at least the mixer's k.
-        directory: for `epoch_00010.png` and so on.
-        log_dir: TensorBoard's folder, or None.
-        every: epochs between grids.
-    """
-
-    def __init__(self, images, directory, log_dir=None, every=10):
-        super().__init__()
-        self.images = images
-        self.directory = pathlib.Path(directory)
-        self.every = every
-        self._writer = tf.summary.create_file_writer(str(log_dir)) if log_dir else None
-
-    def on_epoch_end(self, epoch, logs=None):
-        number = epoch + 1
-        if number % self.every and number != self.params.get("epochs"):
-            return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        figure = sample_figure(self.model, self.images, f"After epoch {number}")
-        figure.savefig(self.directory / f"epoch_{number:05d}.png")
-        if self._writer is not None:
-            with self._writer.as_default():
-                tf.summary.image("samples", figure_pixels(figure)[None], step=number)
-            self._writer.flush()
 
 
 class EpochTensorBoard(keras.callbacks.TensorBoard):

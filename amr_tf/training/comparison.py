@@ -2,37 +2,28 @@
 
 import collections
 import pathlib
+from typing import Any
 
 from amr_tf.files import user_path
+from amr_tf.mixers import MIXERS
+from amr_tf.models import METHODS
 from amr_tf.training.folder import RunFolder, load_data, load_run
 
-_METHODS = {
-    "amr": "AMR",
-    "ae_gan": "AE+GAN",
-    "supervised_amr": "supervised AMR",
-    "pixel_mixup": "pixel-space AMR",
-    "acai": "ACAI",
-    "acai_original": "ACAI (original)",
-    "gaia": "GAIA",
-    "vae": "VAE",
-    "beta_vae": "beta-VAE",
-}
-_MIXERS = {"bernoulli": "Bernoulli"}
-# Whose mixer is not what tells them from others: they have none, or a single one fits them.
-_WITHOUT_MIXER = ("ae_gan", "acai", "acai_original", "gaia", "vae", "beta_vae")
 
-
-def caption_of(config):
+def caption_of(config: Any) -> str:
     """What a run is called in figures, such as "AMR mixup k=2", "AE+GAN" or "ACAI".
 
     Args:
         config: a `TrainingConfig`.
     """
     config = config.resolve()
-    caption = _METHODS.get(config.method, config.method)
-    if config.method in _WITHOUT_MIXER or config.mixer == "none":
+    name = METHODS.parse(config.method).name
+    method = METHODS.get(name)
+    caption = method.title or name
+    if not method.compared_by_mixer or config.mixer == "none":
         return caption
-    return f"{caption} {_MIXERS.get(config.mixer, config.mixer)} k={config.k}"
+    name = MIXERS.parse(config.mixer).name
+    return f"{caption} {getattr(MIXERS.get(name), 'title', None) or name} k={config.k}"
 
 
 def captions_of(configs):
@@ -78,7 +69,7 @@ def load_runs(paths, data_dir=None, same=()):
         if not user_path(data_dir).is_dir():
             raise FileNotFoundError(f"--data_dir '{data_dir}' is not a folder.")
         configs = {path: config.replace(data_dir=data_dir) for path, config in configs.items()}
-    _check_agree(configs, ("dataset", "data_dir", "crop", *same))
+    _check_agree(configs, ("dataset", "data_dir", *same))
     captions = captions_of(configs)
     models = {captions[path]: load_run(path)[1] for path in paths}
     _check_sizes(paths, models)

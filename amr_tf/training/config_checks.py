@@ -1,150 +1,114 @@
 """What the values of a `TrainingConfig` may be, each alone and together."""
 
 import numbers
+from typing import Any
 
-from amr_tf import checks, losses, mixers
-from amr_tf.data import DATASETS
-from amr_tf.mixers.supervised import ALPHAS, CONDITIONS, ESTIMATORS
+from amr_tf import checks, losses, optimizers
+from amr_tf.data.sources import check_request
 from amr_tf.models import METHODS
-from amr_tf.models.training_step import STEPS
-from amr_tf.networks import PROBES
-from amr_tf.networks.architectures import ARCHITECTURES
-from amr_tf.registry import unknown_name
+from amr_tf.models.building import make_mixer
+from amr_tf.models.gradients import STEPS
+from amr_tf.registry import parse_call, unknown_name
 from amr_tf.training.divergence import ON_NAN
 from amr_tf.training.precision import JIT_COMPILE, PRECISIONS
 from amr_tf.training.strategy import STRATEGIES
 
-OUTPUT_ACTIVATIONS = ("none", "tanh")
 _LARGEST_INTEGER = 2**32 - 1  # NumPy's largest seed.
-_POSITIVE_INTEGERS = (
-    "k",
-    "epochs",
-    "batch_size",
-    "generator_update_every",
-    "latent_channels",
-    "latent_width",
-    "depth",
-    "checkpoint_every",
-    "steps_per_execution",
-)
-_POSITIVE_INTEGERS_OR_NONE = ("image_size", "crop", "train_subset", "labelled", "latent_dim")
-_NOT_NEGATIVE = (
-    "lambda_",
-    "beta",
-    "supervision",
-    "class_weight",
-    "adversarial_weight",
-    "kl_weight",
-    "balance_rate",
-    "learning_rate",
-    "probe_learning_rate",
-    "beta_1",
-    "beta_2",
-    "epsilon",
-    "l2_weight_decay",
-    "seed",
-    "sample_every",
-)
+_POSITIVE_INTEGERS = ("epochs", "batch_size", "checkpoint_every", "steps_per_execution")
+_NOT_NEGATIVE = ("seed", "sample_every")
 
 
-def check_names(config):
-    """Raises a ValueError for a name that no registry and no list holds."""
+def check_used(config: Any) -> None:
+    """Raises a ValueError for a setting that the chosen method or mixer has no use for."""
+    name = parse_call(config.method, "method").name
+    method = METHODS.get(name)
+    mixes = method.takes_mixer and config.mixer != "none"
+    for setting in method.unused_settings:
+        value = getattr(config, setting)
+        if value and value != "none":
+            flag = setting.rstrip("_")
+            raise ValueError(f"method {name} does not use {flag} (got {value}): leave it out.")
+    if config.mixer is None:
+        mixes = mixes and METHODS.default_of(name, "mixer") is not None
+    if config.k is not None and not mixes:
+        raise ValueError(
+            f"k = {config.k} says how many codes a mix combines, but there is no mixer."
+        )
+    if config.beta and not (mixes and method.trains_on_mixes):
+        raise ValueError(
+            f"beta = {config.beta:g} weighs the consistency of mixes, but in training method "
+            f"{name} with mixer {config.mixer or 'none'} makes none."
+        )
+    if config.consistency_loss is not None and not config.beta:
+        raise ValueError(
+            f"consistency_loss = {config.consistency_loss} is used with a beta above 0 only."
+        )
+
+
+def check_run(config: Any) -> None:
+    """Raises a ValueError for the first setting of the run itself that is not allowed."""
     if not config.run_dir:
         raise ValueError("run_dir must name a folder; got ''.")
-    for registry, name in (
-        (DATASETS, config.dataset),
-        (ARCHITECTURES, config.architecture),
-        (PROBES, config.probe),
-        (losses.RECONSTRUCTION_LOSSES, config.reconstruction_loss),
-        (losses.GAN_LOSSES, config.gan_loss),
-        (mixers.MIXERS, config.label_mixer),
-    ):
-        registry.get(name)
-    if config.mixer != "none":
-        mixers.MIXERS.get(config.mixer)
+    for name in _POSITIVE_INTEGERS:
+        checks.check_positive_integer(name, getattr(config, name))
+    for name in _NOT_NEGATIVE:
+        checks.check_not_negative(name, getattr(config, name))
     for kind, allowed in (
-        ("output_activation", OUTPUT_ACTIVATIONS),
-        ("bernoulli_probability", mixers.BernoulliMixup.PROBABILITIES),
-        ("mask_estimator", ESTIMATORS),
-        ("mask_condition", CONDITIONS),
-        ("label_alphas", ALPHAS),
         ("on_nan", ON_NAN),
-        ("step", STEPS),
         ("precision", PRECISIONS),
         ("jit_compile", JIT_COMPILE),
         ("strategy", STRATEGIES),
     ):
         if getattr(config, kind) not in allowed:
             raise unknown_name(kind, getattr(config, kind), allowed)
-
-
-def check_numbers(config):
-    """Raises a ValueError for the first number that is out of its range."""
-    for name in _POSITIVE_INTEGERS:
-        checks.check_positive_integer(name, getattr(config, name))
-    for name in _NOT_NEGATIVE:
-        checks.check_not_negative(name.rstrip("_"), getattr(config, name))
-    for name in _POSITIVE_INTEGERS_OR_NONE:
-        if getattr(config, name) is not None:
-            checks.check_positive_integer(name, getattr(config, name))
-    for name in ("critic_blend", "balance_target"):
-        checks.check_share(name, getattr(config, name))
-    for name in ("gaussian_sigma", "mask_temperature"):
-        checks.check_not_negative(name, getattr(config, name))
-        if getattr(config, name) == 0:
-            raise ValueError(f"{name} must be above 0; got {getattr(config, name)}.")
-    for name in ("beta_1", "beta_2"):
-        if getattr(config, name) >= 1:
-            raise ValueError(f"{name} must be below 1; got {getattr(config, name)}.")
     if config.jit_compile == "true" and config.strategy != "none":
         raise ValueError(
             f"jit_compile=true needs strategy none, since XLA compiles the step for one "
             f"device; got strategy {config.strategy}."
         )
-    if not isinstance(config.deterministic, bool):
-        raise ValueError(f"deterministic must be True or False; got {config.deterministic!r}.")
     if not 0 <= config.verbose <= 2:
         raise ValueError(f"verbose must be 0, 1 or 2; got {config.verbose}.")
+    check_request(
+        config.dataset,
+        config.data_dir,
+        config.image_size,
+        config.validation_fraction,
+        config.train_subset,
+        config.labelled,
+    )
 
 
-def check_method(config):
-    """Raises a ValueError where method, mixer and losses do not fit each other."""
-    method = METHODS.get(config.method)
-    mixes = method.MIXES and config.mixer != "none"
-    if mixes:
-        if config.k < 2:
-            raise ValueError(f"k must be at least 2; got {config.k}.")
-        checks.check_batch_size(config.batch_size, config.k)
-        if getattr(mixers.MIXERS.get(config.mixer), "needs_labels", False):
-            raise ValueError(
-                f"mixer {config.mixer} mixes by labels: use --method=supervised_amr "
-                f"--label_mixer={config.mixer}."
-            )
-    label_mixer = mixers.MIXERS.get(config.label_mixer)
-    if method.needs_labels and not getattr(label_mixer, "needs_labels", True):
-        raise ValueError(
-            "label_mixer must be a mixer that mixes by labels, such as supervised_bernoulli; "
-            f"got {config.label_mixer}."
-        )
-    if config.method in ("acai", "acai_original") and (not mixes or config.k != 2):
-        got = f"k = {config.k}" if mixes else "mixer none"
-        raise ValueError(
-            f"method {config.method} needs a mixer of k = 2, since its critic predicts the one "
-            f"coefficient alpha; got {got}."
-        )
-    if config.beta and not (mixes and method.trains_on_mixes):
-        raise ValueError(
-            f"beta = {config.beta:g} weighs the consistency of mixes, but in training method "
-            f"{config.method} with mixer {config.mixer} makes none."
-        )
-    if config.reconstruction_loss == "binary_crossentropy" and config.output_activation != "tanh":
-        raise ValueError(
-            "reconstruction_loss=binary_crossentropy needs output_activation=tanh: "
-            "the loss takes images within [-1, 1]."
-        )
+def check_parts(config: Any) -> None:
+    """Raises a ValueError for what the method and the parts that it is built from refuse.
+
+    The parts are made and thrown away, so that each value is checked where it is used. Networks,
+    which take long and depend on the data, are checked when the model is built.
+
+    Args:
+        config: a resolved `TrainingConfig`.
+    """
+    method, created, compiled = METHODS.split(config.method)
+    if config.step not in (*STEPS, "auto"):
+        raise unknown_name("step", config.step, (*STEPS, "auto"))
+    numbers_ = ("lambda_", "beta", "supervision", "generator_update_every")
+    method.check_settings(
+        **created, **compiled, **{name: getattr(config, name) for name in numbers_}
+    )
+    mixer = make_mixer(method, config.mixer, config.k, config.seed)
+    method.check_mixer(mixer)
+    if mixer is not None:
+        checks.check_batch_size(config.batch_size, mixer.k)
+    for name in ("autoencoder_optimizer", "discriminator_optimizer", "probe_optimizer"):
+        if getattr(config, name) is not None:
+            optimizers.get(getattr(config, name))
+    losses.reconstruction_loss(config.reconstruction_loss)
+    if config.consistency_loss is not None:
+        losses.reconstruction_loss(config.consistency_loss)
+    if config.gan_loss is not None:
+        losses.gan_loss(config.gan_loss)
 
 
-def check_type(name, value, kinds):
+def check_type(name: str, value: Any, kinds: tuple) -> None:
     """Raises a ValueError unless a value is of one of a field's types and fits on one line."""
     if not any(_is_a(value, kind) for kind in kinds):
         wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)

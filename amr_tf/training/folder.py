@@ -11,7 +11,7 @@ import tensorflow as tf
 from amr_tf import data as data_lib
 from amr_tf.files import read_text, write_whole
 from amr_tf.training.checkpoints import best_path, load_model, read_state, resumable_state
-from amr_tf.training.config import TrainingConfig
+from amr_tf.training.config import OtherVersion, TrainingConfig
 
 # What TensorFlow's errors say of a disk: they are no OSErrors.
 _DISK = tuple(
@@ -53,6 +53,8 @@ class RunFolder:
             raise FileNotFoundError(f"'{self.path}' is not a run folder: it has no config.json.")
         try:
             return TrainingConfig.from_json(read_text(self.config))
+        except OtherVersion as error:
+            raise ValueError(f"'{self.config}' cannot be used. {error}") from error
         except (ValueError, TypeError) as error:
             raise ValueError(f"'{self.config}' is damaged: {error}") from error
 
@@ -66,8 +68,6 @@ def load_data(config):
         validation_fraction=config.validation_fraction,
         train_subset=config.train_subset,
         labelled=config.labelled,
-        attributes=config.attributes,
-        crop=config.crop,
         seed=config.seed,
     )
 

@@ -5,8 +5,6 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from amr_tf.models import ACAI
-
 IMAGES = 64
 PREFIX = "health_"
 # A discriminator that orders so many pairs rightly, for so many epochs, is warned of: at first,
@@ -104,10 +102,10 @@ def health(model, images, labels=None):
     step = model.forward(images, labels, seed=0)
     codes = step.codes if step.posterior is None else step.posterior[0]
     found = {"dead_maps": _dead_maps(_array(codes), of_vae=step.posterior is not None)}
-    outputs = {name: _array(verdicts) for name, verdicts in step.verdicts.items()}
-    if all(values.ndim == 1 for values in outputs.values()) and outputs:
+    outputs = {name: _array(logits) for name, logits in step.logits.items()}
+    if outputs:
         pooled = np.concatenate(list(outputs.values()))
-        found["discriminator_accuracy"] = _pair_accuracy(outputs, isinstance(model, ACAI))
+        found["discriminator_accuracy"] = _pair_accuracy(outputs, model.critic_scores_mixes)
         size = float(np.sqrt(np.mean(pooled**2)))
         found["discriminator_spread"] = float(pooled.std()) / size if size else 0.0
     return found

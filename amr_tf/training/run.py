@@ -1,8 +1,9 @@
-"""A training run in a folder: model, data, callbacks, resuming and results."""
+"""A training run in a folder: model, data, callbacks and resuming."""
 
 import contextlib
-import json
 import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -10,19 +11,18 @@ import tensorflow as tf
 from absl import logging
 
 from amr_tf import data as data_lib
+from amr_tf.data import prepared
 from amr_tf.data.pipeline import steps_per_epoch
-from amr_tf.evaluation.evaluate import evaluate
-from amr_tf.evaluation.held_out import prepared
 from amr_tf.files import write_whole
 from amr_tf.training.build import build_model
-from amr_tf.training.callbacks import EpochTensorBoard, Interrupted, SampleGrid, StopOnSignal
+from amr_tf.training.callbacks import EpochTensorBoard, Interrupted, StopOnSignal
 from amr_tf.training.checkpoints import (
     Checkpoints,
-    best_path,
     load_model,
     read_state,
     resumable_state,
 )
+from amr_tf.training.config import TrainingConfig
 from amr_tf.training.divergence import (
     MAX_ROLLBACKS,
     Diverged,
@@ -45,11 +45,28 @@ from amr_tf.training.strategy import (
     no_end_warning,
 )
 
-_SAMPLES = 10
-_POINTS = 1000
+
+class Trained(NamedTuple):
+    """A run that came to its end.
+
+    Attributes:
+        folder: its `RunFolder`.
+        data: its `ImageData`.
+        monitor: the metric that chose the best epoch.
+        best: its value in that epoch.
+        chief: whether this process writes; false on the other workers of a job.
+    """
+
+    folder: RunFolder
+    data: Any
+    monitor: str
+    best: float | None
+    chief: bool
 
 
-def train(config, resume=False):
+def train(
+    config: TrainingConfig, resume: bool = False, make_callbacks: Callable | None = None
+) -> Trained | None:
     """Trains a model as `config` says and leaves everything in `config.run_dir`.
 
     Ctrl-C or SIGTERM saves a checkpoint in the middle of an epoch; `resume=True` goes on from
@@ -59,10 +76,11 @@ def train(config, resume=False):
     Args:
         config: a `TrainingConfig`.
         resume: whether to continue the run in `config.run_dir`.
+        make_callbacks: called with the resolved config, the `ImageData` and the `RunFolder` for a
+            list of further callbacks; or None.
 
     Returns:
-        The results: a dictionary, also written as `results.json`; an empty one on workers that are
-        not the chief. None after an interruption.
+        What was trained, or None after an interruption.
 
     Raises:
         ValueError, FileNotFoundError: a value that is not allowed, data that are not there, or
@@ -77,7 +95,7 @@ def train(config, resume=False):
     folder = RunFolder(config.run_dir)
     state = _check_folder(folder, config, resume)
     strategy = make_strategy(config.strategy)
-    check_shares(strategy, config.batch_size, 1 if config.mixer == "none" else config.k)
+    check_shares(strategy, config.batch_size, config.k or 1)
     warn_of_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
@@ -86,11 +104,13 @@ def train(config, resume=False):
     steps = steps_per_epoch(data.train, config.batch_size)
     model = _model_of(state, config, data, strategy)
     check_same_step(strategy, model.steps_made)
-    if is_chief(strategy):
+    chief = is_chief(strategy)
+    if chief:
         _write_config(folder, config)
+    callbacks = make_callbacks(config, data, folder) if chief and make_callbacks else []
     while True:
         try:
-            if not _fit(model, data, config, folder, steps, state, strategy):
+            if not _fit(model, data, config, folder, steps, state, strategy, callbacks):
                 return None
             break
         except Diverged as error:
@@ -98,14 +118,8 @@ def train(config, resume=False):
             state = _state_after(error, config, folder, state)
             model = _model_of(state, config, data, strategy)
             other_draws(model, state["rollbacks"])
-    if not is_chief(strategy):
-        return {}
-    results = {
-        "best_" + _monitor(model)[0]: read_state(folder.checkpoints)["best"],
-        **evaluate(load_model(best_path(folder.checkpoints)), data),
-    }
-    write_whole(folder.results, json.dumps(results, indent=2) + "\n")
-    return results
+    best = read_state(folder.checkpoints)["best"] if chief else None
+    return Trained(folder, data, _monitor(model)[0], best, chief)
 
 
 def _model_of(state, config, data, strategy=None):
@@ -171,7 +185,7 @@ def _monitor(model):
     return "val_reconstruction_loss", "min"
 
 
-def _fit(model, data, config, folder, steps, state, strategy=None):
+def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=()):
     """Runs the epochs that are left; returns whether it came to the end."""
     done, rollbacks = (0, 0) if state is None else (state["step"], state["rollbacks"])
     first_epoch, first_batch = divmod(done, steps)
@@ -180,7 +194,7 @@ def _fit(model, data, config, folder, steps, state, strategy=None):
     if is_chief(strategy):
         trim_log(folder.log, first_epoch)
         checkpoints = _checkpoints(model, config, folder, state, rollbacks)
-        writing = [*_logging_callbacks(data, config, folder), checkpoints]
+        writing = [*_logging_callbacks(data, config, folder), *callbacks, checkpoints]
     else:
         checkpoints = None
         writing = [_check_finite_callback(model)]
@@ -271,26 +285,19 @@ def _segments(first_epoch, first_batch, epochs, steps):
 
 
 def _logging_callbacks(data, config, folder):
-    callbacks = [
+    return [
         *_health_monitor(data, config, folder),
         *([SkippedUpdates()] if config.precision == "mixed_float16" else []),
         keras.callbacks.CSVLogger(folder.log, append=True),
         EpochTensorBoard(folder.tensorboard, write_graph=False),
     ]
-    if config.sample_every:
-        count = _POINTS if data.image_size is None else _SAMPLES
-        images = prepared(data.validation, slice(count), data.image_size)
-        callbacks.append(
-            SampleGrid(images, folder.samples, folder.tensorboard / "samples", config.sample_every)
-        )
-    return callbacks
 
 
 def _health_monitor(data, config, folder):
     """A list of the `HealthMonitor`, or of nothing where the images are too few to mix."""
     split = data.validation
     count = min(IMAGES, len(split))
-    if count < max(2, config.k):
+    if count < max(2, config.k or 1):
         return []
     images = prepared(split, slice(count), data.image_size)
     labels = None if split.labels is None else np.asarray(split.labels[:count])

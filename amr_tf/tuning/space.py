@@ -1,27 +1,33 @@
 """Which values of which flags a search tries."""
 
+import ast
 import dataclasses
+import inspect
 import itertools
+import re
 import typing
 
 import keras_tuner
 
 from amr_tf.registry import unknown_name
-from amr_tf.training.config import TrainingConfig, flag_name
+from amr_tf.training.config import REGISTRIES, TrainingConfig, flag_name
 
 # What a search decides or where its files go.
 _FIXED = ("run_dir", "seed", "data_dir", "epochs", "verbose")
 _CHECKED = 10_000
 _BOOLS = {"true": True, "false": False}
+# Commas between values, and not those inside of a call's brackets.
+_COMMA = re.compile(r",(?![^()]*\))")
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchSpace:
-    """Values of fields of `TrainingConfig`.
+    """Values of fields of `TrainingConfig`, or of parameters of what a field names.
 
     Attributes:
-        choices: dictionary from field names to tuples of values, in the order they are tried.
-        ranges: dictionary from field names to (low, high, scale), scale "linear" or "log".
+        choices: dictionary from names ("k", "mixer.sigma") to tuples of values, in the order they
+            are tried.
+        ranges: dictionary from names to (low, high, scale), scale "linear" or "log".
     """
 
     choices: dict
@@ -29,7 +35,7 @@ class SearchSpace:
 
     @classmethod
     def parse(cls, texts):
-        """The space of texts such as "lambda:2,5,10", "k:2,3" or "learning_rate:1e-5..1e-3:log".
+        """The space of texts such as "lambda:2,5,10" or "mixer.sigma:0.1..1:log".
 
         Raises:
             ValueError: a text of another form, a flag that is not there or cannot be searched, or
@@ -48,8 +54,9 @@ class SearchSpace:
             if ".." in values:
                 ranges[name] = _parse_range(flag, values)
             else:
-                kind = _kind_of(name)
-                choices[name] = tuple(_value(kind, flag, value) for value in values.split(","))
+                kind = kind_of(name)
+                texts = re.split(_COMMA, values)
+                choices[name] = tuple(_value(kind, flag, value) for value in texts)
         return cls(choices, ranges)
 
     @property
@@ -63,7 +70,7 @@ class SearchSpace:
         for name, values in self.choices.items():
             space.Choice(name, list(values), ordered=isinstance(values[0], (int, float)))
         for name, (low, high, scale) in self.ranges.items():
-            declare = space.Int if _kind_of(name) is int else space.Float
+            declare = space.Int if kind_of(name) is int else space.Float
             declare(name, low, high, sampling=scale)
         return space
 
@@ -75,35 +82,66 @@ class SearchSpace:
         ends = {name: (low, high) for name, (low, high, _) in self.ranges.items()}
         searched = {**self.choices, **ends}
         for values in itertools.islice(itertools.product(*searched.values()), _CHECKED):
-            config.replace(**dict(zip(searched, values))).validate()
+            config.with_values(dict(zip(searched, values))).validate()
 
 
 def _field_name(flag):
+    """The field that a flag stands for, or field and parameter: "mixer.sigma"."""
     names = {
         flag_name(field): field.name
         for field in dataclasses.fields(TrainingConfig)
         if field.name not in _FIXED
     }
+    flag, dot, parameter = flag.partition(".")
     if flag not in names:
         raise unknown_name("flag to search", flag, names)
-    return names[flag]
+    if not dot:
+        return names[flag]
+    if names[flag] not in REGISTRIES:
+        raise ValueError(f"{flag} has no parameters to search; got {flag}.{parameter}.")
+    known = _parameters(names[flag])
+    if parameter not in known:
+        raise unknown_name(f"parameter of any {flag}:", parameter, known)
+    return f"{names[flag]}.{parameter}"
 
 
-def _kind_of(name):
+def _parameters(field):
+    """The parameters of everything that a field may name, with a default of each."""
+    registry = REGISTRIES[field]
+    return {
+        key: parameter.default
+        for name in registry.names()
+        for key, parameter in registry.parameters(name).items()
+    }
+
+
+def kind_of(name):
+    """int, float, bool or str; None where a parameter's default does not tell."""
+    field, dot, parameter = name.partition(".")
+    if dot:
+        default = _parameters(field)[parameter]
+        known = default is not None and default is not inspect.Parameter.empty
+        return type(default) if known and type(default) in (int, float, bool, str) else None
     hint = typing.get_type_hints(TrainingConfig)[name]
     return (typing.get_args(hint) or (hint,))[0]  # The first of `int | None`.
 
 
 def _value(kind, flag, text):
+    text = text.strip()
+    if kind is None:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return text
     try:
-        return _BOOLS[text.strip().lower()] if kind is bool else kind(text.strip())
+        return _BOOLS[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError):
         raise ValueError(f"{flag} takes {kind.__name__} values; got {text!r}.") from None
 
 
 def _parse_range(flag, text):
     ends, _, scale = text.partition(":")
-    kind = _kind_of(_field_name(flag))
+    kind = kind_of(_field_name(flag)) or float
     if kind in (str, bool):
         raise ValueError(f"{flag} takes names, of which there is no range; got {text!r}.")
     low, high = (_value(kind, flag, end) for end in ends.split("..", 1))

@@ -12,13 +12,14 @@ import numpy as np
 from keras_tuner import errors
 from keras_tuner.engine import base_tuner
 
+from amr_tf.experiments import train
 from amr_tf.training.checkpoints import read_state
 from amr_tf.training.divergence import Diverged
 from amr_tf.training.folder import RunFolder, load_run
-from amr_tf.training.run import train
 from amr_tf.tuning import parallel
 from amr_tf.tuning.oracles import OBJECTIVE, ORACLES
 from amr_tf.tuning.settings import check_settings, search_settings, write_settings
+from amr_tf.tuning.space import kind_of
 
 _EPOCHS, _EARLIER = "tuner/epochs", "tuner/trial_id"  # What Hyperband adds to a trial's values.
 
@@ -54,8 +55,6 @@ def make_tuner(
             raise ValueError(f"{name} must be at least 1; got {count}.")
     if not 1 <= worker_timeout < float("inf"):
         raise ValueError(f"worker_timeout must be at least 1 second; got {worker_timeout:g}.")
-    if config.resolve().mixer == "none" and "k" in space.names:
-        raise ValueError("search names k, but there is no mixer.")
     space.check(config)
     settings = search_settings(config, space, oracle, executions)
     check_settings(directory, settings)
@@ -150,9 +149,8 @@ class RunTuner(base_tuner.BaseTuner):
     def trial_config(self, trial, execution=0):
         """The `TrainingConfig` of one run of a trial."""
         values = trial.hyperparameters.values
-        changes = {name: value for name, value in values.items() if "/" not in name}
-        return self.config.replace(
-            **changes,
+        changes = {name: _as_set(name, value) for name, value in values.items() if "/" not in name}
+        return self.config.with_values(changes).replace(
             epochs=values.get(_EPOCHS, self.config.epochs),
             seed=self.config.seed + execution,
             run_dir=str(self._run_dir(trial.trial_id, execution)),
@@ -199,6 +197,11 @@ class RunTuner(base_tuner.BaseTuner):
     def load_model(self, trial):
         """The best model of a trial's first run."""
         return load_run(self._run_dir(trial.trial_id, 0))[1]
+
+
+def _as_set(name, value):
+    """KerasTuner keeps True and False as 1 and 0."""
+    return bool(value) if kind_of(name) is bool else value
 
 
 def _free_memory():

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from amr_tf.models.training_step import STEPS
 
 from amr_tf import AEGAN, AMR
 from amr_tf.models import METHODS
-from amr_tf.models.training_step import STEPS
 from amr_tf.networks import build_decoder, build_encoder
 from tests.models.helpers import SHAPE, X, Y, make, values
 

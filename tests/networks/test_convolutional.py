@@ -8,7 +8,6 @@ from amr_tf.networks import (
     build_discriminator,
     build_encoder,
 )
-from amr_tf.networks.architectures import convolutional
 from tests.networks.common import (
     check_files,
     dtypes_of_outputs,
@@ -17,6 +16,7 @@ from tests.networks.common import (
     without_gradient,
 )
 
+BUILDERS = (build_encoder, build_decoder, build_discriminator)
 SHAPE = (16, 16, 1)
 X = np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 1)).astype("float32")
 
@@ -99,7 +99,7 @@ def expected_paths(kind):
     return (ends[:2] if kind == "encoder" else []) + middle + ends[2:]
 
 
-@pytest.mark.parametrize("build", [build_encoder, build_decoder, build_discriminator])
+@pytest.mark.parametrize("build", BUILDERS)
 def test_weights_keep_their_names_and_order(build):
     network = build(SHAPE, depth=2)
     assert [weight.path for weight in network.weights] == expected_paths(network.name)
@@ -116,13 +116,37 @@ def test_vector_bottleneck():
 
 
 def test_without_normalisation():
-    for build in (build_encoder, build_decoder, build_discriminator):
+    for build in BUILDERS:
         plain, normal = build(SHAPE, depth=2, normalization=None), build(SHAPE, depth=2)
         kinds = {type(layer).__name__ for layer in plain.layers}
         assert not kinds & {"GroupNormalization", "SpectralNormalization"}
         assert "InstanceNormalization" not in kinds
         assert spectral_layers(normal) or any("norm" in layer.name for layer in normal.layers)
         assert plain.get_layer("top_conv").kernel.shape[:2] == (3, 3)
+
+
+@pytest.mark.parametrize("border", [0, 1])
+def test_border(border):
+    for build in (build_encoder, build_discriminator):
+        network = build(SHAPE, depth=2, border=border)
+        pixels, _ = network.get_layer("conv_in").output
+        assert pixels.shape[1:3] == (16 + 2 * border, 16 + 2 * border)
+        # With a single halving it would survive into the code.
+        pixels, _ = build((8, 8, 1), depth=2, border=border).get_layer("conv_in").output
+        assert pixels.shape[1:3] == (8, 8)
+
+
+def test_options_reach_every_layer():
+    options = {"leaky_relu_slope": 0.3, "kernel_initializer": "he_normal"}
+    critic = build_autoencoding_discriminator(SHAPE, depth=2, **options)
+    networks = [build(SHAPE, depth=2, **options) for build in BUILDERS]
+    for network in (*networks, critic.get_layer("encoder"), critic.get_layer("decoder")):
+        layers = [getattr(layer, "layer", layer) for layer in network.layers]
+        kernels = [x.kernel_initializer for x in layers if hasattr(x, "kernel_initializer")]
+        assert {type(kernel) for kernel in kernels} == {keras.initializers.HeNormal}
+        assert len(set(map(id, kernels))) == len(kernels) == (6 if network.name == "decoder" else 7)
+        slopes = [x.negative_slope for x in layers if isinstance(x, keras.layers.LeakyReLU)]
+        assert slopes == pytest.approx([0.3] * 5)
 
 
 def test_class_branch():
@@ -226,7 +250,7 @@ def test_output_activation():
     ],
 )
 def test_bad_image_shapes(shape, message):
-    for build in (build_encoder, build_decoder, build_discriminator):
+    for build in BUILDERS:
         with pytest.raises(ValueError, match=message):
             build(shape)
 
@@ -245,9 +269,9 @@ def test_bad_sizes():
         build_discriminator(SHAPE, normalization="instance")
     with pytest.raises(ValueError, match="num_classes must be a positive integer; got 0"):
         build_discriminator(SHAPE, num_classes=0)
-
-
-def test_an_unknown_critic():
-    message = "critic must be 'logits' or 'classifier' or 'autoencoder' or None; got 'judge'"
-    with pytest.raises(ValueError, match=message):
-        convolutional(SHAPE, critic="judge")
+    for build in (build_encoder, build_discriminator, build_autoencoding_discriminator):
+        with pytest.raises(ValueError, match="border must be 0 or 1; got 2"):
+            build(SHAPE, border=2)
+    for build in BUILDERS:
+        with pytest.raises(ValueError, match="kernel_initializer must not have a seed"):
+            build(SHAPE, kernel_initializer=keras.initializers.HeNormal(seed=0))

@@ -78,12 +78,17 @@ def test_other_images(shape, convolutions):
 
 
 def test_tanh_makes_bernoulli_pixels():
-    """The cross-entropy of a tanh output is that of a sigmoid of twice its logit."""
-    logits = inputs_of(build_dsprites_encoder(SMALL)) * 3
+    """A decoded pixel is twice the probability of a sigmoid, less one; the loss takes its logit."""
+    decoder = build_dsprites_decoder(SMALL, latent_dim=3)
+    last = decoder.get_layer("out")
+    logits = 3 * inputs_of(build_dsprites_encoder(SMALL))
+    probabilities = keras.ops.sigmoid(2 * logits)
+    np.testing.assert_allclose((last(logits) + 1) / 2, probabilities, atol=1e-6)
     pixels = np.sign(inputs_of(build_dsprites_encoder(SMALL), seed=1))
-    ours = losses.binary_crossentropy(pixels, np.tanh(logits))
-    keras_loss = keras.losses.BinaryCrossentropy(from_logits=True, reduction=None)
-    expected = keras_loss((pixels.reshape(3, -1) + 1) / 2, 2 * logits.reshape(3, -1))
+    ours = losses.binary_crossentropy(pixels, logits)
+    expected = keras.losses.BinaryCrossentropy(reduction=None)(
+        (pixels.reshape(3, -1) + 1) / 2, probabilities.numpy().reshape(3, -1)
+    )
     assert float(ours) == pytest.approx(float(np.mean(expected)) * 256, rel=1e-4)
 
 

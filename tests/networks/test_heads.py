@@ -1,3 +1,5 @@
+import inspect
+
 import keras
 import pytest
 
@@ -26,6 +28,12 @@ def test_mlp_probe():
     dense = [layer for layer in probe.layers if isinstance(layer, keras.layers.Dense)]
     assert [layer.activation.__name__ for layer in dense] == ["relu", "relu", "linear"]
     assert build_mlp_probe((7,), 3).get_layer("dense0").units == 256
+
+
+@every
+def test_options_are_keywords(build):
+    options = list(inspect.signature(build).parameters.values())[2:]
+    assert {option.kind for option in options} == {inspect.Parameter.KEYWORD_ONLY}
 
 
 @every

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from amr_tf.experiments import train
 from amr_tf.training import run as run_lib
 from amr_tf.training.checkpoints import load_model, read_state
 from amr_tf.training.divergence import Diverged, StopOnNonFinite, order_seed, other_draws
 from amr_tf.training.folder import RunFolder
-from amr_tf.training.run import train
 from tests.training.conftest import read_log, tiny_config
 
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from amr_tf.experiments import train
 from amr_tf.training import run as run_lib
 from amr_tf.training.build import build_model
 from amr_tf.training.callbacks import StopOnSignal
@@ -16,7 +17,6 @@ from amr_tf.training.precision import (
     skipped_updates,
     warn_of_precision,
 )
-from amr_tf.training.run import train
 from tests.training.conftest import assert_same_checkpoint, read_log, tiny_config
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 1)).astype("float32")

@@ -16,12 +16,12 @@ from PIL import Image
 
 import amr_tf
 from amr_tf.data import dsprites
+from amr_tf.experiments import train
 from amr_tf.training import run as run_lib
 from amr_tf.training.callbacks import StopOnSignal
 from amr_tf.training.checkpoints import Checkpoints, load_model, read_state
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder, load_run
-from amr_tf.training.run import train
 from tests.training.conftest import (
     assert_same_checkpoint,
     checkpoint_arrays,

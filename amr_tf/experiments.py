@@ -1,0 +1,61 @@
+"""A run from its config to its results: training with figures, and evaluation."""
+
+import json
+
+import keras
+
+from amr_tf.data import ImageData, prepared
+from amr_tf.evaluation.evaluate import evaluate
+from amr_tf.evaluation.sample_grid import SampleGrid
+from amr_tf.files import write_whole
+from amr_tf.training import run
+from amr_tf.training.checkpoints import best_path, load_model
+from amr_tf.training.config import TrainingConfig
+from amr_tf.training.folder import RunFolder
+
+_SAMPLES = 10
+_POINTS = 1000
+
+
+def train(config: TrainingConfig, resume: bool = False) -> dict | None:
+    """Trains a model, draws samples on the way, and evaluates its best epoch.
+
+    Args:
+        config: a `TrainingConfig`.
+        resume: whether to continue the run in `config.run_dir`.
+
+    Returns:
+        The results: a dictionary, also written as `results.json`; an empty one on workers that are
+        not the chief. None after an interruption.
+
+    Raises:
+        ValueError, FileNotFoundError, Diverged, OSError: as `amr_tf.training.run.train`.
+
+    Example:
+
+    >>> from amr_tf.training.config import TrainingConfig
+    >>> results = train(TrainingConfig(run_dir="runs/digits", epochs=5))
+    """
+    trained = run.train(config, resume, make_callbacks=sample_grids)
+    if trained is None:
+        return None
+    if not trained.chief:
+        return {}
+    results = {
+        "best_" + trained.monitor: trained.best,
+        **evaluate(load_model(best_path(trained.folder.checkpoints)), trained.data),
+    }
+    write_whole(trained.folder.results, json.dumps(results, indent=2) + "\n")
+    return results
+
+
+def sample_grids(
+    config: TrainingConfig, data: ImageData, folder: RunFolder
+) -> list[keras.callbacks.Callback]:
+    """The callback that draws grids of samples, or an empty list where none are wanted."""
+    if not config.sample_every:
+        return []
+    count = _POINTS if data.image_size is None else _SAMPLES
+    images = prepared(data.validation, slice(count), data.image_size)
+    log_dir = folder.tensorboard / "samples"
+    return [SampleGrid(images, folder.samples, log_dir, config.sample_every)]

@@ -1,0 +1,109 @@
+"""Builds a method's model from names: architecture, mixer and probe."""
+
+from typing import Any
+
+from amr_tf import mixers
+from amr_tf.networks.architectures import ARCHITECTURES
+from amr_tf.networks.heads import PROBES
+from amr_tf.registry import Call
+
+
+def build_model(
+    method: type,
+    image_shape: tuple[int, ...],
+    architecture: str,
+    mixer: Any,
+    k: int | None = None,
+    num_classes: int | None = None,
+    multi_label: bool = False,
+    probe: str = "linear",
+    seed: int | None = None,
+    name: str | None = None,
+    sizes: dict | None = None,
+    **arguments: Any,
+) -> Any:
+    """A model of a method with one of the library's architectures, not compiled.
+
+    Args:
+        method: a class that derives from `ResynthesisModel`. Its attributes `encoder_outputs`,
+            `critic` and `output_activation` say which networks it needs.
+        image_shape: (H, W, C), or (D,) for points.
+        architecture: a call string of `ARCHITECTURES`.
+        mixer: a mixer, a call string of `MIXERS`, "none" or None.
+        k: how many codes a mix combines, where `mixer` is a call string; None for its default.
+        num_classes: classes or attributes of the probe, or None for no probe.
+        multi_label: whether labels are attributes.
+        probe: a call string of `PROBES`.
+        seed: of the mixer's random generator.
+        name: the model's name.
+        sizes: parameters of the architecture beside those in its call string.
+        **arguments: further arguments of the method's constructor.
+
+    Raises:
+        ValueError: an unknown name or parameter, a value out of range, or parts that do not fit.
+    """
+    mixer = make_mixer(method, mixer, k, seed)
+    networks = ARCHITECTURES.build(
+        architecture_call(method, architecture, sizes),
+        image_shape=tuple(image_shape),
+        encoder_outputs=method.encoder_outputs,
+        critic=method.critic,
+        num_classes=num_classes,
+    )
+    head = None
+    if num_classes is not None:
+        head = PROBES.build(
+            probe,
+            latent_shape=networks.decoder.input_shape[1:],
+            num_classes=num_classes,
+            multi_label=multi_label,
+        )
+    return method(
+        networks.encoder,
+        networks.decoder,
+        discriminator=networks.discriminator,
+        mixer=mixer,
+        probe=head,
+        multi_label=multi_label,
+        name=name,
+        **arguments,
+    )
+
+
+def architecture_call(method: type, architecture: str, sizes: dict | None = None) -> Call:
+    """The architecture's call with what a method asks of it.
+
+    Args:
+        method: a class that derives from `ResynthesisModel`.
+        architecture: a call string of `ARCHITECTURES`; what it sets itself is kept.
+        sizes: further parameters.
+    """
+    name, given = ARCHITECTURES.parse(architecture)
+    asked = {}
+    takes_activation = ARCHITECTURES.takes(name, "output_activation")
+    if method.output_activation is not None and takes_activation:
+        asked["output_activation"] = method.output_activation
+    return ARCHITECTURES.parse(Call(name, {**asked, **given, **(sizes or {})}))
+
+
+def make_mixer(method: type, mixer: Any, k: int | None = None, seed: int | None = None) -> Any:
+    """The mixer that a call string names; a mixer, or None, is returned as it is.
+
+    Raises:
+        ValueError: the method does not mix, a `k` that nothing uses, or an unknown mixer.
+    """
+    if isinstance(mixer, str) and mixer != "none":
+        if not method.takes_mixer:
+            raise ValueError(f"{method.__name__} does not mix: it takes no mixer (got '{mixer}').")
+        name = mixers.MIXERS.parse(mixer).name
+        if getattr(mixers.MIXERS.get(name), "needs_labels", False):
+            raise ValueError(
+                f"mixer {name} mixes by labels: it is for supervised_amr, as its label_mixer."
+            )
+        given = {} if k is None else {"k": k}
+        return mixers.MIXERS.build(mixer, seed=seed, **given)
+    mixer = None if mixer == "none" else mixer
+    if k is not None and (mixer is None or mixer.k != k):
+        got = "no mixer" if mixer is None else f"a mixer of k = {mixer.k}"
+        raise ValueError(f"k = {k} is for a mixer given by name; got {got}.")
+    return mixer

@@ -1,0 +1,107 @@
+"""What the networks make of a batch, and the players' losses on it."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from amr_tf import losses
+from amr_tf.models.step import StepTensors, concat_groups, split_groups
+from amr_tf.models.updates import share_of
+
+
+def resynthesize(model: Any, step: StepTensors, training: bool = False) -> None:
+    """Calls encoder, mixer and decoder once each, up to the images that the discriminator sees.
+
+    Args:
+        model: a `ResynthesisModel`.
+        step: the batch, to which the tensors are added.
+        training: whether the layers are in training mode.
+    """
+    step.latents = model.make_latents(step, training)
+    latents = concat_groups(step.latents)
+    if model.decode_with_logits is None:
+        decoded = model.decoder(latents, training=training)
+    else:
+        logits, decoded = model.decode_with_logits(latents, training=training)
+        step.decoder_logits = split_groups(logits, step.latents)
+    step.decoded = split_groups(decoded, step.latents)
+    _note_regularization(step, "autoencoder", model.encoder, model.decoder, model.mixer)
+    if model.discriminator is not None:
+        groups = model.discriminator_images(step)
+        step.discriminator_groups = tuple(groups)
+        step.discriminator_inputs = concat_groups(groups)
+
+
+def discriminate(model: Any, step: StepTensors, inputs: tf.Tensor, training: bool = False) -> Any:
+    """The discriminator's output for a batch of images, or its list of outputs."""
+    outputs = model.discriminator(inputs, training=training)
+    _note_regularization(step, "discriminator", model.discriminator)
+    return outputs
+
+
+def compute_losses(model: Any, step: StepTensors, training: bool = False) -> tuple[dict, dict]:
+    """The players' losses, scalars by player, and the metrics, by name.
+
+    The auto-encoder's is the method's own, plus the weighted consistency of mixes, the weighted
+    loss of the probe (`supervision`), and the regularisation of its networks.
+    """
+    loss, results = model.autoencoder_losses(step)
+    results, found = dict(results), {}
+    if model.beta:
+        reencoded = model.codes_of(model.encoder(step.mixes, training=training))
+        consistency = tf.reduce_mean(model.consistency_loss(step.mixed_codes, reencoded))
+        results["consistency_loss"] = consistency
+        loss = loss + model.beta * consistency
+    if model.probe is not None and step.labels is not None:
+        found["probe"], terms = _probe_terms(model, step, training)
+        results.update(terms)
+        if model.supervision:
+            loss = loss + model.supervision * results["probe_loss"]
+    if "autoencoder" in step.regularization:
+        results["regularization_loss"] = step.regularization["autoencoder"]
+        loss = loss + step.regularization["autoencoder"]
+    results["loss"] = found["autoencoder"] = loss
+    if model.discriminator is not None:
+        found["discriminator"], terms = discriminator_terms(model, step)
+        results.update(terms)
+    return found, results
+
+
+def discriminator_terms(model: Any, step: StepTensors) -> tuple[tf.Tensor, dict]:
+    """The discriminator's whole loss, a scalar, and its metrics."""
+    loss, terms = model.discriminator_losses(step)
+    terms = dict(terms)
+    if "discriminator" in step.regularization:
+        terms["discriminator_regularization_loss"] = step.regularization["discriminator"]
+        loss = loss + step.regularization["discriminator"]
+    return loss, {**terms, "discriminator_loss": loss}
+
+
+def _probe_terms(model, step, training):
+    """The probe's whole loss, a scalar, and its metrics."""
+    codes = step.codes if model.supervision else tf.stop_gradient(step.codes)
+    logits = model.probe(codes, training=training)
+    _note_regularization(step, "probe", model.probe)
+    targets, weights = model.label_targets(step.labels)
+    known = (targets, logits, weights, model.multi_label)
+    loss = losses.label_crossentropy(*known)
+    terms = {"probe_loss": loss, "probe_accuracy": losses.label_accuracy(*known)}
+    if "probe" in step.regularization:
+        terms["probe_regularization_loss"] = step.regularization["probe"]
+        loss = loss + step.regularization["probe"]
+    return loss, terms
+
+
+def scale_losses(model: Any, values: dict) -> dict:
+    """Losses by player as their gradients are taken: this replica's share, and loss scaled."""
+    players = model.players
+    return {
+        name: players[name].optimizer.scale_loss(share_of(loss)) for name, loss in values.items()
+    }
+
+
+def _note_regularization(step, player, *networks):
+    """Sums what the networks' layers ask for: of weights, and of activities in their last call."""
+    terms = [loss for network in networks if network is not None for loss in network.losses]
+    if terms:
+        step.regularization[player] = tf.add_n([tf.cast(term, "float32") for term in terms])

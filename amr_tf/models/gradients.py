@@ -1,0 +1,193 @@
+"""The gradients of all players in one training step, in one pass or in two.
+
+Both make the same updates from the same losses:
+
+- `one_pass` calls the discriminator once for all images. One backward pass through it gives its
+  own gradient and, scaled example by example, the auto-encoder's: how a logit depends on an image
+  is the same for both players, only their losses' gradients at the logit differ (one-stage
+  training, Shen et al., "Training generative adversarial networks in one stage", CVPR 2021).
+- `two_pass` is the textbook's form: the auto-encoder's loss and its gradient through the
+  discriminator, then the discriminator's loss on images that carry no gradient. It is there to be
+  read and compared with, and for discriminators whose examples depend on each other or whose
+  output is random (`treats_examples_alone`).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from amr_tf.models.forward import (
+    compute_losses,
+    discriminate,
+    discriminator_terms,
+    resynthesize,
+    scale_losses,
+)
+from amr_tf.models.step import StepTensors
+
+# Far below any gradient that moves a weight, far above the smallest float32. Where the gradient of
+# d_loss at a logit is 0 it becomes this, so that it can be scaled to the auto-encoder's.
+_TINY = 1e-20
+
+
+class Gradients(NamedTuple):
+    """Each player's gradients, in the order of its variables.
+
+    Attributes:
+        autoencoder: a function without arguments that computes them: a step may skip its update.
+        discriminator: a list, or None without a discriminator.
+        probe: a list, or None where no probe is trained.
+    """
+
+    autoencoder: Callable[[], list]
+    discriminator: list | None
+    probe: list | None
+
+
+def one_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
+    """The gradients of one step, and its metrics.
+
+    The tape's graph is cut in front of the discriminator and behind it, so that the backward pass
+    through it is made once, between the two others.
+
+    Args:
+        model: a compiled `ResynthesisModel`.
+        step: the batch; the networks' outputs are added to it.
+    """
+    with tf.GradientTape(persistent=True) as tape:
+        resynthesize(model, step, training=True)
+        if model.discriminator is not None:
+            inputs = _detach(tape, step.discriminator_inputs)
+            outputs = discriminate(model, step, inputs, training=True)
+            step.discriminator_outputs = _detach(tape, outputs)
+            model.read_discriminator(step)
+        losses, results = compute_losses(model, step, training=True)
+        losses = scale_losses(model, losses)
+    probe = _probe_gradients(model, tape, losses)
+    ae_loss, ae_variables = losses["autoencoder"], model.autoencoder_variables
+    if model.discriminator is None:
+        return Gradients(lambda: tape.gradient(ae_loss, ae_variables), None, probe), results
+
+    d_variables = model.discriminator.trainable_variables
+    zero = tf.UnconnectedGradients.ZERO
+    d_grad, ae_grad = (
+        tape.gradient(loss, step.discriminator_outputs, unconnected_gradients=zero)
+        for loss in (losses["discriminator"], ae_loss)
+    )
+    if _one_float32_logit(model.discriminator):
+        d_grad = tf.where(tf.abs(d_grad) < _TINY, tf.fill(tf.shape(d_grad), _TINY), d_grad)
+        *d_gradients, d_image_grad = tape.gradient(outputs, [*d_variables, inputs], d_grad)
+        scale = tf.reshape(ae_grad / d_grad, [-1] + [1] * (len(inputs.shape) - 1))
+        ae_image_grad = d_image_grad * tf.cast(scale, d_image_grad.dtype)
+    else:
+        d_gradients = tape.gradient(outputs, d_variables, d_grad)
+        ae_image_grad = tape.gradient(outputs, inputs, ae_grad)
+    if "discriminator" in step.regularization:  # It does not pass through the outputs.
+        penalty = scale_losses(model, {"discriminator": step.regularization["discriminator"]})
+        d_gradients = _sum(d_gradients, tape.gradient(penalty["discriminator"], d_variables))
+
+    def autoencoder():
+        targets, upstream = (
+            [ae_loss, step.discriminator_inputs],
+            [tf.ones_like(ae_loss), ae_image_grad],
+        )
+        return tape.gradient(targets, ae_variables, upstream)
+
+    return Gradients(autoencoder, d_gradients, probe), results
+
+
+def two_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
+    """The same as `one_pass`, player by player as a textbook has it.
+
+    The auto-encoder's loss sees the discriminator in inference mode, so that the vectors of its
+    spectral normalisation move once a step.
+    """
+    with tf.GradientTape(persistent=True) as tape:
+        resynthesize(model, step, training=True)
+        if model.discriminator is not None:
+            step.discriminator_outputs = discriminate(model, step, step.discriminator_inputs)
+            model.read_discriminator(step)
+        losses, results = compute_losses(model, step, training=True)
+        losses = scale_losses(model, losses)
+    probe = _probe_gradients(model, tape, losses)
+    d_gradients = None
+    if model.discriminator is not None:
+        with tf.GradientTape() as d_tape:
+            inputs = tf.stop_gradient(step.discriminator_inputs)
+            step.discriminator_outputs = discriminate(model, step, inputs, training=True)
+            model.read_discriminator(step)
+            d_loss, terms = discriminator_terms(model, step)
+            d_loss = scale_losses(model, {"discriminator": d_loss})["discriminator"]
+        results.update(terms)
+        d_gradients = d_tape.gradient(d_loss, model.discriminator.trainable_variables)
+
+    def autoencoder():
+        return tape.gradient(losses["autoencoder"], model.autoencoder_variables)
+
+    return Gradients(autoencoder, d_gradients, probe), results
+
+
+STEPS = {"one_pass": one_pass, "two_pass": two_pass}
+"""The forms of the step by name."""
+
+
+def treats_examples_alone(discriminator: keras.Model, tolerance: float = 1e-3) -> bool:
+    """Whether a discriminator maps each image by itself, and in training as in inference.
+
+    That is what `one_pass` needs. It is measured, with a few random images: batch normalisation
+    and statistics over a minibatch fail, and so do dropout and noise. No state is changed.
+
+    Args:
+        discriminator: a built `keras.Model`.
+        tolerance: how far outputs may differ, as a share of the largest.
+    """
+    shape = tuple(discriminator.input_shape[1:])
+    images = np.random.default_rng(0).uniform(-1, 1, (4, *shape)).astype("float32")
+
+    def outputs(batch, training):
+        with keras.StatelessScope():
+            made = tf.nest.flatten(discriminator(batch, training=training))
+        return [np.asarray(tf.cast(output, "float32")) for output in made]
+
+    together, inference = outputs(images, True), outputs(images, False)
+    alone = outputs(images[:1], True)
+    for whole, other, first in zip(together, inference, alone):
+        scale = tolerance * max(float(np.abs(whole).max()), 1e-6)
+        if np.abs(whole - other).max() > scale or np.abs(whole[:1] - first).max() > scale:
+            return False
+    return True
+
+
+def _one_float32_logit(discriminator: keras.Model) -> bool:
+    """Whether one number an example says how the players' gradients at the images differ.
+
+    Scaling is exact to float32's relative rounding however small the discriminator's gradient is,
+    but float16 would lose small ones, so there the backward pass is made twice.
+    """
+    shape = discriminator.output_shape
+    half = any(layer.compute_dtype == "float16" for layer in discriminator.layers)
+    return not isinstance(shape, list) and len(shape) == 1 and not half
+
+
+def _probe_gradients(model: Any, tape: tf.GradientTape, losses: dict) -> list | None:
+    if "probe" not in losses:
+        return None
+    return tape.gradient(losses["probe"], model.probe.trainable_variables)
+
+
+def _detach(tape: tf.GradientTape, tensors: Any) -> Any:
+    """The tensor, or list of tensors, as sources of gradients: none flows further back."""
+    tensors = tf.nest.map_structure(tf.stop_gradient, tensors)
+    tape.watch(tensors)
+    return tensors
+
+
+def _sum(gradients: list, others: list) -> list:
+    """Sums of gradients, either of which may be None."""
+    return [
+        one if other is None else other if one is None else one + other
+        for one, other in zip(gradients, others)
+    ]

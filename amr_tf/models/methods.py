@@ -1,0 +1,48 @@
+"""Methods by name: the classes that `--method` chooses among, and their settings."""
+
+import inspect
+from typing import Any
+
+from amr_tf.models.base import ResynthesisModel
+from amr_tf.registry import Call, Registry, keyword_parameters
+
+
+class _Methods(Registry):
+    """A registry of classes whose call strings set what a method's `create` and `compile` add."""
+
+    def parameters(self, name: str) -> dict[str, inspect.Parameter]:
+        """What the method takes beside what every method does."""
+        shared = _of_both(ResynthesisModel)
+        return {key: value for key, value in self._signature(name).items() if key not in shared}
+
+    def _signature(self, name: str) -> dict[str, inspect.Parameter]:
+        return _of_both(self.get(name))
+
+    def build(self, call: str | Call, /, **context: Any) -> Any:
+        """Not used: a method is created and compiled in two steps (`split`)."""
+        raise TypeError("A method is built by its create and compile.")
+
+    def default_of(self, name: str, setting: str) -> Any:
+        """The default of an argument of a method's `create` or `compile`."""
+        return self._signature(name)[setting].default
+
+    def split(self, call: str | Call) -> tuple[type, dict, dict]:
+        """The method's class, and its own arguments of `create` and of `compile`."""
+        name, arguments = self.parse(call)
+        of_compile = settings(self.get(name), "compile")
+        created = {key: value for key, value in arguments.items() if key not in of_compile}
+        compiled = {key: value for key, value in arguments.items() if key in of_compile}
+        return self.get(name), created, compiled
+
+
+def settings(method: type, function: str) -> dict[str, inspect.Parameter]:
+    """The arguments by name of a method's `create` or `compile`, with the method's own defaults."""
+    return keyword_parameters(method, function)
+
+
+def _of_both(method: type) -> dict[str, inspect.Parameter]:
+    return {**settings(method, "create"), **settings(method, "compile")}
+
+
+METHODS = _Methods("method", context={"name": "--method", "image_shape": "the data"})
+"""Classes by the names that `--method` takes."""
