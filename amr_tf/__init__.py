@@ -14,7 +14,7 @@ if keras.backend.backend() != "tensorflow":
         f"'{keras.backend.backend()}'. Set KERAS_BACKEND=tensorflow."
     )
 
-from amr_tf import data, losses, mixers, networks
+from amr_tf import checks, data, losses, mixers, networks, optimizers
 from amr_tf.layers import GaussianSampling, SpectralNormalization
 from amr_tf.mixers import (
     BernoulliMixup,
@@ -66,8 +66,10 @@ __all__ = [
     "SupervisedAMR",
     "SupervisedBernoulliMixup",
     "__version__",
+    "checks",
     "data",
     "losses",
     "mixers",
     "networks",
+    "optimizers",
 ]

@@ -1,15 +1,24 @@
 """What the command modules share: how they start, and errors in one sentence."""
 
 import sys
+from collections.abc import Callable
 
 import tensorflow as tf
 from absl import app, flags, logging
 
 from amr_tf.training.flagfiles import expand_flagfiles
 
+_HELP = {"help": False, "h": False, "helpshort": False, "helpfull": True}
 
-def run(main):
-    """Runs a command: `main(argv)`; what the user got wrong is told in one line, exit code 2."""
+
+def run(main: Callable, show_help: Callable[[bool], str] | None = None) -> None:
+    """Runs a command: what the user got wrong is told in one line, exit code 2.
+
+    Args:
+        main: called with the arguments that are not flags; returns the exit code.
+        show_help: from whether everything is to be said (`--helpfull`) to the help text; None for
+            absl's.
+    """
 
     def guarded(argv):
         if len(argv) > 1:
@@ -29,6 +38,10 @@ def run(main):
         argv = [sys.argv[0], *expand_flagfiles(sys.argv[1:])]
     except (ValueError, OSError) as error:
         _fail(str(error))
+    for argument in argv[1:]:
+        if show_help is not None and argument.lstrip("-") in _HELP:
+            print(show_help(_HELP[argument.lstrip("-")]), end="")
+            sys.exit(0)
     app.run(guarded, argv=argv, flags_parser=_parse)
 
 

@@ -12,11 +12,13 @@ from amr_tf import commands
 from amr_tf.evaluation.evaluate import MEASURES, SPLITS, measure, results_table
 from amr_tf.evaluation.probes import PROBES
 from amr_tf.files import write_whole
-from amr_tf.training.folder import load_data, load_run
+from amr_tf.training.folder import load_data, load_run, which_epoch
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a training run.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of amr_tf.train; by default the run's.")
-_LAST = flags.DEFINE_bool("last", False, "The newest checkpoint in place of the best epoch's.")
+_EPOCH = flags.DEFINE_string(
+    "epoch", "best", "best: the best epoch's model; last: the newest checkpoint's."
+)
 _PROBES = flags.DEFINE_list(
     "probes", list(PROBES), f"Probes on frozen codes: {', '.join(PROBES)}; empty for none."
 )
@@ -37,7 +39,7 @@ _OUT = flags.DEFINE_string("out", None, "JSON to write; by default evaluation.js
 
 def main(argv):
     del argv
-    config, model = load_run(_RUN.value, _LAST.value)
+    config, model = load_run(_RUN.value, _EPOCH.value)
     if _DATA_DIR.value is not None:
         config = config.replace(data_dir=_DATA_DIR.value)
     data = load_data(config)
@@ -45,6 +47,7 @@ def main(argv):
     path = pathlib.Path(_OUT.value or pathlib.Path(_RUN.value) / "evaluation.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(results, indent=2) + "\n")
+    print(f"Of {which_epoch(_RUN.value, _EPOCH.value, model)}:")
     print(results_table(results))
     print(f"\nWrote {path}")
 

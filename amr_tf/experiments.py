@@ -42,11 +42,17 @@ def train(config: TrainingConfig, resume: bool = False) -> dict | None:
     if not trained.chief:
         return {}
     results = {
-        "best_" + trained.monitor: trained.best,
+        **_best(trained),
         **evaluate(load_model(best_path(trained.folder.checkpoints)), trained.data),
     }
     write_whole(trained.folder.results, json.dumps(results, indent=2) + "\n")
     return results
+
+
+def _best(trained):
+    if trained.best is None:
+        return {"best_" + trained.monitor: None}
+    return {"best_" + trained.monitor: trained.best.value, "best_epoch": trained.best.epoch}
 
 
 def sample_grids(

@@ -20,7 +20,9 @@ _FORMATS = flags.DEFINE_list(
     ["keras"],
     f"Formats beside the SavedModel: {', '.join(FORMATS)}; onnx needs tf2onnx and onnx.",
 )
-_LAST = flags.DEFINE_bool("last", False, "The newest checkpoint in place of the best epoch's.")
+_EPOCH = flags.DEFINE_string(
+    "epoch", "best", "best: the best epoch's model; last: the newest checkpoint's."
+)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "As of amr_tf.train, for the sheet of samples; by default the run's."
 )
@@ -33,7 +35,7 @@ def main(argv):
         _OUT.value,
         keep=_KEEP.value,
         formats=_FORMATS.value,
-        last=_LAST.value,
+        epoch=_EPOCH.value,
         data_dir=_DATA_DIR.value,
     )
     print(f"Exported {version}")

@@ -20,6 +20,7 @@ from amr_tf.evaluation.interpolation_figures import (
 from amr_tf.evaluation.label_figures import check_label_mixers, label_mix_figure
 from amr_tf.registry import unknown_name
 from amr_tf.training.comparison import caption_of, load_runs
+from amr_tf.training.folder import which_epoch
 
 _CODES = 1000  # How many images' codes are drawn: t-SNE of more takes minutes.
 
@@ -52,6 +53,9 @@ _STEPS = flags.DEFINE_integer(
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed that draws the images.", lower_bound=0)
 _FPS = flags.DEFINE_integer("fps", 8, "Frames a second of a film.", lower_bound=1)
+_EPOCH = flags.DEFINE_string(
+    "epoch", "best", "best: the best epochs' models; last: the newest checkpoints'."
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of amr_tf.train; by default the run's.")
 
 
@@ -140,15 +144,20 @@ def main(argv):
     if not paths:
         raise ValueError("--run needs the folder of a training run.")
     path = _out_path(paths, kind)
-    same = ("attributes",) if kind in ("labels", "codes") else ()
-    models, data, config = load_runs(paths, _DATA_DIR.value, same)
+    models, data, config = load_runs(
+        paths, _DATA_DIR.value, kind in ("labels", "codes"), _EPOCH.value
+    )
+    shown = [
+        f"'{run_path}': {which_epoch(run_path, _EPOCH.value, model)}"
+        for run_path, model in zip(paths, models.values())
+    ]
     if data.image_size is None and kind != "codes":
-        raise ValueError(f"Data set '{config.dataset}' holds points; only images are drawn.")
+        raise ValueError(f"Data set '{data.name}' holds points; only images are drawn.")
     if kind == "labels":
         check_label_mixers(models)
-    title = f"{config.dataset}, held-out images"
+    title = f"{data.name}, held-out images"
     if len(models) == 1:
-        title = f"{config.dataset}, {caption_of(config)}"
+        title = f"{data.name}, {caption_of(config)}"
         models = {_SINGLE.get(kind, ""): model for model in models.values()}
     film = path.suffix.lower() != ".png"
     drawn = _FILMS[kind](models, data) if film else _FIGURES[kind](models, data, title)
@@ -157,7 +166,7 @@ def main(argv):
         save_animation(path, drawn, title, _FPS.value)
     else:
         drawn.savefig(path)
-    print(f"Drew {path}")
+    print(*shown, f"Drew {path}", sep="\n")
 
 
 def run():

@@ -6,7 +6,7 @@ whatever the precision of its inputs.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -28,9 +28,16 @@ def reconstruction_loss(loss: str | Callable) -> Callable:
         loss: a call string of `RECONSTRUCTION_LOSSES`, a function, or a `keras.losses.Loss`.
 
     Raises:
-        ValueError: an unknown name or parameter.
+        ValueError: an unknown name or parameter, or a cross-entropy of Keras, which takes
+            probabilities as targets.
     """
-    return _loss(RECONSTRUCTION_LOSSES, loss)
+    function = _loss(RECONSTRUCTION_LOSSES, loss)
+    if _keras_from_logits(function) is not None:
+        raise ValueError(
+            "reconstruction_loss compares images in [-1, 1], but a cross-entropy of Keras takes "
+            "probabilities: use 'binary_crossentropy'."
+        )
+    return function
 
 
 def gan_loss(loss: str | Callable) -> Callable:
@@ -44,10 +51,9 @@ def gan_loss(loss: str | Callable) -> Callable:
         ValueError: an unknown name or parameter, or a loss of Keras that expects probabilities.
     """
     function = _loss(GAN_LOSSES, loss)
-    owner = loss if isinstance(loss, keras.losses.Loss) else function
-    if not isinstance(owner, keras.losses.Loss) and _first_parameter(function) != "y_true":
+    if not isinstance(function, keras.losses.Loss) and _first_parameter(function) != "y_true":
         return function
-    if getattr(owner, "from_logits", None) is False or function is keras.losses.binary_crossentropy:
+    if _keras_from_logits(function) is False:
         raise ValueError(
             "gan_loss must take logits, which is what a discriminator returns: use "
             "keras.losses.BinaryCrossentropy(from_logits=True)."
@@ -84,10 +90,23 @@ def _loss(registry: Registry, loss: str | Callable) -> Callable:
 
 
 def _first_parameter(function: Callable) -> str | None:
+    return next(iter(_parameters(function)), None)
+
+
+def _keras_from_logits(function: Callable) -> bool | None:
+    """The setting `from_logits` of a cross-entropy of Keras, class or function, else None."""
+    if isinstance(function, keras.losses.Loss):
+        return getattr(function, "from_logits", None)
+    parameter = _parameters(function).get("from_logits")
+    is_keras = _first_parameter(function) == "y_true" and parameter is not None
+    return parameter.default if is_keras else None
+
+
+def _parameters(function: Callable) -> Mapping[str, inspect.Parameter]:
     try:
-        return next(iter(inspect.signature(function).parameters), None)
-    except (TypeError, ValueError):
-        return None
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # Of some built-in functions.
+        return {}
 
 
 def _float32(*tensors: Any) -> tuple:
@@ -221,6 +240,8 @@ def label_targets(labels, num_classes, multi_label=False):
         nothing: 0.5 for an attribute, 1 / num_classes for a class.
     """
     labels = ops.convert_to_tensor(labels)
+    if labels.dtype == "bool":
+        labels = ops.cast(labels, "int32")
     if multi_label:
         known = labels >= 0
         return ops.where(known, ops.cast(labels, "float32"), 0.5), ops.cast(known, "float32")

@@ -23,11 +23,18 @@ class _Optimizers(Registry):
         else:
             super().check_value(title, parameter, value)
 
+    def _defaults(self, name: str) -> dict[str, Any]:
+        defaults = super()._defaults(name)
+        defaults.pop("ema_momentum", None)  # It has no effect without use_ema.
+        return defaults
+
     def build(self, call: str | Call, /, **context: Any) -> keras.optimizers.Optimizer:
         name, arguments = self.parse(call)
         rate = arguments.get("learning_rate")
         if isinstance(rate, str):
             arguments = {**arguments, "learning_rate": SCHEDULES.build(rate)}
+        elif isinstance(rate, int):  # Keras takes floats only.
+            arguments = {**arguments, "learning_rate": float(rate)}
         return super().build(Call(name, arguments), **context)
 
 

@@ -268,7 +268,8 @@ class Registry:
 
     def describe(self, name: str) -> str:
         """The entry as a call string with its defaults, for help texts."""
-        return str(Call(name, self._defaults(name)))
+        defaults = {key: value.default for key, value in self.parameters(name).items()}
+        return str(Call(name, {key: value for key, value in defaults.items() if is_literal(value)}))
 
     def _defaults(self, name: str) -> dict[str, Any]:
         defaults = {key: value.default for key, value in self.parameters(name).items()}

@@ -15,9 +15,10 @@ from amr_tf import commands
 from amr_tf.reproduction import Plan, estimate_seconds, find_cells, reproduce, write_report
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
+from amr_tf.training.help import command_help
 
 # What the cells and the plan determine.
-_NOT_OURS = ("run_dir", "dataset", "method", "mixer", "k", "lambda_", "seed")
+_NOT_OURS = ("run_dir", "dataset", "method", "mixer", "k", "lambda_", "seed", "monitor")
 
 flagfiles.define_flags(TrainingConfig, leave_out=_NOT_OURS)
 _TABLE = flags.DEFINE_integer("table", None, "Number of the paper's table.", required=True)
@@ -82,7 +83,9 @@ def _list_runs(plan):
 
 def run():
     """Runs the command; a script of your own calls it after registering its classes."""
-    commands.run(main)
+    own = (_TABLE, _DATASET, _RUNS, _METHODS, _LAMBDAS, _OUT, _CONFIGS, _DRY_RUN)
+    further = {flag.name: flags.FLAGS[flag.name].help for flag in own}
+    commands.run(main, command_help(__doc__, further, _NOT_OURS))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains a model: python -m amr_tf.train --flagfile=configs/digits.cfg
+"""Trains a model: python -m amr_tf.train --flagfile=configs/digits.cfg --run_dir=runs/digits
 
 Everything about the run lands in --run_dir. Ctrl-C saves; --resume continues. A script of your own
 that registers mixers (`amr_tf.mixers.MIXERS`), data sets, losses or methods and then calls
@@ -13,6 +13,7 @@ from amr_tf.experiments import train
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder
+from amr_tf.training.help import command_help
 
 flagfiles.define_flags(TrainingConfig)
 _RESUME = flags.DEFINE_bool("resume", False, "Continue the run in --run_dir with its own settings.")
@@ -36,7 +37,11 @@ def main(argv):
 
 def run():
     """Runs the command; a script calls it after registering mixers or data sets of its own."""
-    commands.run(main)
+    further = {
+        "resume": "Continue the run in --run_dir with its own settings.",
+        "flagfile=FILE": "Read flags, one a line; those behind it win.",
+    }
+    commands.run(main, command_help(__doc__, further))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from absl import flags
 from amr_tf import commands
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
+from amr_tf.training.help import command_help
 from amr_tf.tuning import (
     ORACLES,
     SearchSpace,
@@ -63,7 +64,9 @@ def main(argv):
 
 def run():
     """Runs the command; a script of your own calls it after registering its classes."""
-    commands.run(main)
+    own = (_SEARCH, _ORACLE, _MAX_TRIALS, _EXECUTIONS, _WORKER_TIMEOUT, _OUT)
+    further = {flag.name: flags.FLAGS[flag.name].help for flag in own}
+    commands.run(main, command_help(__doc__, further))
 
 
 if __name__ == "__main__":

@@ -34,10 +34,10 @@ from amr_tf.training.checkpoints import read_state
 FLAGS = (
     "--dataset=digits",
     "--image_size=8",
-    "--depth=4",
+    "--architecture=convolutional(depth=4)",
     "--train_subset=512",
     "--batch_size=64",
-    "--probe_learning_rate=0.01",
+    "--probe_optimizer=adam_l2(learning_rate=0.01)",
     "--sample_every=0",
     "--verbose=0",
 )

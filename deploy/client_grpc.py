@@ -2,14 +2,16 @@
 
     python deploy/client_grpc.py first.png second.png mix.png --share=0.5
 
-Needs the packages grpcio and tensorflow-serving-api (pip install 'amr-tf[serving]').
+Needs the packages grpcio and tensorflow-serving-api (pip install 'amr-tf[serving]'), and Pillow.
 """
 
 import argparse
+import io
 import pathlib
 
 import grpc
 import tensorflow as tf
+from PIL import Image, ImageOps
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 
@@ -38,6 +40,25 @@ def predict(stub, model, signature, inputs, timeout=60):
     return tf.make_ndarray(output)
 
 
+def upright(file):
+    """The bytes of an image file, turned as its EXIF orientation says: a graph cannot do it.
+
+    Args:
+        file: bytes of a PNG or JPEG file; anything else is returned as it is, for the server to
+            refuse.
+    """
+    try:
+        with Image.open(io.BytesIO(file), formats=("PNG", "JPEG")) as image:
+            if image.getexif().get(0x0112, 1) == 1:
+                return file
+            turned = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError):
+        return file
+    out = io.BytesIO()
+    (turned.convert("RGB") if turned.mode == "CMYK" else turned).save(out, "PNG", exif=b"")
+    return out.getvalue()
+
+
 def mix_files(stub, model, first, second, share=0.5):
     """The PNG file of the mix of two image files.
 
@@ -51,7 +72,7 @@ def mix_files(stub, model, first, second, share=0.5):
     Returns:
         The bytes of a PNG file.
     """
-    codes = predict(stub, model, "encode_png", {"png_bytes": [first, second]})
+    codes = predict(stub, model, "encode_png", {"png_bytes": [upright(first), upright(second)]})
     # The mix of codes is their weighted sum; the decoder makes a file of it.
     mixed = share * codes[:1] + (1 - share) * codes[1:]
     (png,) = predict(stub, model, "decode_png", {"codes": mixed.astype("float32")})

@@ -2,14 +2,16 @@
 
     python deploy/client_rest.py first.png second.png mix.png --share=0.5
 
-Needs the package requests alone.
+Needs the packages requests and Pillow.
 """
 
 import argparse
 import base64
+import io
 import pathlib
 
 import requests
+from PIL import Image, ImageOps
 
 
 def predict(url, signature, inputs, timeout=60):
@@ -35,6 +37,25 @@ def predict(url, signature, inputs, timeout=60):
     return answer["outputs"]
 
 
+def upright(file):
+    """The bytes of an image file, turned as its EXIF orientation says: a graph cannot do it.
+
+    Args:
+        file: bytes of a PNG or JPEG file; anything else is returned as it is, for the server to
+            refuse.
+    """
+    try:
+        with Image.open(io.BytesIO(file), formats=("PNG", "JPEG")) as image:
+            if image.getexif().get(0x0112, 1) == 1:
+                return file
+            turned = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError):
+        return file
+    out = io.BytesIO()
+    (turned.convert("RGB") if turned.mode == "CMYK" else turned).save(out, "PNG", exif=b"")
+    return out.getvalue()
+
+
 def mix_files(url, first, second, share=0.5):
     """The PNG file of the mix of two image files.
 
@@ -47,7 +68,7 @@ def mix_files(url, first, second, share=0.5):
     Returns:
         The bytes of a PNG file.
     """
-    files = [{"b64": base64.b64encode(file).decode()} for file in (first, second)]
+    files = [{"b64": base64.b64encode(upright(file)).decode()} for file in (first, second)]
     codes = predict(url, "encode_png", {"png_bytes": files})
     # The mix of codes is their weighted sum; the decoder makes a file of it.
     mixed = _weighted_sum(codes[0], codes[1], share)

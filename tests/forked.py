@@ -23,6 +23,7 @@ _IMPORTED = (
     "amr_tf.commands",
     "amr_tf.evaluation.evaluate",
     "amr_tf.evaluation.figures",
+    "amr_tf.experiments",
     "amr_tf.reproduction",
     "amr_tf.serving.export",
     "amr_tf.training.comparison",

@@ -15,7 +15,7 @@ from PIL import Image
 
 from amr_tf.training.folder import RunFolder, load_run
 from tests import forked
-from tests.training.conftest import assert_same_checkpoint, read_log, wait_for
+from tests.training.conftest import OLD_CONFIG, assert_same_checkpoint, read_log, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -25,32 +25,155 @@ FLAGFILE = f"""\
 # Tiny networks on the digits, in small batches: epochs of about a second.
 --dataset=digits
 --image_size=8
---depth=2
+--architecture=convolutional(depth=2)
 --batch_size=8
 --epochs={EPOCHS}
 --sample_every={EPOCHS}
---probe_learning_rate=0.01
+--probe_optimizer=adam_l2(learning_rate=0.01)
 --verbose=2
 """
 SPIRAL = "figure12_spiral_amr_mixup_k2_lambda10_beta0.1"
 PAPER = pathlib.Path(__file__).resolve().parents[1] / "configs" / "paper"
-# The README's way to train with a mixer of one's own.
+# A script as docs/extending.md has it: one of each, with a parameter of its own.
 MY_TRAIN = """\
 import keras
+import numpy as np
+from keras import ops
+
 import amr_tf
 from amr_tf import train
+from amr_tf.data import DATASETS, Source, Split
+from amr_tf.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, gan_binary_crossentropy
+from amr_tf.networks import PROBES
+from amr_tf.networks.architectures import ARCHITECTURES, Networks
+from amr_tf.optimizers import OPTIMIZERS, SCHEDULES
+
+mine = keras.saving.register_keras_serializable(package="my_project")
 
 
-@amr_tf.mixers.MIXERS.register("average")
-@keras.saving.register_keras_serializable(package="my_project")
-class Average(amr_tf.Mixer):
+@amr_tf.mixers.MIXERS.register("leaning")
+@mine
+class Leaning(amr_tf.Mixer):
+    def __init__(self, k=2, share=0.5, seed=None, **kwargs):
+        if not 0 <= share <= 1:
+            raise ValueError(f"share must lie in 0 to 1; got {share}.")
+        super().__init__(k, seed, **kwargs)
+        self.share = share
+
     def draw_coefficients(self, code_shape, batch_size, seed=None):
-        return keras.ops.full((batch_size, self.k) + (1,) * len(code_shape), 1 / self.k)
+        row = np.array([self.share] + [(1 - self.share) / (self.k - 1)] * (self.k - 1), "float32")
+        ones = (1,) * len(code_shape)
+        return ops.broadcast_to(row.reshape(1, self.k, *ones), (batch_size, self.k, *ones))
+
+    def get_config(self):
+        return {**super().get_config(), "share": self.share}
+
+
+@amr_tf.models.METHODS.register("weighed")
+@mine
+class Weighed(amr_tf.AMR):
+    def compile(self, *optimizers, mix_weight=0.5, **kwargs):
+        self.mix_weight = mix_weight
+        super().compile(*optimizers, **kwargs)
+
+    def get_compile_config(self):
+        return {**super().get_compile_config(), "mix_weight": self.mix_weight}
+
+    def autoencoder_losses(self, step):
+        loss, terms = super().autoencoder_losses(step)
+        extra = self.gan_loss(step.logits["mix"], 1.0)
+        return loss + (self.mix_weight - 1.0) * extra, terms
+
+
+@DATASETS.register("stripes")
+def stripes(image_size, count=100):
+    labels = np.arange(count) % 2
+    images = np.zeros((count, 8, 8, 1), dtype="uint8")
+    for image, label, place in zip(images, labels, np.arange(count) // 2 % 8):
+        image[(place,) if label else (slice(None), place)] = 255
+    splits = (Split(images[half::2], labels[half::2]) for half in range(2))
+    return Source(*splits, class_names=("level", "upright"), image_size=image_size or 8)
+
+
+@ARCHITECTURES.register("dense")
+def dense(image_shape, width=4, *, encoder_outputs=1, critic="logits", num_classes=None):
+    pixels = int(np.prod(image_shape))
+
+    def network(shape, *layers):
+        return keras.Sequential([keras.Input(shape), *layers])
+
+    return Networks(
+        network(image_shape, keras.layers.Flatten(), keras.layers.Dense(encoder_outputs * width)),
+        network((width,), keras.layers.Dense(pixels), keras.layers.Reshape(image_shape)),
+        network(
+            image_shape, keras.layers.Flatten(), keras.layers.Dense(1), keras.layers.Reshape(())
+        ),
+    )
+
+
+@PROBES.register("tall")
+def tall(latent_shape, num_classes, multi_label=False, layers=1, name="probe"):
+    dense = [keras.layers.Dense(num_classes, name=f"tall{number}") for number in range(layers)]
+    return keras.Sequential([keras.Input(latent_shape), keras.layers.Flatten(), *dense], name=name)
+
+
+@RECONSTRUCTION_LOSSES.register("rounded")
+def rounded(images, reconstructions, epsilon=0.001):
+    return ops.mean(ops.sqrt(ops.square(images - reconstructions) + epsilon**2))
+
+
+@GAN_LOSSES.register("smoothed")
+def smoothed(logits, target, label=1.0):
+    return gan_binary_crossentropy(logits, label * target)
+
+
+@OPTIMIZERS.register("slowed")
+@mine
+class Slowed(keras.optimizers.SGD):
+    def __init__(self, learning_rate=0.01, factor=0.5, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.factor = factor
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, self.factor * learning_rate)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+@SCHEDULES.register("sinking")
+@mine
+class Sinking(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, start=0.1, steps=10):
+        self.start, self.steps = start, steps
+
+    def __call__(self, step):
+        return self.start / (1.0 + ops.cast(step, "float32") / self.steps)
+
+    def get_config(self):
+        return {"start": self.start, "steps": self.steps}
 
 
 if __name__ == "__main__":
     train.run()
 """
+# Each part of the script with its parameter set, and how it is written down in config.json.
+MY_FLAGS = {
+    "dataset": "stripes(count=64)",
+    "method": "weighed(mix_weight=2.0)",
+    "mixer": "leaning(share=0.75)",
+    "architecture": "dense(width=3)",
+    "probe": "tall(layers=2)",
+    "reconstruction_loss": "rounded(epsilon=0.1)",
+    "gan_loss": "smoothed(label=0.9)",
+    "autoencoder_optimizer": "slowed(factor=0.25, learning_rate='sinking(steps=5)')",
+    "discriminator_optimizer": "slowed(learning_rate=0.02)",
+}
+MY_CONFIG = {
+    **MY_FLAGS,
+    "autoencoder_optimizer": "slowed(learning_rate='sinking(steps=5)', factor=0.25",
+    "discriminator_optimizer": "slowed(learning_rate=0.02, factor=0.5",
+}
 # What TensorFlow writes to standard error by itself.
 TENSORFLOWS_OWN = re.compile(r"WARNING: All log messages before absl|[IWEF]\d{4} \d\d:\d\d")
 LOAD_SAVED_MODEL = """\
@@ -107,6 +230,17 @@ def trained(tmp_path_factory):
     return folder, out
 
 
+@pytest.fixture(scope="module")
+def wrong(trained):
+    """The folder with two more runs: one without a model, and one of an earlier version."""
+    folder, _ = trained
+    config = (folder / "run" / "config.json").read_text()
+    for name, text in {"untrained": config, "old": json.dumps(OLD_CONFIG)}.items():
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(text)
+    return folder
+
+
 def assert_same_end(folder, expected):
     """Two runs have the same last and best checkpoints and the same results."""
     for name in (f"last-{EPOCHS * STEPS:08d}.keras", "best.keras"):
@@ -124,7 +258,8 @@ def test_train(trained):
     assert rows[-1]["val_reconstruction_loss"] < 0.9 * rows[0]["val_reconstruction_loss"]
     assert [path.name for path in run_folder.samples.iterdir()] == [f"epoch_{EPOCHS:05d}.png"]
     results = json.loads(run_folder.results.read_text())
-    assert set(results) == {"best_val_probe_accuracy", "validation", "test", "linear_probe"}
+    figures = {"validation", "test", "linear_probe"}
+    assert set(results) == {"best_val_probe_accuracy", "best_epoch", *figures}
     assert "Epoch 1/3" in out
     assert "Results of the best epoch (also in run/results.json):" in out
     rows = {line[:30].split("  ")[0]: line.split() for line in out.splitlines()}
@@ -209,7 +344,9 @@ def test_interpolate(trained):
     flags = ("--run=run", "--out=figures/lines.png", "--pairs=3", "--steps=5")
     code, out, err = run("interpolate", *flags, cwd=folder)
     assert code == 0, err
-    assert out == "Drew figures/lines.png\n"
+    shown, drew = out.splitlines()
+    assert drew == "Drew figures/lines.png"
+    assert shown.startswith("'run': the best epoch (epoch ")
     with Image.open(folder / "figures" / "lines.png") as picture:
         picture.load()
         # In inches of 120 pixels: captions 1.7, a title 0.4, an image 0.75; two rows per pair,
@@ -254,7 +391,7 @@ def test_evaluate_a_vae(vae):
 def test_interpolate_a_vae(vae):
     code, out, err = run("interpolate", "--run=vae", "--pairs=2", "--steps=3", cwd=vae)
     assert code == 0, err
-    assert out == "Drew vae/interpolation.png\n"
+    assert out.splitlines()[-1] == "Drew vae/interpolation.png"
     with Image.open(vae / "vae" / "interpolation.png") as picture:
         assert picture.size == (round(120 * (1.7 + 5 * 0.75)), round(120 * (0.4 + 4 * 0.75)))
         assert len(np.unique(np.asarray(picture))) > 50
@@ -290,8 +427,9 @@ def test_a_config_of_the_paper_from_another_directory(spiral):
     assert [path.name for path in folder.iterdir()] == ["points"]
     run_folder = RunFolder(folder / "points")
     config = run_folder.read_config()
-    found = (config.dataset, config.architecture, config.beta, config.epochs, config.beta_2)
-    assert found == ("spiral", "mlp", 0.1, 1, 0.99)
+    assert (config.dataset, config.beta, config.epochs) == ("spiral", 0.1, 1)
+    assert config.architecture.startswith("mlp(latent_dim=2, hidden=(")
+    assert "beta_2=0.99" in config.autoencoder_optimizer
     (row,) = read_log(run_folder.log)
     assert row["val_consistency_loss"] > 0
     assert [path.name for path in run_folder.samples.iterdir()] == ["epoch_00001.png"]
@@ -316,44 +454,90 @@ def test_points_are_not_interpolated(spiral):
 
 @pytest.fixture(scope="module")
 def mine(trained):
-    """The folder with a script of the user's and its run `mine` with the user's mixer."""
+    """The folder with a script of the user's and its run `mine`, in which all parts are theirs."""
     folder, _ = trained
     (folder / "my_train.py").write_text(MY_TRAIN)
-    flags = ("--flagfile=tiny.cfg", "--mixer=average", "--k=3", "--epochs=1", "--run_dir=mine")
+    flags = [f"--{name}={value}" for name, value in MY_FLAGS.items()]
+    flags += ["--k=3", "--batch_size=8", "--epochs=1", "--verbose=0", "--run_dir=mine"]
     code, out, err = finish(start("my_train.py", *flags, cwd=folder))
     assert code == 0, err
     assert "Results of the best epoch (also in mine/results.json):" in out
     return folder
 
 
-def test_a_script_with_a_mixer_of_ones_own(mine):
+def test_a_script_with_parts_of_ones_own(mine):
     folder = RunFolder(mine / "mine")
     config = folder.read_config()
-    assert (config.mixer, config.k) == ("average", 3)
-    assert config.depth == 2  # The flagfile's.
+    for name, value in MY_CONFIG.items():
+        found = getattr(config, name)
+        # Optimizers have further parameters, which are Keras'.
+        assert found.startswith(value) if "optimizer" in name else found == value
+    assert config.k == 3
     with zipfile.ZipFile(folder.checkpoints / "best.keras") as archive:
         saved = json.loads(archive.read("config.json"))
-    assert saved["config"]["mixer"]["registered_name"] == "my_project>Average"
-    flags = ("--run_dir=mine", "--resume", "--epochs=2")
+    networks, compiled = saved["config"], saved["compile_config"]
+    assert saved["registered_name"] == "my_project>Weighed"
+    assert networks["mixer"]["registered_name"] == "my_project>Leaning"
+    assert (networks["mixer"]["config"]["share"], networks["mixer"]["config"]["k"]) == (0.75, 3)
+    assert [layer["config"]["name"] for layer in networks["probe"]["config"]["layers"]][-2:] == [
+        "tall0",
+        "tall1",
+    ]
+    assert compiled["mix_weight"] == 2.0
+    assert compiled["reconstruction_loss"] == "rounded(epsilon=0.1)"
+    assert compiled["gan_loss"] == "smoothed(label=0.9)"
+    optimizer = compiled["autoencoder_optimizer"]["config"]
+    assert optimizer["factor"] == 0.25
+    assert optimizer["learning_rate"]["config"] == {"start": 0.1, "steps": 5}
+    # It goes on, whatever the order in which a call's parameters are written.
+    call = "slowed(learning_rate='sinking(steps=5)', factor=0.25)"
+    flags = (f"--autoencoder_optimizer={call}", "--run_dir=mine", "--resume", "--epochs=2")
     code, _, err = finish(start("my_train.py", *flags, cwd=mine))
     assert code == 0, err
     assert [row["epoch"] for row in read_log(folder.log)] == [0, 1]
 
 
-def test_a_misspelt_mixer_of_ones_own(mine):
-    code, out, err = finish(start("my_train.py", "--mixer=averge", cwd=mine))
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--mixer=leanin", "Unknown mixer 'leanin'. Did you mean 'leaning'?"),
+        (
+            "--mixer=leaning(shar=0.3)",
+            "Unknown parameter of mixer 'leaning': 'shar'. Did you mean ",
+        ),
+        ("--mixer=leaning(share=2)", "share must lie in 0 to 1; got 2."),
+        ("--mixer=leaning(share='x')", "share of mixer 'leaning' must be a number, such as 0.5;"),
+        ("--method=weighed(mix_weigh=1)", "of method 'weighed': 'mix_weigh'. Did you mean 'mix_w"),
+        ("--dataset=stripes(cuont=1)", "of data set 'stripes': 'cuont'. Did you mean 'count'?"),
+        ("--architecture=dense(widht=1)", "architecture 'dense': 'widht'. Did you mean 'width'?"),
+        ("--probe=tall(layer=1)", "Unknown parameter of probe 'tall': 'layer'. Did you mean 'lay"),
+        ("--gan_loss=smoothed(labl=1)", "GAN loss 'smoothed': 'labl'. Did you mean 'label'?"),
+        ("--reconstruction_loss=rounded(epsilom=1)", "'epsilom'. Did you mean 'epsilon'?"),
+        ("--probe_optimizer=slowed(fctor=1)", "optimizer 'slowed': 'fctor'. Did you mean 'factor'"),
+        (
+            "--probe_optimizer=slowed(learning_rate='sinking(step=1)')",
+            "Unknown parameter of learning rate schedule 'sinking': 'step'. Did you mean 'steps'?",
+        ),
+    ],
+)
+def test_what_is_misspelt_in_ones_own_parts(mine, flag, message):
+    before = files_in(mine)
+    code, out, err = forked.run("my_train", flag, "--run_dir=misspelt", cwd=mine)
     assert (code, out) == (2, "")
-    assert len(err) == 1
-    assert err[0].startswith("error: Unknown mixer 'averge'. Did you mean 'average'?")
+    (line,) = lines_of(err)
+    assert line.startswith("error: ")
+    assert message in line
+    assert files_in(mine) == before
 
 
-def test_a_mixer_that_a_command_does_not_know(mine):
+@pytest.mark.parametrize(("name", "word"), [("evaluate", "Weighed"), ("interpolate", "weighed")])
+def test_parts_that_a_command_does_not_know(mine, name, word):
     """The other commands do not import the user's script, and say so in one line."""
-    code, out, err = run("evaluate", "--run=mine", cwd=mine)
+    code, out, err = run(name, "--run=mine", cwd=mine)
     assert (code, out) == (2, "")
     assert len(err) == 1
-    assert "best.keras' cannot be loaded as a model" in err[0]
-    assert "Average" in err[0]
+    assert word in err[0]
+    assert ("best.keras' cannot be loaded as a model" in err[0]) == (name == "evaluate")
 
 
 # The command, its flags, and what the error says.
@@ -368,7 +552,13 @@ BAD_INPUT = [
     ("train", ("--run_dir=nowhere", "--resume"), "'nowhere' is not a run folder"),
     ("train", ("digits",), "Arguments are flags, --name=value; got 'digits'."),
     ("train", ("--method=supervised_amr", "--dataset=spiral", "--architecture=mlp"), "from labels"),
-    ("train", ("--method=acai", "--k=3"), "method acai needs a mixer of k = 2"),
+    ("train", ("--method=acai", "--k=3"), "ACAI needs a mixer of k = 2"),
+    ("train", ("--method=vae(kl_weigth=9)",), "Did you mean 'kl_weight'?"),
+    ("train", ("--method=ae_gan", "--mixer=spatial", "--k=7"), "ae_gan does not use mixer"),
+    ("train", ("--architecture=dsprites(depht=9)",), "Did you mean 'depth'?"),
+    ("train", ("--mixer=gaussian(sigma=0)",), "sigma must be above 0; got 0"),
+    ("train", ("--mixer=gaussian(0.3)",), "every value needs its parameter's name"),
+    ("train", ("--autoencoder_optimizer=adam_l2(beta_1=1)",), "beta_1 must be below 1; got 1."),
     ("train", ("--flagfile=nowhere.cfg",), "Flagfile 'nowhere.cfg' does not exist."),
     ("evaluate", ("--run=nowhere",), "'nowhere' is not a run folder"),
     ("evaluate", ("--run=run", "--probes=svm"), "Unknown probe 'svm'."),
@@ -382,14 +572,21 @@ BAD_INPUT = [
     ("reproduce", ("--table=1", "--dataset=mnist", "--lambdas=x"), "lambdas must be numbers"),
     ("interpolate", ("--run=run", "--pairs=999"), "pairs = 999 needs 1998 images of the 359"),
     ("export", ("--run=untrained",), "There is no model 'untrained/checkpoints/best.keras'."),
+    *(
+        (name, flags, "'old/config.json' cannot be used. It was written by an earlier amr_tf and")
+        for name, flags in (
+            ("train", ("--run_dir=old", "--resume")),
+            ("evaluate", ("--run=old",)),
+            ("interpolate", ("--run=old",)),
+            ("export", ("--run=old",)),
+        )
+    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "flags", "message"), BAD_INPUT)
-def test_what_is_wrong_is_said_in_one_line(trained, name, flags, message):
-    folder, _ = trained
-    (folder / "untrained").mkdir(exist_ok=True)
-    (folder / "untrained" / "config.json").write_text((folder / "run/config.json").read_text())
+def test_what_is_wrong_is_said_in_one_line(wrong, name, flags, message):
+    folder = wrong
     before = files_in(folder)
     code, out, err = run(name, *flags, cwd=folder)
     assert code == 2

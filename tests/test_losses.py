@@ -1,3 +1,8 @@
+"""The losses against NumPy, SciPy and scikit-learn, and what `compile` takes as one."""
+
+import functools
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -24,15 +29,29 @@ def test_reconstruction_losses_against_numpy():
 
 def test_binary_crossentropy_is_summed_over_pixels():
     """On black and white images it is scikit-learn's log loss times the number of pixels."""
-    images = np.sign(IMAGES)
-    expected = 18 * log_loss((images.ravel() + 1) / 2, (OTHERS.ravel() + 1) / 2)
+    images, decoded = np.sign(IMAGES), np.tanh(OTHERS.astype("float64"))
+    expected = 18 * log_loss((images.ravel() + 1) / 2, (decoded.ravel() + 1) / 2)
     assert float(losses.binary_crossentropy(images, OTHERS)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_binary_crossentropy_is_least_at_the_target_and_finite_at_the_ends():
-    at_target = losses.binary_crossentropy(IMAGES, IMAGES)
-    assert at_target < losses.binary_crossentropy(IMAGES, OTHERS)
-    assert np.isfinite(losses.binary_crossentropy(np.ones((1, 1)), -np.ones((1, 1))))
+    at_target = losses.binary_crossentropy(IMAGES, np.arctanh(IMAGES))
+    assert at_target < losses.binary_crossentropy(IMAGES, np.arctanh(OTHERS))
+    for pixel, logit in ((1, -1e4), (-1, 1e4)):
+        found = losses.binary_crossentropy(np.full((1, 1), pixel), np.full((1, 1), logit))
+        assert float(found) == pytest.approx(2e4)
+
+
+@pytest.mark.parametrize("logit", [-20.0, -3.0, 0.0, 3.0, 20.0])
+@pytest.mark.parametrize("pixel", [-1.0, 0.5, 1.0])
+def test_gradient_of_binary_crossentropy(pixel, logit):
+    """2 (sigmoid(2 l) - t), also where tanh(l) is rounded to 1 and has no gradient."""
+    logits = tf.constant([[logit]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = losses.binary_crossentropy([[pixel]], logits)
+    expected = 2 * (1 / (1 + np.exp(-2 * logit)) - (pixel + 1) / 2)
+    assert float(tape.gradient(loss, logits)[0, 0]) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("target", [0, 1])
@@ -68,13 +87,6 @@ def test_gan_losses_with_one_target_each():
         float(losses.gan_binary_crossentropy(LOGITS[i : i + 1], targets[i])) for i in range(7)
     ]
     assert float(losses.gan_binary_crossentropy(LOGITS, targets)) == pytest.approx(np.mean(single))
-
-
-def test_consistency():
-    assert float(losses.consistency(IMAGES, OTHERS)) == pytest.approx(
-        np.abs(IMAGES - OTHERS).mean(), rel=1e-6
-    )
-    assert float(losses.consistency(IMAGES, IMAGES)) == 0
 
 
 def kl_by_hand(mean, log_variance):
@@ -271,8 +283,134 @@ def test_computed_in_float32(dtype):
     assert losses.label_accuracy(targets, logits, weights).dtype == "float32"
 
 
+# What `compile` takes.
+
+
+def error(make, given):
+    with pytest.raises(ValueError) as raised:
+        make(given)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
 def test_unknown_names():
-    with pytest.raises(ValueError, match="Did you mean 'mean_absolute_error'"):
-        losses.RECONSTRUCTION_LOSSES.get("mean_abs_error")
-    with pytest.raises(ValueError, match="Unknown GAN loss 'hinge'"):
-        losses.GAN_LOSSES.get("hinge")
+    make = losses.reconstruction_loss
+    assert "Did you mean 'mean_absolute_error'" in error(make, "mean_abs_error")
+    assert "Unknown GAN loss 'hinge'" in error(losses.gan_loss, "hinge")
+    assert "parameter of GAN loss 'least_squares'" in error(losses.gan_loss, "least_squares(a=1)")
+    for make in (losses.reconstruction_loss, losses.gan_loss):
+        for given in (None, 3, {}):
+            assert "must be a name (" in error(make, given)
+
+
+@pytest.mark.parametrize("name", ["mean_absolute_error", "mean_squared_error"])
+def test_reconstruction_losses_by_name(name):
+    assert losses.reconstruction_loss(name) is getattr(losses, name)
+    own = losses.reconstruction_loss(lambda images, others: 3.0)
+    assert own(IMAGES, OTHERS) == 3.0
+
+
+def test_a_registered_loss_has_its_parameters_in_the_call_string():
+    @losses.GAN_LOSSES.register("shifted")
+    def shifted(logits, target, by=1.0):
+        return by * 100 + 10 * target + logits
+
+    @losses.RECONSTRUCTION_LOSSES.register("huber")
+    class Huber(keras.losses.Huber):
+        def __init__(self, delta=1.0):
+            super().__init__(delta=delta)
+
+    try:
+        assert losses.gan_loss("shifted")(3.0, 2.0) == 123.0
+        assert losses.gan_loss("shifted(by=2.5)")(3.0, 2.0) == 273.0
+        # Tensors are not parameters.
+        assert "'target'. Allowed: by." in error(losses.gan_loss, "shifted(target=1.0)")
+        found = losses.reconstruction_loss("huber(delta=0.1)")(IMAGES, OTHERS)
+        apart = np.abs(IMAGES - OTHERS)
+        expected = np.where(apart <= 0.1, apart**2 / 2, 0.1 * (apart - 0.05)).mean()
+        assert float(found) == pytest.approx(expected, rel=1e-5)
+    finally:
+        del losses.GAN_LOSSES._entries["shifted"]
+        del losses.RECONSTRUCTION_LOSSES._entries["huber"]
+
+
+def keras_order(y_true, y_pred):
+    return y_true - 2 * y_pred
+
+
+@pytest.mark.parametrize(
+    ("loss", "by_hand"),
+    [
+        (
+            keras.losses.BinaryCrossentropy(from_logits=True),
+            lambda logits, target: np.log1p(np.exp(logits)) - target * logits,
+        ),
+        (
+            functools.partial(keras.losses.binary_crossentropy, from_logits=True),
+            lambda logits, target: np.log1p(np.exp(logits)) - target * logits,
+        ),
+        (
+            keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.2),
+            lambda logits, target: np.log1p(np.exp(logits)) - (0.8 * target + 0.1) * logits,
+        ),
+        (keras.losses.MeanSquaredError(), lambda logits, target: (logits - target) ** 2),
+        (
+            keras.losses.Hinge(),
+            lambda logits, target: np.maximum(1 - (2 * target - 1) * logits, 0),
+        ),
+        (keras_order, lambda logits, target: target - 2 * logits),
+    ],
+    ids=["class", "function", "smoothed", "squares", "hinge", "own"],
+)
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_losses_of_keras_have_their_arguments_in_keras_order(loss, by_hand, target):
+    found = losses.gan_loss(loss)(tf.constant(LOGITS), target)
+    expected = by_hand(LOGITS.astype("float64"), target).mean()
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_of_logits_and_target_keeps_its_order():
+    def wasserstein(logits, target):
+        return tf.reduce_mean((1.0 - 2.0 * target) * logits)
+
+    assert losses.gan_loss(wasserstein) is wasserstein
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras.losses.BinaryCrossentropy(),
+        keras.losses.BinaryFocalCrossentropy(),
+        keras.losses.binary_crossentropy,
+        keras.losses.binary_focal_crossentropy,
+        functools.partial(keras.losses.binary_crossentropy, label_smoothing=0.1),
+    ],
+    ids=["class", "focal", "function", "focal function", "partial"],
+)
+def test_losses_of_probabilities_are_refused(loss):
+    message = error(losses.gan_loss, loss)
+    assert "gan_loss must take logits" in message
+    assert "BinaryCrossentropy(from_logits=True)" in message
+
+
+def test_which_losses_take_logits():
+    found = [
+        name
+        for name in losses.RECONSTRUCTION_LOSSES.names()
+        if losses.takes_logits(losses.reconstruction_loss(name))
+    ]
+    assert found == ["binary_crossentropy"]
+    assert losses.takes_logits(functools.partial(losses.binary_crossentropy))
+    assert not losses.takes_logits(lambda images, others: 0.0)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_cross_entropies_of_keras_do_not_measure_images(from_logits):
+    for loss in (
+        keras.losses.BinaryCrossentropy(from_logits=from_logits),
+        functools.partial(keras.losses.binary_crossentropy, from_logits=from_logits),
+    ):
+        message = error(losses.reconstruction_loss, loss)
+        assert "in [-1, 1], but a cross-entropy of Keras takes probabilities" in message
+    loss = keras.losses.MeanSquaredError()
+    assert losses.reconstruction_loss(loss) is loss

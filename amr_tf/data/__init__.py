@@ -13,12 +13,14 @@ from amr_tf.data import (  # noqa: F401
 )
 from amr_tf.data.lazy import LazyImages
 from amr_tf.data.pipeline import evaluation_batches, prepared, preprocess, training_batches
+from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.data.sources import DATASETS, ImageData, Source, load
 from amr_tf.data.splits import Split
 
 __all__ = [
     "DATASETS",
     "ImageData",
+    "ImagePreprocessor",
     "LazyImages",
     "Source",
     "Split",

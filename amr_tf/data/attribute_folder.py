@@ -3,36 +3,43 @@
 import numpy as np
 
 from amr_tf.data.attributes import choose_attributes, find_table, read_table, read_test_files
-from amr_tf.data.image_files import EXTENSIONS, fit_to_square, read_images
+from amr_tf.data.image_files import EXTENSIONS, MOST_PIXELS
 from amr_tf.data.image_folder import existing_folder
+from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
 from amr_tf.data.tfds_sets import naming_damage, prepared_builder
 from amr_tf.files import user_path
 
-# Where the image files may lie: one's own layouts, CelebA's, Kaggle's copy of it, CelebA-HQ's.
+# Where the image files may lie: one's own layouts, CelebA's (with and without the folder that
+# it comes in), Kaggle's copy of it, CelebA-HQ's.
 IMAGE_FOLDERS = (
     ".",
     "images",
     "img_align_celeba",
     "img_align_celeba/img_align_celeba",
+    "Img",
+    "Img/img_align_celeba",
+    "Img/img_align_celeba_png",
     "CelebA-HQ-img",
 )
 CELEBA_CROP = 140  # Of 178 x 218 pixels: the face without most of the background.
 _TFDS_CELEBA = "celeb_a"
 
 
-def read_attribute_folder(folder, image_size, attributes=None, crop=None, name="attribute_folder"):
+def read_attribute_folder(
+    folder, preprocessor, attributes=None, on_error="raise", name="attribute_folder"
+):
     """Reads image files and the attributes that a table gives them.
 
     Args:
         folder: path of a folder with an attribute table (`attributes.find_table`, `read_table`),
             image files in one of `IMAGE_FOLDERS`, and maybe a partition file (`read_test_files`).
             Images that the table does not name are left out.
-        image_size: width of the arrays, in pixels.
+        preprocessor: an `ImagePreprocessor`, which reads the files.
         attributes: names of the attributes to choose, in order: a tuple, or a string with commas;
             None for all.
-        crop: side in pixels of the central square that is cut out before resizing, or None.
+        on_error: "raise", or "skip" to leave out files that cannot be read.
         name: the data set's name, for the error where no folder was named.
 
     Returns:
@@ -41,7 +48,7 @@ def read_attribute_folder(folder, image_size, attributes=None, crop=None, name="
     Raises:
         FileNotFoundError: there is no such folder, or none was named.
         ValueError: the table or the partition is missing or wrong, an attribute is unknown, a
-            file is missing, no image, damaged, or smaller than `crop`.
+            file is missing, no image, or smaller than `crop`, or files cannot be read.
     """
     root = existing_folder(folder, name)
     table = read_table(find_table(root))
@@ -52,10 +59,18 @@ def read_attribute_folder(folder, image_size, attributes=None, crop=None, name="
 
     def read(rows):
         chosen = [paths[row] for row in np.flatnonzero(rows)]
-        return Split(read_images(chosen, image_size, crop), values[rows])
+        images, readable = preprocessor.readable(chosen, on_error)
+        return Split(images, values[rows][readable])
 
     test = read(in_test) if in_test.any() else None
-    return Source(read(~in_test), test, names, image_size, multi_label=True)
+    return Source(
+        read(~in_test),
+        test,
+        names,
+        preprocessor.image_size,
+        multi_label=True,
+        preprocessor=preprocessor,
+    )
 
 
 def _locate(root, table):
@@ -81,24 +96,53 @@ def _locate(root, table):
 
 
 @DATASETS.register("attribute_folder")
-def _attribute_folder(data_dir, image_size, attributes=None, crop=None):
+def _attribute_folder(
+    data_dir,
+    image_size,
+    attributes=None,
+    fit="crop",
+    crop=None,
+    background="white",
+    on_error="raise",
+    max_pixels=MOST_PIXELS,
+):
     """Image files and a table of their attributes; see `read_attribute_folder`."""
-    return read_attribute_folder(data_dir, image_size or 32, attributes, crop)
+    preprocessor = ImagePreprocessor(image_size or 32, 3, fit, crop, background, max_pixels)
+    return read_attribute_folder(data_dir, preprocessor, attributes, on_error)
 
 
 @DATASETS.register("celeba_hq")
-def _celeba_hq(data_dir, image_size, attributes=None, crop=None):
+def _celeba_hq(
+    data_dir,
+    image_size,
+    attributes=None,
+    fit="crop",
+    crop=None,
+    background="white",
+    on_error="raise",
+    max_pixels=MOST_PIXELS,
+):
     """A folder of CelebA-HQ's image files with their attributes."""
-    return read_attribute_folder(data_dir, image_size or 128, attributes, crop, "celeba_hq")
+    preprocessor = ImagePreprocessor(image_size or 128, 3, fit, crop, background, max_pixels)
+    return read_attribute_folder(data_dir, preprocessor, attributes, on_error, "celeba_hq")
 
 
 @DATASETS.register("celeba")
-def _celeba(data_dir, image_size, attributes=None, crop=CELEBA_CROP):
+def _celeba(
+    data_dir,
+    image_size,
+    attributes=None,
+    fit="crop",
+    crop=CELEBA_CROP,
+    background="white",
+    on_error="raise",
+    max_pixels=MOST_PIXELS,
+):
     """CelebA, aligned, 178 x 218 pixels: TFDS' `celeb_a`, or a folder with the original files."""
-    image_size = image_size or 64
+    preprocessor = ImagePreprocessor(image_size or 64, 3, fit, crop, background, max_pixels)
     if data_dir is None or _holds_prepared_celeba(data_dir):
-        return _tfds_celeba(data_dir, image_size, attributes, crop)
-    return read_attribute_folder(data_dir, image_size, attributes, crop, "celeba")
+        return _tfds_celeba(data_dir, preprocessor, attributes)
+    return read_attribute_folder(data_dir, preprocessor, attributes, on_error, "celeba")
 
 
 def _holds_prepared_celeba(data_dir):
@@ -106,17 +150,25 @@ def _holds_prepared_celeba(data_dir):
     return any(folder.glob("*/dataset_info.json"))
 
 
-def _tfds_celeba(data_dir, image_size, attributes, crop):
+def _tfds_celeba(data_dir, preprocessor, attributes):
     builder = prepared_builder(_TFDS_CELEBA, data_dir)
-    names, _ = choose_attributes(sorted(builder.info.features["attributes"]), attributes)
+    with naming_damage(builder):
+        known = sorted(builder.info.features["attributes"])
+    names, _ = choose_attributes(known, attributes)
     train, test = (
-        _read_tfds(builder, split, names, image_size, crop)
-        for split in ("train+validation", "test")
+        _read_tfds(builder, split, names, preprocessor) for split in ("train+validation", "test")
     )
-    return Source(train, test, names, image_size, multi_label=True)
+    return Source(
+        train,
+        test,
+        names,
+        preprocessor.image_size,
+        multi_label=True,
+        preprocessor=preprocessor,
+    )
 
 
-def _read_tfds(builder, split, names, image_size, crop):
+def _read_tfds(builder, split, names, preprocessor):
     """Reads image by image: 160,000 of them would not fit into memory before they are resized."""
     import tensorflow_datasets as tfds
     from PIL import Image
@@ -124,11 +176,14 @@ def _read_tfds(builder, split, names, image_size, crop):
     wanted = tfds.decode.PartialDecoding({"image": True, "attributes": dict.fromkeys(names, True)})
     with naming_damage(builder, split):
         dataset = builder.as_dataset(split=split, decoders=wanted)
-        images = np.empty((len(dataset), image_size, image_size, 3), dtype="uint8")
-        labels = np.empty((len(dataset), len(names)), dtype="int64")
-        for number, example in enumerate(tfds.as_numpy(dataset)):
-            image = Image.fromarray(example["image"])
-            title = f"{builder.name} {split} {number}"
-            images[number] = fit_to_square(image, image_size, crop, name=title)
-            labels[number] = [example["attributes"][name] for name in names]
+        count = len(dataset)
+        examples = iter(tfds.as_numpy(dataset))
+    images = np.empty((count, *preprocessor.image_shape), dtype="uint8")
+    labels = np.empty((count, len(names)), dtype="int64")
+    for number in range(count):
+        with naming_damage(builder, split):
+            example = next(examples)
+        image = Image.fromarray(example["image"])
+        images[number] = preprocessor.pixels(image, f"{builder.name} {split} {number}")
+        labels[number] = [example["attributes"][name] for name in names]
     return Split(images, labels)

@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 
+from amr_tf.data.image_files import is_hidden
 from amr_tf.registry import unknown_name
 
 # CelebA's own table, Kaggle's copy of it, CelebA-HQ's, and a plain name for one's own.
@@ -15,6 +16,12 @@ TABLES = (
     "attributes.csv",
 )
 PARTITIONS = ("list_eval_partition.txt", "list_eval_partition.csv")
+# Folders of CelebA's own copy that hold the table and the partition; "" is the data set's folder.
+_TABLE_FOLDERS = ("", "Anno")
+_PARTITION_FOLDERS = ("", "Eval")
+_CSV = (".csv", ".tsv")
+_DELIMITERS = ",;\t"
+_VALUES = ("0", "1", "-1")
 _TEST_PARTITION = 2
 
 
@@ -51,7 +58,12 @@ def choose_attributes(names, attributes):
     names = tuple(names)
     if attributes is None:
         return names, list(range(len(names)))
-    parts = attributes.split(",") if isinstance(attributes, str) else attributes
+    # A comma at the end names nothing.
+    parts = attributes.rstrip(", ").split(",") if isinstance(attributes, str) else attributes
+    if not isinstance(parts, (tuple, list)) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(
+            f"attributes must be names, such as ('Male', 'Smiling'); got {attributes!r}."
+        )
     chosen = tuple(part.strip() for part in parts)
     if not any(chosen):
         raise ValueError(f"attributes must name at least one attribute; got {attributes!r}.")
@@ -63,15 +75,23 @@ def choose_attributes(names, attributes):
 
 
 def find_table(root):
-    """The path of a folder's attribute table: one of `TABLES`, or else its only CSV file.
+    """The path of a folder's attribute table: one of `TABLES`, or else its only CSV or TSV file.
+
+    Case does not matter, and a table may lie in a folder `Anno` as CelebA's does.
 
     Raises:
         ValueError: there is none, or there are several.
     """
-    known = [root / name for name in TABLES if (root / name).is_file()]
+    known = _named(root, _TABLE_FOLDERS, TABLES)
     if known:
         return known[0]
-    others = sorted(path for path in root.glob("*.csv") if path.name not in PARTITIONS)
+    others = [
+        path
+        for path in sorted(root.iterdir())
+        if path.suffix.lower() in _CSV
+        and not is_hidden(path.name)
+        and path.name.lower() not in PARTITIONS
+    ]
     if len(others) != 1:
         found = ", ".join(path.name for path in others)
         raise ValueError(
@@ -81,22 +101,33 @@ def find_table(root):
     return others[0]
 
 
+def _named(root, folders, names):
+    """The files of the given names in some folders below `root`, in the order of the names."""
+    listed = {}
+    for folder in reversed([root / name for name in folders]):  # The first has the last word.
+        if folder.is_dir():
+            files = (path for path in sorted(folder.iterdir()) if path.is_file())
+            listed.update((path.name.lower(), path) for path in files)
+    return [listed[name.lower()] for name in names if name.lower() in listed]
+
+
 def read_table(path):
     """Reads an attribute table.
 
     Args:
         path: a CSV file (a header, whose first column is the file name and each other column an
-            attribute, then a row per file), or a text file of CelebA's form (the number of rows;
-            the names; then a row per file, parted by spaces). Values are 0 and 1, or -1 and 1.
+            attribute, then a row per file; with commas, semicolons or tabs), or a text file of
+            CelebA's form (the number of rows; the names; then a row per file, parted by spaces).
+            Values are 0 and 1, or -1 and 1.
 
     Returns:
         An `AttributeTable`.
 
     Raises:
-        ValueError: the table has no attributes or no rows, another number of rows or columns than
-            it says, a name, or a file, twice, or other values.
+        ValueError: the table has no header, no attributes or no rows, another number of rows or
+            columns than it says, a name, or a file, twice, or other values.
     """
-    names, rows = _csv_rows(path) if path.suffix == ".csv" else _celeba_rows(path)
+    names, rows = _csv_table(path) if path.suffix.lower() in _CSV else _celeba_rows(path)
     if not names or not rows:
         raise ValueError(f"'{path}' must name at least one attribute and one image file.")
     _check_distinct(names, f"'{path}'", "attribute")
@@ -115,8 +146,8 @@ def read_test_files(root, table):
     """Which rows of a table a folder's partition file keeps for tests.
 
     Args:
-        root: the folder, with or without one of `PARTITIONS`: file names, each with 0 (training),
-            1 (validation, here part of training) or 2 (test).
+        root: the folder, with or without one of `PARTITIONS`, there or in `Eval`: file names, each
+            with 0 (training), 1 (validation, here part of training) or 2 (test).
         table: an `AttributeTable`.
 
     Returns:
@@ -126,11 +157,13 @@ def read_test_files(root, table):
         ValueError: the partition leaves a file of the table out, names one twice, or has other
             values.
     """
-    paths = [root / name for name in PARTITIONS if (root / name).is_file()]
+    paths = _named(root, _PARTITION_FOLDERS, PARTITIONS)
     if not paths:
         return np.zeros(len(table.files), dtype=bool)
     path = paths[0]
-    rows = _csv_rows(path)[1] if path.suffix == ".csv" else _words(path)
+    rows = _csv_rows(path) if path.suffix.lower() in _CSV else _words(path)
+    if path.suffix.lower() in _CSV and rows and not _is_data(rows[0]):
+        rows = rows[1:]  # The header.
     for row in rows:
         if len(row) != 2 or row[1] not in ("0", "1", "2"):
             raise ValueError(
@@ -144,18 +177,48 @@ def read_test_files(root, table):
     return np.array([part[name] == _TEST_PARTITION for name in table.files])
 
 
+def _csv_table(path):
+    """The attributes' names and the rows, each a list of strings, of a CSV file with a header."""
+    rows = _csv_rows(path)
+    if not rows:
+        return [], []
+    if len(rows[0]) > 1 and _is_data(rows[0]):
+        raise ValueError(
+            f"'{path}' has no header: its first row is {' '.join(rows[0])[:80]!r}; the first row "
+            "must name the attributes."
+        )
+    return rows[0][1:], rows[1:]
+
+
+def _is_data(row):
+    """Whether a row holds values, and not names."""
+    return bool(row[1:]) and all(cell in (*_VALUES, "2") for cell in row[1:])
+
+
 def _csv_rows(path):
-    """The attributes' names and the rows, each a list of strings, of a CSV file."""
+    """The rows of a CSV file, each a list of strings, without what commas at their ends make."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+            first = file.readline()
+            delimiter = max(_DELIMITERS, key=first.count)
+            file.seek(0)
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file, delimiter=delimiter)]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"'{path}' cannot be read as CSV in UTF-8: {error}.") from error
-    return (rows[0][1:], rows[1:]) if rows else ([], [])
+    rows = [row for row in rows if any(row)]
+    if not rows:
+        return []
+    while not rows[0][-1]:
+        rows[0].pop()
+    columns = len(rows[0])
+    for row in rows[1:]:
+        while len(row) > columns and not row[-1]:
+            row.pop()
+    return rows
 
 
 def _celeba_rows(path):
-    """Likewise of a text file of CelebA's form."""
+    """The names and rows of a text file of CelebA's form."""
     lines = _words(path)
     if len(lines) < 2 or len(lines[0]) != 1 or not lines[0][0].isdecimal():
         raise ValueError(f"'{path}' must begin with the number of its rows, then the names.")
@@ -168,7 +231,7 @@ def _celeba_rows(path):
 def _words(path):
     """The words of each line that has some."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"'{path}' is no text in UTF-8.") from error
     return [line.split() for line in lines if line.strip()]
@@ -177,7 +240,7 @@ def _words(path):
 def _binary(path, names, rows):
     """The values as int64 (rows, attributes) in {0, 1}."""
     texts = np.array([row[1:] for row in rows])
-    wrong = ~np.isin(texts, ("0", "1", "-1"))
+    wrong = ~np.isin(texts, _VALUES)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise ValueError(

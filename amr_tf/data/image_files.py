@@ -1,94 +1,264 @@
-"""From image files to arrays: decoding, cropping, fitting to a square."""
+"""Image files: which are found in a folder, how one is opened and decoded, and how many are read.
+
+What becomes of a decoded picture is `amr_tf.data.preprocessing`'s.
+"""
 
 import concurrent.futures
+import contextlib
+import io
+import os
+import pathlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from absl import logging
 from PIL import Image, ImageOps
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp"),
+    *(".tif", ".tiff", ".gif"),
+)
+# Pictures that Pillow cannot read, or not safely; a folder's reader says how many it left out.
+_OTHER_PICTURES = (
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".eps", ".psd", ".ico", ".tga"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
+)
 # Whatever a file is called. Pillow would hand one that holds PostScript to Ghostscript.
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-# Of one image: twice those of the largest photographs. A small file can say that it has any number.
-_MOST_PIXELS = 100_000_000
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
+# Made by systems, not by people; names that begin with a dot are left out as well.
+_SYSTEM_NAMES = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+MOST_PIXELS = 150_000_000
+"""Pixels that one image may have by default. A small file can say that it has any number."""
+# Images from here on up are decoded one at a time: a few together would fill the memory.
+_LARGE = 25_000_000
+_NAMED = 10  # Damaged files that an error names.
+ON_ERROR = ("raise", "skip")
+
+_pillows_limit = threading.RLock()
 
 
-def read_images(paths, image_size, crop=None, pad=False):
-    """Reads image files as RGB squares.
-
-    Args:
-        paths: list of paths.
-        image_size, crop, pad: as of `fit_to_square`.
-
-    Returns:
-        uint8 (N, image_size, image_size, 3).
-
-    Raises:
-        ValueError: a file cannot be read as a PNG, JPEG, BMP or WebP image, has more than 100
-            million pixels, or is smaller than `crop`.
-    """
-
-    def read(path):
-        return fit_to_square(_decode(path), image_size, crop, pad, name=path)
-
-    images = np.empty((len(paths), image_size, image_size, 3), dtype="uint8")
-    # Pillow decodes and resizes without Python's lock, so threads share the work.
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        for number, image in enumerate(pool.map(read, paths)):
-            images[number] = image
-    return images
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that an operating system makes for itself."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
-def fit_to_square(image, image_size, crop=None, pad=False, name="image"):
-    """Cuts and resizes one image.
+def find_images(folder: pathlib.Path, root: pathlib.Path | None = None) -> list[pathlib.Path]:
+    """Sorted paths of the image files in a folder, at any depth.
+
+    Hidden files and folders are left out. Links are followed, but not to a folder that holds
+    the link, and each folder is looked at once.
 
     Args:
-        image: a `PIL.Image` in RGB.
-        image_size: width and height of the result.
-        crop: side in pixels of the central square that is cut out first, or None.
-        pad: whether an image that is no square is fitted into a white one, and not cropped to its
-            central square.
-        name: what to call the image in an error.
+        folder: where to look.
+        root: the data set's folder, which holds `folder`; links to it are not followed either.
+    """
+    return _walk(folder, root, EXTENSIONS)
 
-    Returns:
-        uint8 (image_size, image_size, 3).
+
+def warn_of_other_pictures(folder: pathlib.Path, root: pathlib.Path | None = None) -> None:
+    """Says how many pictures `find_images` leaves out, as their kinds cannot be read."""
+    others = _walk(folder, root, _OTHER_PICTURES)
+    if others:
+        logging.warning(
+            "%d pictures in '%s' are left out: their kinds (%s) cannot be read.",
+            len(others),
+            folder,
+            ", ".join(sorted({path.suffix.lower() for path in others})),
+        )
+
+
+def _walk(folder, root, extensions):
+    real = _real(folder)
+    above = {*real.parents}
+    if root is not None and folder != root:
+        above |= {_real(root), *_real(root).parents}
+    if real in above:
+        return []
+    files, seen = [], set()
+    # Each with the real folders that hold it, and those on the way to it.
+    waiting = [(folder, real, above)]
+    while waiting:
+        place, real, above = waiting.pop()
+        if real in seen:
+            continue
+        seen.add(real)
+        for path in _entries(place):
+            if path.is_dir():
+                target = _real(path)
+                if target not in above and target != real:
+                    waiting.append((path, target, above | {real, *target.parents}))
+            elif path.suffix.lower() in extensions and path.is_file():
+                files.append(path)
+    return sorted(files)
+
+
+def _real(path):
+    return pathlib.Path(os.path.realpath(path))
+
+
+def _entries(folder):
+    return sorted(path for path in folder.iterdir() if not is_hidden(path.name))
+
+
+def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Sorted paths of a folder's folders, without hidden ones."""
+    return [path for path in _entries(folder) if path.is_dir()]
+
+
+def loose_images(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Sorted paths of the image files that lie in a folder itself, without hidden ones."""
+    return [
+        path for path in _entries(folder) if path.suffix.lower() in EXTENSIONS and not path.is_dir()
+    ]
+
+
+@contextlib.contextmanager
+def opened(source: Any, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
+    """Opens an image file, whose pixels are read only when they are asked for.
+
+    Args:
+        source: a path, or the bytes of a file.
+        max_pixels: images with more are refused.
 
     Raises:
-        ValueError: `crop` is more than the image's width or height.
+        ValueError: it has more than `max_pixels` pixels.
     """
-    size = (image_size, image_size)
-    if crop is not None:
-        image = _central_square(image, crop, name)
-    if pad:
-        square = ImageOps.pad(image, size, Image.Resampling.LANCZOS, color="white")
-    else:
-        square = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
-    return np.asarray(square, dtype="uint8")
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with contextlib.ExitStack() as stack:
+        with _without_pillows_limit():
+            image = stack.enter_context(Image.open(file, formats=_FORMATS))
+        pixels = image.width * image.height
+        if pixels > max_pixels:
+            raise ValueError(
+                f"it has {image.width} x {image.height} pixels; at most max_pixels = "
+                f"{max_pixels:,} are allowed"
+            )
+        if pixels > _LARGE:
+            stack.enter_context(_without_pillows_limit())
+        yield image
 
 
-def _central_square(image, side, name):
-    width, height = image.size
-    if side > min(width, height):
-        raise ValueError(f"crop = {side} is more than the {width} x {height} pixels of '{name}'.")
-    left, top = (width - side) // 2, (height - side) // 2
-    return image.crop((left, top, left + side, top + side))
+@contextlib.contextmanager
+def _without_pillows_limit():
+    """One thread at a time, without Pillow's own limit: it is one of the process, and warns."""
+    with _pillows_limit:
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
-def _decode(path):
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise ValueError(
-                    f"it has {image.width} x {image.height} pixels; at most {_MOST_PIXELS:,} are "
-                    "allowed"
-                )
-            # Applies the camera's orientation, which viewers do and decoders do not.
-            return _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
-    except Exception as error:  # Pillow's decoders raise nearly anything for broken files.
-        raise ValueError(f"'{path}' cannot be read as an image: {error}") from error
+def upright(image: Image.Image, background: tuple[int, int, int], channels: int) -> Image.Image:
+    """An image as a viewer shows it: turned as the camera says, without transparency.
+
+    Args:
+        image: of any mode.
+        background: red, green and blue from 0 to 255, on which transparency is laid.
+        channels: 1 for luminance, 3 for red, green and blue.
+
+    Returns:
+        An image of mode "L" or "RGB".
+
+    Raises:
+        ValueError: its pixels are floating point, or integers of more than 16 bits.
+    """
+    image = _eight_bits(ImageOps.exif_transpose(image))
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, (*background, 255))
+        image = Image.alpha_composite(ground, image.convert("RGBA"))
+    if channels == 1:
+        return image if image.mode == "L" else image.convert("RGB").convert("L")
+    return image.convert("RGB")
 
 
 def _eight_bits(image):
     """A 16-bit grayscale image scaled to 8 bits, where Pillow's own conversion would clip it."""
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, whose range is not known")
     if not image.mode.startswith("I"):
         return image
-    return Image.fromarray(np.round(np.asarray(image) / 257).astype("uint8"))
+    pixels = np.asarray(image)
+    if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
+        raise ValueError("its pixels have more than 16 bits")
+    grey = Image.fromarray(np.round(pixels / 257).astype("uint8"))
+    transparent = image.info.get("transparency")
+    if not isinstance(transparent, int):
+        return grey
+    alpha = np.where(pixels == transparent, 0, 255).astype("uint8")
+    return Image.merge("LA", (grey, Image.fromarray(alpha)))
+
+
+def read_images(
+    files: Sequence[Any],
+    read: Callable[[Any], np.ndarray],
+    image_shape: tuple[int, int, int],
+    on_error: str = "raise",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads image files in threads.
+
+    Args:
+        files: paths, or the bytes of files.
+        read: from one of them to its pixels, uint8 of `image_shape`; it raises `Damaged` for a
+            file that is no image that can be read.
+        image_shape: (H, W, C).
+        on_error: "raise", or "skip" to leave out files that cannot be read, with a warning of
+            their number.
+
+    Returns:
+        The images, uint8 (N, H, W, C), and whether each file could be read, bool (files,).
+
+    Raises:
+        ValueError: files cannot be read, and `on_error` is "raise" or none is left. It names at
+            most ten of them, and their number.
+    """
+    if on_error not in ON_ERROR:
+        raise ValueError(f"on_error must be 'raise' or 'skip'; got {on_error!r}.")
+    images = np.empty((len(files), *image_shape), dtype="uint8")
+    readable = np.ones(len(files), dtype=bool)
+    damaged = []
+
+    def attempt(file):
+        try:
+            return read(file)
+        except Damaged as error:
+            return error
+
+    # Pillow decodes and resizes without Python's lock, so threads share the work.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for number, image in enumerate(pool.map(attempt, files)):
+            if isinstance(image, Damaged):
+                readable[number] = False
+                damaged.append(image)
+            else:
+                images[number] = image
+    if not damaged:
+        return images, readable
+    if on_error == "raise" or not readable.any():
+        raise _all_damaged(damaged, len(files)) from damaged[0]
+    logging.warning("%s They are left out.", _all_damaged(damaged, len(files)))
+    return images[readable], readable
+
+
+class Damaged(ValueError):
+    """A file that is no image that can be read."""
+
+    def __init__(self, name: Any, reason: Any):
+        reason = " ".join(str(reason).split())
+        super().__init__(f"'{name}' cannot be read as an image: {reason}")
+        self.name = name
+
+
+def _all_damaged(damaged, count):
+    if len(damaged) == 1:
+        return ValueError(f"{damaged[0]}.")
+    named = ", ".join(f"'{error.name}'" for error in damaged[:_NAMED])
+    more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+    reason = str(damaged[0]).split(" cannot be read as an image: ", 1)[1]
+    return ValueError(
+        f"{len(damaged)} of {count} files cannot be read as images: {named}{more}; the first "
+        f"because {reason}."
+    )

@@ -1,11 +1,29 @@
 """Folders of image files, with a class a folder or without classes."""
 
-import numpy as np
+import pathlib
 
-from amr_tf.data.image_files import EXTENSIONS, read_images
+import numpy as np
+from absl import logging
+
+from amr_tf.data.image_files import (
+    EXTENSIONS,
+    MOST_PIXELS,
+    find_images,
+    loose_images,
+    subfolders,
+    warn_of_other_pictures,
+)
+from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
 from amr_tf.files import user_path
+
+# What people call the folders of splits, in lower case.
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 
 
 def existing_folder(folder, name):
@@ -22,113 +40,159 @@ def existing_folder(folder, name):
     return root
 
 
-def read_image_folder(folder, image_size, crop=None, pad=False, name="image_folder"):
-    """Reads image files, cropped to a central square and resized, as RGB.
+def read_image_folder(
+    folder: str | pathlib.Path | None,
+    preprocessor: ImagePreprocessor,
+    on_error: str = "raise",
+    name: str = "image_folder",
+) -> Source:
+    """Reads image files.
 
-    Three layouts are understood: `folder/CLASS/*.png`; `folder/train/CLASS/*.png` with
-    `folder/test/CLASS/*.png`; and files without class folders, `folder/*.png` (or
-    `folder/train/*.png`), which have no labels. Folders may be nested below a class.
+    Three layouts are understood: `folder/CLASS/*.png`; `folder/train/CLASS/*.png`, maybe with
+    `folder/val/CLASS/*.png` and `folder/test/CLASS/*.png`; and files without class folders,
+    `folder/*.png` (or `folder/train/*.png`), which have no labels. Folders may be nested below a
+    class. `Train`, `training`, `validation` and so on are understood as well.
+
+    Hidden files and folders, and those that systems make (`.ipynb_checkpoints`, `__MACOSX`), are
+    left out. Links are followed, but not in circles.
 
     Args:
         folder: path of the folder.
-        image_size: width and height of the arrays, in pixels.
-        crop: side in pixels of the central square that is cut out before resizing, or None.
-        pad: whether an image that is no square is fitted into a white one, and not cropped.
+        preprocessor: an `ImagePreprocessor`, which reads the files.
+        on_error: "raise", or "skip" to leave out files that cannot be read.
         name: the data set's name, for the error where no folder was named.
 
     Returns:
-        A `Split` of training images, a `Split` of test images or None, and the class names in
-        alphabetical order or None.
+        A `Source`, with class names in alphabetical order or None.
 
     Raises:
         FileNotFoundError: there is no such folder, or none was named.
-        ValueError: the folder holds no images, one cannot be read or is smaller than `crop`,
-            classes differ between train and test, or class folders lie beside train.
+        ValueError: the folder holds no images, files cannot be read or are smaller than `crop`,
+            classes differ between splits, or class folders lie beside train.
     """
     root = existing_folder(folder, name)
-    train_root = root / "train" if (root / "train").is_dir() else root
-    test_root = root / "test" if train_root != root and (root / "test").is_dir() else None
-    if train_root != root:
-        _check_no_other_classes(root)
-    class_names = _class_names(train_root)
-    if test_root is not None and _class_names(test_root) != class_names:
-        raise ValueError(
-            f"'{train_root}' and '{test_root}' must have the same class folders; got "
-            f"{class_names} and {_class_names(test_root)}."
-        )
-    splits = [
-        None if part is None else _read_split(part, class_names, image_size, crop, pad)
-        for part in (train_root, test_root)
-    ]
-    return *splits, class_names
+    splits = _split_folders(root)
+    class_names = _class_names(splits["train"], root)
+    for part in ("validation", "test"):
+        if part in splits and _class_names(splits[part], root) != class_names:
+            raise ValueError(
+                f"'{splits['train']}' and '{splits[part]}' must have the same class folders; got "
+                f"{class_names} and {_class_names(splits[part], root)}."
+            )
+    read = {
+        part: _read_split(splits[part], root, class_names, preprocessor, on_error)
+        for part in splits
+    }
+    return Source(
+        read["train"],
+        read.get("test"),
+        class_names,
+        preprocessor.image_size,
+        validation=read.get("validation"),
+        preprocessor=preprocessor,
+    )
 
 
-def _check_no_other_classes(root):
-    """`train` and `test` are splits, not classes: class folders beside them would be lost."""
-    others = [name for name in _folders_of_images(root) if name not in ("train", "test")]
+def _split_folders(root):
+    """The folders of "train", and maybe "validation" and "test"; the root itself for "train"."""
+    folders = subfolders(root)
+    found = {
+        part: [path for path in folders if path.name.lower() in names]
+        for part, names in SPLIT_NAMES.items()
+    }
+    if not found["train"]:
+        return {"train": root}
+    for part, paths in found.items():
+        if len(paths) > 1:
+            both = " and ".join(f"'{path.name}'" for path in paths)
+            raise ValueError(f"'{root}' holds {both}: put the {part} images into one folder.")
+    splits = {part: paths[0] for part, paths in found.items() if paths}
+    # Splits are no classes: class folders beside them would be lost.
+    others = [path.name for path in _folders_of_images(root) if path not in splits.values()]
     if others:
+        train = splits["train"].name
         raise ValueError(
-            f"'{root}' holds a folder 'train' of training images and, beside it, images in "
-            f"'{others[0]}'; rename 'train' if it is a class, or move the others elsewhere."
+            f"'{root}' holds a folder '{train}' of training images and, beside it, images in "
+            f"'{others[0]}'; rename '{train}' if it is a class, or move the others elsewhere."
         )
-
-
-def _image_files(folder):
-    files = folder.rglob("*")
-    return sorted(path for path in files if path.suffix.lower() in EXTENSIONS and path.is_file())
+    beside = loose_images(root)
+    if beside:
+        logging.warning(
+            "%d images that lie beside '%s' in '%s' are left out.",
+            len(beside),
+            splits["train"].name,
+            root,
+        )
+    return splits
 
 
 def _folders_of_images(root):
-    """Sorted names of the subfolders that hold images at any depth."""
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    return tuple(path.name for path in folders if _image_files(path))
+    """Sorted paths of the subfolders that hold images at any depth."""
+    return [path for path in subfolders(root) if find_images(path, root)]
 
 
-def _class_names(root):
-    """Names of the subfolders that hold images, or None where the images lie in `root` itself."""
-    names = _folders_of_images(root)
+def _class_names(folder, root):
+    """Names of the subfolders that hold images, or None where the images lie in it itself."""
+    names = tuple(path.name for path in _folders_of_images(folder))
     if not names:
         return None
-    loose = [path.name for path in root.iterdir() if path.suffix.lower() in EXTENSIONS]
+    loose = loose_images(folder)
     if loose:
         raise ValueError(
-            f"'{root}' holds both class folders ({', '.join(names[:3])}, ...) and loose images "
-            f"({loose[0]}, ...); move the images into class folders or the folders elsewhere."
+            f"'{folder}' holds both class folders ({', '.join(names[:3])}, ...) and loose images "
+            f"({loose[0].name}, ...); move the images into class folders or the folders elsewhere."
         )
     if len(names) == 1:
         raise ValueError(
-            f"'{root}' holds a single class folder ('{names[0]}'); for images without classes "
+            f"'{folder}' holds a single class folder ('{names[0]}'); for images without classes "
             "name that folder itself."
         )
     return names
 
 
-def _read_split(root, class_names, image_size, crop, pad):
+def _read_split(folder, root, class_names, preprocessor, on_error):
+    warn_of_other_pictures(folder, root)
     if class_names is None:
-        files, labels = _image_files(root), None
+        files, labels = find_images(folder, root), None
     else:
-        by_class = [_image_files(root / name) for name in class_names]
+        by_class = [find_images(folder / name, root) for name in class_names]
         files = [path for paths in by_class for path in paths]
         labels = np.repeat(np.arange(len(by_class)), [len(paths) for paths in by_class])
     if not files:
-        raise ValueError(f"'{root}' holds no image files ({', '.join(EXTENSIONS)}).")
-    return Split(read_images(files, image_size, crop, pad), labels)
+        raise ValueError(f"'{folder}' holds no image files ({', '.join(EXTENSIONS)}).")
+    images, readable = preprocessor.readable(files, on_error)
+    return Split(images, None if labels is None else labels[readable])
 
 
 @DATASETS.register("image_folder")
-def _image_folder(data_dir, image_size, crop=None):
+def _image_folder(
+    data_dir,
+    image_size,
+    fit="crop",
+    crop=None,
+    background="white",
+    on_error="raise",
+    max_pixels=MOST_PIXELS,
+):
     """Image files in `data_dir`, one subfolder per class; see `read_image_folder`."""
-    image_size = image_size or 32
-    return Source(*read_image_folder(data_dir, image_size, crop), image_size)
+    preprocessor = ImagePreprocessor(image_size or 32, 3, fit, crop, background, max_pixels)
+    return read_image_folder(data_dir, preprocessor, on_error)
 
 
 @DATASETS.register("zappos")
-def _zappos(data_dir, image_size):
+def _zappos(
+    data_dir,
+    image_size,
+    fit="pad",
+    crop=None,
+    background="white",
+    on_error="raise",
+    max_pixels=MOST_PIXELS,
+):
     """UT-Zap50K's folders, CATEGORY/SUBCATEGORY/BRAND/*.jpg; the categories are the classes.
 
     Its 136 x 102 photographs on white are fitted into white squares, for a crop would cut the
     tips off the shoes.
     """
-    image_size = image_size or 64
-    splits = read_image_folder(data_dir, image_size, pad=True, name="zappos")
-    return Source(*splits, image_size)
+    preprocessor = ImagePreprocessor(image_size or 64, 3, fit, crop, background, max_pixels)
+    return read_image_folder(data_dir, preprocessor, on_error, "zappos")

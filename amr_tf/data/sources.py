@@ -17,6 +17,7 @@ import dataclasses
 from typing import Any
 
 from amr_tf import checks
+from amr_tf.data.preprocessing import ImagePreprocessor, for_arrays
 from amr_tf.data.splits import Split, check_fraction, draw_subset, hide_labels, split_off
 from amr_tf.registry import Call, Registry
 
@@ -37,6 +38,10 @@ class Source:
         multi_label: whether the labels are binary attributes, (N, A), and no class numbers.
         factor_names: one name per ground-truth factor, or None.
         factor_sizes: number of values of each factor, or None.
+        validation: a `Split`, where the source has validation images of its own; None for `load`
+            to split them off.
+        preprocessor: the `ImagePreprocessor` that read the images from files; None for arrays and
+            points, for which `load` finds one where there can be one.
     """
 
     train: Split
@@ -46,6 +51,8 @@ class Source:
     multi_label: bool = False
     factor_names: tuple | None = None
     factor_sizes: tuple | None = None
+    validation: Split | None = None
+    preprocessor: ImagePreprocessor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +70,8 @@ class ImageData:
         multi_label: whether the labels are binary attributes, (N, A), and no class numbers.
         factor_names: one name per ground-truth factor, or None.
         factor_sizes: number of values of each factor, or None.
+        preprocessor: the `ImagePreprocessor` that makes of a file what the model sees; None for
+            points, and for images of other than 1 or 3 channels.
     """
 
     name: str
@@ -74,6 +83,7 @@ class ImageData:
     multi_label: bool = False
     factor_names: tuple | None = None
     factor_sizes: tuple | None = None
+    preprocessor: ImagePreprocessor | None = None
 
     @property
     def held_out(self):
@@ -115,7 +125,8 @@ def load(
         image_size: width to which images are resized; None for the data set's usual one, and for
             points.
         validation_fraction: share of the training images held out, above 0 and below 1;
-            stratified by class.
+            stratified by class. A data set with validation images of its own, such as a folder
+            with `val/`, keeps these.
         train_subset: number of training images to keep, stratified by class, after the validation
             images are held out; None for all.
         seed: of the split, the subset and the labelled images; the same seed gives the same
@@ -141,21 +152,29 @@ def load(
         raise ValueError(
             f"Data set '{call.name}' holds points, which have no image_size; got {image_size}."
         )
-    train, validation = split_off(source.train, validation_fraction, seed)
+    if source.validation is None:
+        train, validation = split_off(source.train, validation_fraction, seed)
+    else:
+        train, validation = source.train, source.validation
     if train_subset is not None:
         train = draw_subset(train, train_subset, seed)
     if labelled is not None:
         train = hide_labels(train, labelled, seed)
+    image_size = source.image_size if image_size is None else image_size
+    preprocessor = source.preprocessor
+    if preprocessor is None and image_size is not None:
+        preprocessor = for_arrays(tuple(train.images.shape[1:]), image_size)
     return ImageData(
         name=call.name,
         train=train,
         validation=validation,
         test=source.test,
         class_names=source.class_names,
-        image_size=source.image_size if image_size is None else image_size,
+        image_size=image_size,
         multi_label=source.multi_label,
         factor_names=source.factor_names,
         factor_sizes=source.factor_sizes,
+        preprocessor=preprocessor,
     )
 
 

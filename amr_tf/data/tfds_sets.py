@@ -29,7 +29,10 @@ def prepared_builder(name, data_dir):
             f"--data_dir '{data_dir}' is not a folder; it must hold prepared TFDS data sets "
             f"(such as {name}/), or be an existing folder to download to."
         )
-    builder = tfds.builder(name, data_dir=data_dir)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except Exception as error:  # It reads the metadata, and nearly anything is raised for those.
+        raise _damaged(f"Data set '{name}'", data_dir or "TFDS' folder", error) from error
     try:
         if not pathlib.Path(builder.data_path).exists():
             _check_network()
@@ -44,17 +47,28 @@ def prepared_builder(name, data_dir):
 
 
 @contextlib.contextmanager
-def naming_damage(builder, split):
-    """Around the reading of a split: turns TensorFlow's errors into a ValueError that names it."""
-    import tensorflow as tf
+def naming_damage(builder, split=None):
+    """Around the reading of prepared files: turns any error into a ValueError that names them.
 
+    Args:
+        builder: as `prepared_builder` returns it.
+        split: which is read, or None for the metadata.
+    """
     try:
         yield
-    except tf.errors.OpError as error:
-        raise ValueError(
-            f"The '{split}' split of data set '{builder.name}' in '{builder.data_path}' is damaged "
-            f"({type(error).__name__}); prepare it again."
-        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # A copy that was broken off lacks files, or parts of them.
+        whole = f"data set '{builder.name}'"
+        what = f"Data set '{builder.name}'" if split is None else f"The '{split}' split of {whole}"
+        raise _damaged(what, builder.data_path, error) from error
+
+
+def _damaged(what, place, error):
+    return ValueError(
+        f"{what} in '{place}' is damaged ({type(error).__name__}): files are missing or not whole; "
+        "copy or prepare it again."
+    )
 
 
 def _check_network():
@@ -68,7 +82,9 @@ def _register(name, image_size):
     def source(data_dir):
         builder = prepared_builder(name, data_dir)
         splits = [_read_split(builder, split) for split in ("train", "test")]
-        return Source(*splits, tuple(builder.info.features["label"].names), image_size)
+        with naming_damage(builder):
+            names = tuple(builder.info.features["label"].names)
+        return Source(*splits, names, image_size)
 
 
 def _read_split(builder, split):

@@ -122,7 +122,7 @@ def _check_measures(model, data, measures):
         raise ValueError(
             f"interpolation is measured on the data set lines only; the run is of '{data.name}'."
         )
-    if "label_mixing" in measures and not model.needs_labels:
+    if "label_mixing" in measures and getattr(model, "label_mixer", None) is None:
         raise ValueError(
             f"label_mixing needs a model that mixes by labels, such as supervised_amr; got "
             f"{type(model).__name__}."
@@ -181,5 +181,4 @@ def _codes(model, split, batch_size, image_size):
         known = np.sort(np.random.default_rng(0).choice(known, _PROBED, replace=False))
     split = split.take(known)
     batches = evaluation_batches(split, batch_size, image_size)
-    encoded = [model.encoder.predict_on_batch(images) for images, _ in batches]
-    return model.codes_of(np.concatenate(encoded)), split.labels
+    return np.concatenate([model.encode(images) for images, _ in batches]), split.labels

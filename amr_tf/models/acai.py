@@ -136,7 +136,7 @@ class OriginalACAI(ACAI):
             gan_loss=gan_loss,
             **kwargs,
         )
-        self._remember(adversarial_weight=adversarial_weight, critic_blend=critic_blend)
+        self.remember(adversarial_weight=adversarial_weight, critic_blend=critic_blend)
 
     def discriminator_images(self, step):
         images = tf.cast(step.images, step.reconstructions.dtype)

@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from amr_tf import checks, losses, optimizers, replicas
+from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.models import building, compiling, inference
 from amr_tf.models.compiling import Player
-from amr_tf.models.data_checks import check_options, checked_data, naming_bad_batches
+from amr_tf.models.data_checks import check_weights, checked_data, naming_bad_batches
 from amr_tf.models.fit_callbacks import with_own
 from amr_tf.models.forward import compute_losses, discriminate, resynthesize
 from amr_tf.models.gradients import STEPS
@@ -49,6 +50,8 @@ class ResynthesisModel(keras.Model):
             labelled batches; no gradient flows from it into the encoder unless `compile` is
             given a `supervision`.
         multi_label: whether labels are attributes, (N, attributes) of 0 and 1, not classes.
+        preprocessor: an `amr_tf.data.ImagePreprocessor`, which makes images of files; or None. It
+            is saved with the model.
         **kwargs: further arguments of `keras.Model`.
 
     Raises:
@@ -103,6 +106,7 @@ class ResynthesisModel(keras.Model):
         mixer: keras.Layer | None = None,
         probe: keras.Model | None = None,
         multi_label: bool = False,
+        preprocessor: ImagePreprocessor | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -112,19 +116,23 @@ class ResynthesisModel(keras.Model):
         self.mixer = mixer
         self.probe = probe
         self.multi_label = multi_label
+        self.preprocessor = preprocessor
         # From codes to the logits that a tanh makes images of, and these; `compile` may set it.
         self.decode_with_logits = None
         for name in ("encoder", "decoder", "discriminator", "probe"):
             _check_network(name, getattr(self, name))
         self._check_networks()
+        self.check_preprocessor(preprocessor)
+        self.check_mixer(mixer)
+        if mixer is not None and not mixer.built:
+            mixer.build((None, *self.mixed_shape))
+        # Once more: what is trained in a mixer is known now.
         self.check_mixer(mixer, self.mixed_shape)
         self._trackers = {name: _tracker(name) for name in self.METRICS}
         # Counts training steps; the auto-encoder's schedule reads it, so it is saved.
         self.step_counter = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
-        if mixer is not None and not mixer.built:
-            mixer.build((None, *self.mixed_shape))
         self.create_state()
         self.build((None, *self.image_shape))
 
@@ -225,11 +233,16 @@ class ResynthesisModel(keras.Model):
         """Training steps made, an integer: `int()` takes no variable of a strategy."""
         return int(self.step_counter.numpy())
 
+    def autoencoder_parts(self) -> list:
+        """What the auto-encoder's optimizer trains: encoder, decoder and mixer."""
+        # No property: Keras would save the layers once more, under its name.
+        return [part for part in (self.encoder, self.decoder, self.mixer) if part is not None]
+
     @property
     def autoencoder_variables(self) -> list:
-        """The trainable variables of encoder, decoder and mixer."""
-        mixer = [] if self.mixer is None else self.mixer.trainable_variables
-        return self.encoder.trainable_variables + self.decoder.trainable_variables + mixer
+        """The trainable variables of `autoencoder_parts`."""
+        parts = self.autoencoder_parts()
+        return [variable for part in parts for variable in part.trainable_variables]
 
     @property
     def players(self) -> dict[str, Player]:
@@ -267,6 +280,14 @@ class ResynthesisModel(keras.Model):
         if self.probe is not None:
             checks.check_shape("The probe's input", self.probe.input_shape, latent)
             checks.check_shape("The probe's output", self.probe.output_shape, ("classes",))
+
+    def check_preprocessor(self, preprocessor: ImagePreprocessor | None) -> None:
+        """Raises a ValueError where a preprocessor makes other images than the model takes."""
+        if preprocessor is not None and preprocessor.image_shape != self.image_shape:
+            raise ValueError(
+                f"The preprocessor makes images of {preprocessor.image_shape}; the model takes "
+                f"{self.image_shape}."
+            )
 
     @classmethod
     def check_mixer(cls, mixer: Any, mixed_shape: tuple[int, ...] | None = None) -> None:
@@ -410,10 +431,11 @@ class ResynthesisModel(keras.Model):
         if self.probe is not None:
             self.probe_optimizer = compiling.optimizer(probe_optimizer, scaling)
         compiling.build_optimizers(self.players)
+        compiling.finalize_all(self)
         made = {f"{name}_optimizer": player.optimizer for name, player in self.players.items()}
         self._compile_arguments = {**given, **keras_settings, "metrics": metrics, **made}
 
-    def _remember(self, **settings: Any) -> None:
+    def remember(self, **settings: Any) -> None:
         """Keeps a method's own settings of `compile`, as attributes and for the saved file."""
         self.check_settings(**settings)
         for name, value in settings.items():
@@ -494,7 +516,8 @@ class ResynthesisModel(keras.Model):
     # The training step.
 
     def train_step(self, data: Any) -> dict:
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        check_weights(weights)
         return self._track(*self._train(StepTensors(images, labels)))
 
     def train_on(
@@ -537,7 +560,8 @@ class ResynthesisModel(keras.Model):
 
     def test_step(self, data: Any) -> dict:
         """The losses on mixes that are the same in each epoch; nothing is updated."""
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        check_weights(weights)
         step = self.forward(images, labels, seed=0)
         _, results = compute_losses(self, step)
         return self._track(step, results)
@@ -625,11 +649,15 @@ class ResynthesisModel(keras.Model):
             ValueError: images out of range or of another shape, labels that do not fit, or
                 weights.
         """
-        check_options(class_weight, sample_weight, x, steps_per_epoch)
+        check_weights(sample_weight, class_weight)
         k = self.mixer.k if self.mixer is not None and self.trains_on_mixes else 1
-        x, y = checked_data(self, x, y, batch_size or 32, k)
+        steps = ("steps_per_epoch", steps_per_epoch)
+        x, y = checked_data(self, x, y, batch_size or 32, k, steps=steps)
         if validation_data is not None:
-            validation_data = checked_data(self, *_pair(validation_data), None, 1, "validation ")
+            steps = ("validation_steps", validation_steps)
+            validation_data = checked_data(
+                self, *_pair(validation_data), None, 1, "validation ", steps
+            )
         with naming_bad_batches():
             return super().fit(
                 x=x,
@@ -661,8 +689,9 @@ class ResynthesisModel(keras.Model):
         **kwargs: Any,
     ) -> Any:
         """Metrics on given data: `keras.Model.evaluate`, after checking the data as `fit` does."""
-        check_options(None, sample_weight, x, steps)
-        x, y = checked_data(self, x, y, None, 1)
+        check_weights(sample_weight)
+        if not kwargs.get("_use_cached_eval_dataset"):  # Else `fit` has checked them.
+            x, y = checked_data(self, x, y, None, 1, steps=("steps", steps))
         with naming_bad_batches():
             return super().evaluate(
                 x=x,
@@ -686,10 +715,11 @@ class ResynthesisModel(keras.Model):
         """Codes of images, float32 (N, *latent_shape).
 
         Args:
-            images: float (N, H, W, C); values of [-1, 1], or what a decoder made.
+            images: float (N, H, W, C); values of [-1, 1], or what a decoder made. Or a list of
+                files (paths, bytes of files or `PIL.Image`s), where the model has a preprocessor.
             batch_size: images encoded at a time.
         """
-        images = checks.as_images(images, self.image_shape)
+        images = inference.as_images(self, images)
         return inference.in_batches(self.inference.encode, images, batch_size)
 
     def decode(self, codes: Any, batch_size: int = 256) -> np.ndarray:
@@ -703,7 +733,7 @@ class ResynthesisModel(keras.Model):
         return inference.in_batches(self.inference.decode, codes, batch_size)
 
     def reconstruct(self, images: Any, batch_size: int = 256) -> np.ndarray:
-        """g(f(x)), float32 (N, H, W, C)."""
+        """g(f(x)), float32 (N, H, W, C); `images` as `encode` takes them."""
         return self.decode(self.encode(images, batch_size), batch_size)
 
     def mix(
@@ -717,7 +747,7 @@ class ResynthesisModel(keras.Model):
         """Mixes images: each with k - 1 others of the batch, through the codes.
 
         Args:
-            images: float (N, H, W, C), N at least k.
+            images: float (N, H, W, C), or a list of files, N at least k.
             permutations: (k, N), or None to draw them.
             coefficients: (N, k, ...), or None to draw them.
             seed: an integer for draws that are the same at each call, or None.
@@ -734,8 +764,8 @@ class ResynthesisModel(keras.Model):
         """Decoded straight lines between the codes of two sets of images.
 
         Args:
-            images_a: (N, H, W, C), decoded at step 0.
-            images_b: (N, H, W, C), decoded at the last step.
+            images_a: (N, H, W, C), or a list of files; decoded at step 0.
+            images_b: (N, H, W, C), or a list of files; decoded at the last step.
             steps: images per line, at least 2, both ends included.
             batch_size: images decoded at a time.
 
@@ -760,6 +790,7 @@ class ResynthesisModel(keras.Model):
             **super().get_config(),
             **{name: serialize(getattr(self, name)) for name in self.NETWORKS},
             "multi_label": self.multi_label,
+            "preprocessor": serialize(self.preprocessor),
         }
 
     @classmethod
@@ -767,6 +798,10 @@ class ResynthesisModel(keras.Model):
         config = dict(config)
         for name in cls.NETWORKS:
             config[name] = keras.saving.deserialize_keras_object(config[name])
+        # Older files have none; a method of one's own may know of none.
+        preprocessor = keras.saving.deserialize_keras_object(config.pop("preprocessor", None))
+        if preprocessor is not None:
+            config["preprocessor"] = preprocessor
         return cls(**config)
 
     def get_compile_config(self) -> dict:
@@ -776,9 +811,9 @@ class ResynthesisModel(keras.Model):
 
     def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
-        # Files from before this setting measured it so always, and name settings that a method has
-        # no use for.
-        config.setdefault("consistency_loss", "mean_absolute_error" if config["beta"] else None)
+        # Older files measured it so, whatever the other losses, and name settings that the method
+        # has no use for.
+        config.setdefault("consistency_loss", "mean_absolute_error")
         used = [name for name in config if name not in self.unused_settings]
         self.compile(**{name: config[name] for name in used})
 
@@ -816,5 +851,5 @@ def _pair(validation_data):
     if not isinstance(validation_data, (tuple, list)):
         return validation_data, None
     images, labels, weights = keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
-    check_options(None, weights)
+    check_weights(weights)
     return images, labels

@@ -1,8 +1,9 @@
 """What `ResynthesisModel.compile` makes of its arguments."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 
@@ -11,8 +12,11 @@ from amr_tf.models.gradients import STEPS, treats_examples_alone
 from amr_tf.registry import unknown_name
 
 
-class Player(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Player:
     """One of those that are trained beside each other.
+
+    It is no tuple: Keras would save what a model's property holds in tuples under its name.
 
     Attributes:
         optimizer: a Keras optimizer.
@@ -21,6 +25,9 @@ class Player(NamedTuple):
 
     optimizer: keras.Optimizer
     variables: list
+
+    def __iter__(self) -> Iterator:
+        return iter((self.optimizer, self.variables))
 
 
 def check_parts(model: Any, beta: float, supervision: float) -> None:
@@ -57,7 +64,8 @@ def logit_decoder(decoder: keras.Model, reconstruction_loss: Callable) -> Callab
     if not losses.takes_logits(reconstruction_loss):
         return None
     last = decoder.layers[-1]
-    if getattr(last, "activation", None) is not keras.activations.tanh or last.weights:
+    is_tanh = getattr(last, "activation", None) is keras.activations.tanh and not last.weights
+    if not is_tanh or last.output is not decoder.outputs[0]:
         raise ValueError(
             "This reconstruction loss takes the logits that the decoder's tanh is applied to: the "
             "decoder's last layer must be keras.layers.Activation('tanh') "
@@ -98,7 +106,7 @@ def build_optimizers(players: dict[str, Player]) -> None:
     """Creates the optimizers' state now: a graph's branch could not do it later.
 
     Raises:
-        ValueError: two players share an optimizer, or one has trained another model.
+        ValueError: two players share an optimizer, or one has trained other variables.
     """
     seen: dict[int, str] = {}
     for name, (made, variables) in players.items():
@@ -109,9 +117,23 @@ def build_optimizers(players: dict[str, Player]) -> None:
                 "an optimizer of its own."
             )
         seen[id(inner)] = f"{name}_optimizer"
-        own = {id(variable) for variable in variables}
-        if inner.built and any(id(one) not in own for one in inner._trainable_variables):
+        if inner.built and set(map(id, inner._trainable_variables)) != set(map(id, variables)):
             raise ValueError(
-                f"{name}_optimizer has trained another model: make a new one for this model."
+                f"{name}_optimizer has trained another model, or this one with other layers "
+                "frozen: make a new one."
             )
         made.build(variables)
+
+
+def finalize_all(model: Any) -> None:
+    """Lets `fit` end with every player's averages (`use_ema`) in that player's variables.
+
+    Keras' `fit` would hand all variables of the model to the auto-encoder's optimizer, which
+    assigns its averages to them in order.
+    """
+
+    def finalize(variables):
+        for made, own in model.players.values():
+            type(made).finalize_variable_values(made, own)
+
+    model.optimizer.finalize_variable_values = finalize

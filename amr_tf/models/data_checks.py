@@ -1,9 +1,10 @@
 """Checks of what a user hands to `fit` and `evaluate`."""
 
 import contextlib
+import functools
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -16,23 +17,24 @@ from amr_tf import checks
 _BEGIN, _END = "<amr_tf: ", " :amr_tf>"
 
 
-def check_options(
-    class_weight: Any = None, sample_weight: Any = None, x: Any = None, steps: int | None = None
-) -> None:
-    """Raises a ValueError for weights, which no loss would use, and for data without an end."""
+def check_weights(sample_weight: Any, class_weight: Any = None) -> None:
+    """Raises a ValueError for weights of samples or classes, which no loss would use."""
     for name, value in (("class_weight", class_weight), ("sample_weight", sample_weight)):
         if value is not None:
             raise ValueError(
                 f"{name} is not supported: mixes have several classes and samples. Draw rare "
                 "images more often instead."
             )
-    endless = isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY
-    if endless and steps is None:
-        raise ValueError("The data set never ends: say how many steps make an epoch.")
 
 
 def checked_data(
-    model: Any, x: Any, y: Any, batch_size: int | None, k: int, prefix: str = ""
+    model: Any,
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+    k: int,
+    prefix: str = "",
+    steps: tuple[str, int | None] = ("steps", None),
 ) -> tuple[Any, Any]:
     """What `fit` or `evaluate` is given, checked, or with a check of each batch as it comes.
 
@@ -43,6 +45,7 @@ def checked_data(
         batch_size: images per step for arrays, or None for all of them.
         k: how many examples a mix combines; a batch must hold as many.
         prefix: "validation " or nothing, for the messages.
+        steps: name and value of the argument that ends an endless data set.
 
     Returns:
         `x` and `y` for Keras.
@@ -50,15 +53,22 @@ def checked_data(
     Raises:
         ValueError: the model cannot be trained on the data.
     """
+    # Without the model, since worker processes are given a copy.
+    names = ("name", "image_shape", "num_classes", "multi_label", "needs_labels")
+    expected = types.SimpleNamespace(**{name: getattr(model, name) for name in names})
     if isinstance(x, tf.data.Dataset):
-        return _checked_dataset(model, x, k, prefix), y
-    if isinstance(x, types.GeneratorType):
-        return _checked_batches(model, x, k, prefix), y
-    if isinstance(x, keras.utils.PyDataset):
-        if not len(x):
+        if x.cardinality() == tf.data.INFINITE_CARDINALITY and steps[1] is None:
+            raise ValueError(
+                f"The {prefix}data set never ends: pass {steps[0]}, its batches in an epoch."
+            )
+        return _checked_dataset(expected, x, k, prefix), y
+    if isinstance(x, (types.GeneratorType, keras.utils.PyDataset)):
+        check = functools.partial(_check_batch, expected, k, prefix)
+        if isinstance(x, types.GeneratorType):
+            return _checked_generator(x, check), y
+        if x.num_batches == 0:
             raise ValueError(f"The {prefix}data set is empty: it must hold at least one batch.")
-        _check_batch(model, x[0], k, prefix)
-        return x, y
+        return _CheckedPyDataset(x, check), y
     if x is None or isinstance(x, (list, tuple, dict)):
         raise ValueError(
             f"{prefix}images must be one array (N, {', '.join(map(str, model.image_shape))}) or a "
@@ -69,74 +79,104 @@ def checked_data(
     images = np.asarray(x)
     checks.check_images(images, model.image_shape, f"{prefix}images")
     checks.check_batch_size(min(batch_size or len(images), len(images)), k)
-    _check_labels(model, y, len(images), prefix)
+    _check_labels(expected, y, len(images), prefix)
     return x, y
 
 
-def _check_labels(model, labels, count, prefix):
+def _check_labels(expected, labels, count, prefix):
     if labels is None:
-        if model.needs_labels:
+        if expected.needs_labels:
             raise ValueError(
-                f"'{model.name}' learns from labels, but the {prefix}data have none: pass "
+                f"'{expected.name}' learns from labels, but the {prefix}data have none: pass "
                 "(images, labels), with -1 for an image whose label is not known."
             )
-    elif model.num_classes is not None:
-        check = checks.check_attributes if model.multi_label else checks.check_labels
-        check(labels, count, model.num_classes, f"{prefix}labels")
+    elif expected.num_classes is not None:
+        check = checks.check_attributes if expected.multi_label else checks.check_labels
+        check(labels, count, expected.num_classes, f"{prefix}labels")
 
 
-def _check_batch(model, batch, k, prefix):
-    """Checks one batch of arrays; `k` is None where it may hold fewer."""
-    images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
-    check_options(None, weights)
-    if not hasattr(images, "shape"):
-        raise ValueError(
-            f"A batch of {prefix}data must be images or (images, labels); its images are of type "
-            f"{type(images).__name__}."
-        )
-    images = np.asarray(images)
-    checks.check_images(images, model.image_shape, f"{prefix}images")
-    if k is not None:
-        checks.check_batch_size(len(images), k)
-    _check_labels(model, labels, len(images), prefix)
+# Batches of arrays, from a generator or a `PyDataset`.
 
 
-def _checked_batches(model, batches, k, prefix) -> Iterator:
+def _check_batch(expected, k, prefix, batch, number):
+    """Raises a ValueError, with its marks, for a batch of arrays that does not fit."""
+    try:
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        check_weights(weights)
+        if not hasattr(images, "shape"):
+            raise ValueError(_not_images(prefix, type(images).__name__))
+        images = np.asarray(images)
+        checks.check_images(images, expected.image_shape, f"{prefix}images")
+        if number == 0:  # The last one may be smaller.
+            checks.check_batch_size(len(images), k)
+        _check_labels(expected, labels, len(images), prefix)
+    except ValueError as error:
+        raise ValueError(f"{_BEGIN}{error}{_END}") from None
+
+
+def _not_images(prefix, got):
+    return (
+        f"A batch of {prefix}data must be images or (images, labels); its images are of type {got}."
+    )
+
+
+def _checked_generator(batches: Iterator, check: Callable) -> Iterator:
     for number, batch in enumerate(batches):
-        try:
-            _check_batch(model, batch, None if number else k, prefix)
-        except ValueError as error:
-            # Keras takes the first batch itself, the others from TensorFlow.
-            text = f"{_BEGIN}{error}{_END}" if number else str(error)
-            raise ValueError(text) from None
+        check(batch, number)
         yield batch
 
 
-def _checked_dataset(model, dataset, k, prefix):
+class _CheckedPyDataset(keras.utils.PyDataset):
+    """Another `PyDataset`, whose batches are checked."""
+
+    def __init__(self, dataset, check):
+        super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
+        self._dataset = dataset
+        self._check = check
+
+    def __getitem__(self, index):
+        batch = self._dataset[index]
+        self._check(batch, index)
+        return batch
+
+    @property
+    def num_batches(self):
+        return self._dataset.num_batches
+
+    def on_epoch_begin(self):
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._dataset.on_epoch_end()
+
+
+# Batches of tensors, from a `tf.data` pipeline.
+
+
+def _checked_dataset(expected, dataset, k, prefix):
     """The data set with a check of every batch in its graph: it is opened once, by Keras."""
     if dataset.cardinality() == 0:
         raise ValueError(f"The {prefix}data set is empty: it must hold at least one batch.")
-    spec = dataset.element_spec
-    images, labels, weights = keras.utils.unpack_x_y_sample_weight(spec)
-    check_options(None, weights)
-    if not isinstance(images, tf.TensorSpec):
-        raise ValueError(
-            f"A batch of {prefix}data must be images or (images, labels); its images are "
-            f"{type(images).__name__}."
-        )
+    images, labels, weights = keras.utils.unpack_x_y_sample_weight(dataset.element_spec)
+    check_weights(weights)
+    _check_spec(images, f"{prefix}images", _not_images(prefix, type(images).__name__))
     if not images.dtype.is_floating:
         raise ValueError(checks.not_floating(f"{prefix}images", images.dtype.name))
-    if images.shape.rank is not None:
-        checks.check_shape(f"{prefix}images", images.shape, model.image_shape)
-    if labels is None:
-        _check_labels(model, None, None, prefix)
+    checks.check_shape(f"{prefix}images", images.shape, expected.image_shape)
+    if labels is None or expected.num_classes is None:
+        _check_labels(expected, labels, None, prefix)
+    else:
+        _check_label_spec(expected, labels, f"{prefix}labels")
 
     def check(number, *batch):
         batch = batch[0] if len(batch) == 1 else batch
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        asserted = [*_image_assertions(images, prefix), *_size_assertion(number, images, k)]
-        if labels is not None and model.num_classes is not None:
-            asserted += _label_assertions(model, labels, prefix)
+        asserted = [
+            *_image_assertions(expected, images, f"{prefix}images"),
+            *_size_assertion(number, images, k),
+        ]
+        if labels is not None and expected.num_classes is not None:
+            asserted += _label_assertions(expected, labels, f"{prefix}labels")
         with tf.control_dependencies(asserted):
             return tf.nest.map_structure(tf.identity, batch)
 
@@ -145,16 +185,48 @@ def _checked_dataset(model, dataset, k, prefix):
     )
 
 
-def _image_assertions(images, prefix):
+def _check_spec(spec, name, message):
+    if not isinstance(spec, tf.TensorSpec):
+        raise ValueError(message)
+    if spec.shape.rank is None:
+        raise ValueError(
+            f"The shape of {name} is not known: the data set must name it, as from_generator does "
+            "with output_signature."
+        )
+
+
+def _check_label_spec(expected, labels, name):
+    """Raises a ValueError unless labels have a shape and a type as `fit` takes them."""
+    _check_spec(labels, name, f"{name} must be one tensor; got {type(labels).__name__}.")
+    classes = expected.num_classes
+    if expected.multi_label or _is_one_hot(labels):
+        checks.check_shape(name, labels.shape, (classes,))
+        if not (labels.dtype.is_floating or labels.dtype.is_integer or labels.dtype == tf.bool):
+            raise ValueError(f"{name} must be numbers; got {labels.dtype.name}.")
+        return
+    if labels.shape.rank not in (1, 2):
+        raise ValueError(f"{name} must have the shape (N,); got {tuple(labels.shape)}.")
+    if not labels.dtype.is_integer:
+        raise ValueError(f"{name} must be integers (class numbers); got {labels.dtype.name}.")
+
+
+def _is_one_hot(labels):
+    return labels.shape.rank == 2 and labels.shape[1] != 1
+
+
+def _image_assertions(expected, images, name):
     values = tf.cast(images, "float32")
     low, high = tf.reduce_min(values), tf.reduce_max(values)
     finite = tf.reduce_all(tf.math.is_finite(values))
     limit = 1 + checks.RANGE_TOLERANCE
+    want = ", ".join(["N", *map(str, expected.image_shape)])
+    fits = tf.reduce_all(tf.equal(tf.shape(images)[1:], expected.image_shape))
     return [
-        _assert(finite, f"{prefix}images must be finite; a batch holds NaN or infinite values."),
+        _assert(fits, f"{name} must have the shape ({want}); a batch has {{}}.", tf.shape(images)),
+        _assert(finite, f"{name} must be finite; a batch holds NaN or infinite values."),
         _assert(
             tf.logical_or(tf.logical_not(finite), tf.maximum(-low, high) <= limit),
-            f"{prefix}images must lie in [-1, 1]; the values of a batch span {{}} to {{}}.",
+            f"{name} must lie in [-1, 1]; the values of a batch span {{}} to {{}}.",
             low,
             high,
         ),
@@ -167,15 +239,22 @@ def _size_assertion(number, images, k):
     return [_assert(tf.logical_or(number > 0, size >= k), text, size)]
 
 
-def _label_assertions(model, labels, prefix):
-    if labels.dtype.is_floating or (labels.shape.rank == 2 and labels.shape[1] != 1):
-        low, high = 0 if not model.multi_label else -1, 1
-    else:
-        low, high = -1, model.num_classes - 1
-    least, most = tf.reduce_min(labels), tf.reduce_max(labels)
-    fits = tf.logical_and(least >= low, most <= high)
-    text = f"{prefix}labels must lie in {low} to {high}; a batch holds {{}} to {{}}."
-    return [_assert(tf.logical_or(tf.equal(tf.size(labels), 0), fits), text, least, most)]
+def _label_assertions(expected, labels, name):
+    labels = tf.cast(labels, "float32")
+    zero_or_one = tf.logical_or(tf.equal(labels, 0), tf.equal(labels, 1))
+    if expected.multi_label:
+        fits = tf.reduce_all(tf.logical_or(zero_or_one, tf.equal(labels, -1)))
+        text = f"{name} must be 0 or 1, or -1 where unknown, for attributes; a batch holds others."
+        return [_assert(fits, text)]
+    if _is_one_hot(labels):
+        fits = tf.logical_and(
+            tf.reduce_all(zero_or_one), tf.reduce_all(tf.reduce_sum(labels, axis=1) <= 1)
+        )
+        return [_assert(fits, f"{name} must be one-hot: at most a single 1 in a row of zeros.")]
+    last = expected.num_classes - 1
+    fits = tf.reduce_all(tf.logical_and(labels >= -1, labels <= last))
+    text = f"{name} must lie in 0 to {last}, or be -1 where unlabelled; a batch holds others."
+    return [_assert(fits, text)]
 
 
 def _assert(holds, text, *values):
@@ -185,10 +264,10 @@ def _assert(holds, text, *values):
 
 @contextlib.contextmanager
 def naming_bad_batches() -> Iterator[None]:
-    """Turns TensorFlow's error about a batch that failed a check into that check's ValueError."""
+    """Turns the error about a batch that failed a check into the sentence of that check."""
     try:
         yield
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, ValueError) as error:
         found = re.search(f"{_BEGIN}(.*?){_END}", str(error), re.DOTALL)
         if found is None:
             raise

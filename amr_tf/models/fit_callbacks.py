@@ -47,12 +47,15 @@ class SharedLearningRate(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
         self._last = None
+        self._ratios = {}
 
     def on_train_begin(self, logs=None):
-        self._last = self._rate()
+        self._last = _rate(self.model.optimizer)
+        self._note_ratios()
 
     def on_epoch_begin(self, epoch, logs=None):
         self._follow()
+        self._note_ratios()
 
     def on_epoch_end(self, epoch, logs=None):
         self._follow()
@@ -60,21 +63,27 @@ class SharedLearningRate(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         self._follow()
 
-    def _rate(self):
-        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+    def _others(self):
+        players = list(self.model.players.items())[1:]
+        return {name: one.optimizer for name, one in players if not _has_schedule(one.optimizer)}
+
+    def _note_ratios(self):
+        if self._last:  # A warm-up may start at 0, of which there is no ratio.
+            ratios = {name: _rate(one) / self._last for name, one in self._others().items()}
+            self._ratios = ratios
 
     def _follow(self):
-        if _has_schedule(self.model.optimizer):
+        rate = self._last if _has_schedule(self.model.optimizer) else _rate(self.model.optimizer)
+        if rate == self._last:
             return
-        rate = self._rate()
-        if rate == self._last or not self._last:
-            self._last = rate
-            return
-        for optimizer, _ in list(self.model.players.values())[1:]:
-            if not _has_schedule(optimizer):
-                old = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-                optimizer.learning_rate = old * rate / self._last
+        for name, optimizer in self._others().items():
+            if name in self._ratios:
+                optimizer.learning_rate = self._ratios[name] * rate
         self._last = rate
+
+
+def _rate(optimizer):
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
 def _has_schedule(optimizer):

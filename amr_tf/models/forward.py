@@ -25,7 +25,7 @@ def resynthesize(model: Any, step: StepTensors, training: bool = False) -> None:
         logits, decoded = model.decode_with_logits(latents, training=training)
         step.decoder_logits = split_groups(logits, step.latents)
     step.decoded = split_groups(decoded, step.latents)
-    _note_regularization(step, "autoencoder", model.encoder, model.decoder, model.mixer)
+    _note_regularization(step, "autoencoder", *model.autoencoder_parts())
     if model.discriminator is not None:
         groups = model.discriminator_images(step)
         step.discriminator_groups = tuple(groups)
@@ -102,6 +102,6 @@ def scale_losses(model: Any, values: dict) -> dict:
 
 def _note_regularization(step, player, *networks):
     """Sums what the networks' layers ask for: of weights, and of activities in their last call."""
-    terms = [loss for network in networks if network is not None for loss in network.losses]
+    terms = [loss for network in networks for loss in network.losses]
     if terms:
         step.regularization[player] = tf.add_n([tf.cast(term, "float32") for term in terms])

@@ -88,7 +88,7 @@ class GAIA(ResynthesisModel):
                 "GAIA's discriminator returns images and no logits: its reconstruction_loss must "
                 "be a distance, such as mean_absolute_error."
             )
-        self._remember(balance_target=balance_target, balance_rate=balance_rate)
+        self.remember(balance_target=balance_target, balance_rate=balance_rate)
 
     def _check_networks(self):
         super()._check_networks()

@@ -1,11 +1,13 @@
 """What a trained model is used for: encoding, decoding, mixing and interpolating."""
 
+import os
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from amr_tf import checks
+from amr_tf.data.preprocessing import are_files
 
 
 class Inference:
@@ -62,19 +64,43 @@ def _spec(*shape: int) -> tf.TensorSpec:
     return tf.TensorSpec((None, *shape), "float32")
 
 
+def as_images(model: Any, images: Any) -> np.ndarray:
+    """Images for a model to work on, float32 (N, H, W, C): given as such, or as a list of files.
+
+    Raises:
+        ValueError: files where the model has no preprocessor, files that cannot be read, or what
+            `checks.as_images` refuses.
+    """
+    if not are_files(images):
+        if isinstance(images, (str, os.PathLike)):
+            raise ValueError(f"images must be a list of files: [{str(images)!r}].")
+        return checks.as_images(images, model.image_shape)
+    preprocessor = getattr(model, "preprocessor", None)
+    if preprocessor is None:
+        raise ValueError(
+            f"'{model.name}' has no preprocessor to read files with: pass float images, or build "
+            "the model with preprocessor=amr_tf.data.ImagePreprocessor(...)."
+        )
+    model.check_preprocessor(preprocessor)
+    return preprocessor.batch(images).astype("float32") / np.float32(127.5) - np.float32(1)
+
+
 def in_batches(function: Any, arrays: Any, batch_size: int) -> np.ndarray:
     """Applies a function of tensors to arrays, `batch_size` rows at a time.
 
     Args:
-        function: from one tensor to one tensor with as many rows.
-        arrays: an array of at least one row.
+        function: from as many tensors as there are arrays to one tensor with as many rows.
+        arrays: an array of at least one row, or a tuple of arrays with as many rows each.
         batch_size: rows of one call.
     """
     checks.check_positive_integer("batch_size", batch_size)
-    arrays = np.asarray(arrays, dtype="float32")
-    starts = range(0, len(arrays), batch_size)
-    parts = [function(tf.constant(arrays[start : start + batch_size])) for start in starts]
-    return np.concatenate([part.numpy() for part in parts])
+    given = arrays if isinstance(arrays, tuple) else (arrays,)
+    given = tuple(np.asarray(array, dtype="float32") for array in given)
+    parts = []
+    for start in range(0, len(given[0]), batch_size):
+        rows = slice(start, start + batch_size)
+        parts.append(function(*(tf.constant(array[rows]) for array in given)).numpy())
+    return np.concatenate(parts)
 
 
 def mix(
@@ -88,7 +114,7 @@ def mix(
     """Images mixed through the codes; see `ResynthesisModel.mix`."""
     if model.mixer is None:
         raise ValueError(f"'{model.name}' has no mixer; build it with one to mix images.")
-    images = checks.as_images(images, model.image_shape)
+    images = as_images(model, images)
     if permutations is None:
         checks.check_batch_size(len(images), model.mixer.k)
     given = in_batches(model.inference.before_mixing, images, batch_size)
@@ -101,14 +127,13 @@ def interpolate(
 ) -> np.ndarray:
     """Decoded lines between images; see `ResynthesisModel.interpolate`."""
     checks.check_steps(steps)
-    pair = [checks.as_images(images, model.image_shape) for images in (images_a, images_b)]
+    checks.check_positive_integer("batch_size", batch_size)
+    pair = tuple(as_images(model, images) for images in (images_a, images_b))
     if len(pair[0]) != len(pair[1]):
         raise ValueError(
             "images_a and images_b must hold the same number of images; got "
             f"{len(pair[0])} and {len(pair[1])}."
         )
-    rows = max(1, batch_size // steps)
-    both = np.stack(pair, axis=1)
-    return in_batches(
-        lambda part: model.inference.interpolate(part[:, 0], part[:, 1], steps), both, rows
-    )
+    steps = tf.constant(steps, "int32")  # The graph's input, which no other number traces again.
+    lines = max(1, batch_size // int(steps))
+    return in_batches(lambda a, b: model.inference.interpolate(a, b, steps), pair, lines)

@@ -109,17 +109,16 @@ class SupervisedAMR(AMR):
             **kwargs: further arguments of `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, **kwargs)
-        self._remember(class_weight=class_weight)
+        self.remember(class_weight=class_weight)
 
     @property
     def num_classes(self):
         """The number of classes, or attributes, that the discriminator's branch knows."""
         return self.discriminator.output_shape[1][-1]
 
-    @property
-    def autoencoder_variables(self):
-        """The trainable variables of encoder, decoder and both mixers."""
-        return super().autoencoder_variables + self.label_mixer.trainable_variables
+    def autoencoder_parts(self):
+        """Encoder, decoder and both mixers."""
+        return [*super().autoencoder_parts(), self.label_mixer]
 
     def _check_networks(self):
         super()._check_networks()

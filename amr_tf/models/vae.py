@@ -90,7 +90,7 @@ class VAE(ResynthesisModel):
             gan_loss=gan_loss,
             **kwargs,
         )
-        self._remember(kl_weight=kl_weight)
+        self.remember(kl_weight=kl_weight)
 
     @property
     def latent_shape(self):

@@ -71,6 +71,16 @@ class Plan:
         changes = {"verbose": 0, **self.changes}
         return cell.config.replace(**changes, lambda_=lambda_, seed=seed, run_dir=str(run_dir))
 
+    def check(self):
+        """Raises a ValueError that names the first cell whose runs cannot be made as asked for."""
+        hint = " Flags hold for every cell; --methods chooses cells." if self.changes else ""
+        for cell in self.cells:
+            for lambda_ in self.candidates(cell):
+                try:
+                    self.config(cell, 0, lambda_).validate()
+                except ValueError as error:
+                    raise ValueError(f"Cell {cell.name}: {error}{hint}") from error
+
     def candidates(self, cell):
         """The lambdas that come into question for a cell."""
         return self.lambdas or (cell.config.lambda_,)
@@ -131,11 +141,10 @@ def reproduce(plan, report=None, log=print):
         Whether all runs are finished: False after Ctrl-C or SIGTERM, which leave checkpoints.
 
     Raises:
-        ValueError, FileNotFoundError: as of `training.run.train`; of the first run before
-            anything is trained.
+        ValueError: settings that a cell cannot be trained with, before anything is trained.
+        ValueError, FileNotFoundError, Diverged, OSError: as `amr_tf.experiments.train`.
     """
-    for config in plan.all_configs():
-        config.validate()
+    plan.check()
     for cell in plan.cells:
         for lambda_ in plan.candidates(cell):
             if not _finish(plan.config(cell, 0, lambda_), cell, report, log):
@@ -174,7 +183,7 @@ def _finish(config, cell, report, log):
 
 def _measure_more(config, cell, seconds):
     """What a table needs beside a run's own results, and a picture for the report."""
-    _, model = load_run(config.run_dir, last=True)
+    _, model = load_run(config.run_dir, epoch="last")
     data = load_data(config)
     extra = {"seconds": round(seconds, 1)}
     if data.train.factors is not None:
@@ -214,11 +223,14 @@ def estimate_seconds(plan, timed_steps=_TIMED_STEPS):
 
     Returns:
         A dictionary from run names to seconds, 0.0 where a run is finished.
+
+    Raises:
+        ValueError: settings that a cell cannot be trained with.
     """
+    plan.check()
     seconds, steps = {}, {}
     data = None
     for config in plan.all_configs():
-        config.validate()
         name = pathlib.Path(config.run_dir).name
         if read_results(config) is not None:
             seconds[name] = 0.0
@@ -233,7 +245,9 @@ def estimate_seconds(plan, timed_steps=_TIMED_STEPS):
 
 def _seconds_per_step(config, data, count):
     keras.backend.clear_session()
-    model = build_model(config, data.image_shape, data.num_classes, data.multi_label)
+    model = build_model(
+        config, data.image_shape, data.num_classes, data.multi_label, data.preprocessor
+    )
     batches = data_lib.training_batches(data.train, config.batch_size, data.image_size, config.seed)
     model.fit(batches, steps_per_epoch=count, verbose=0, shuffle=False)
     start = time.perf_counter()

@@ -22,8 +22,8 @@ _MEANINGS = {
     "decode_png": "The decoder; a PNG file for each code.",
     "encode": "The encoder.",
     "encode_uint8": "The encoder.",
-    "encode_png": "The encoder, on PNG or JPEG files of any size; they are resized (bilinear), "
-    "not cropped.",
+    "encode_png": "The encoder, on PNG or JPEG files of any size, turned upright before; see "
+    "Pictures.",
     "reconstruct": "Encodes and decodes.",
     "mix": "Decodes weighted sums of K codes. Coefficients are used as given: let them sum to 1.",
     "mix_maps": "Likewise, with one weight for each code and feature map, such as Bernoulli masks.",
@@ -31,6 +31,11 @@ _MEANINGS = {
     "mix_labels": "Mixes of pairs under labels: labels is what the mix shall be, labels_a and "
     "labels_b what the parents are (one-hot, or attributes of 0 and 1); seed, at least 0, draws "
     "the masks.",
+}
+_FITS = {
+    "crop": "cropped to the central square",
+    "pad": "padded to a square",
+    "stretch": "stretched to a square",
 }
 _OUTPUTS = (
     "Decoded float images may leave [-1, 1] a little where the decoder has no output activation."
@@ -59,6 +64,7 @@ def write_card(path, model, facts, run=None, data=None, notify=print):
         f"![Held-out images, their reconstructions and mixes]({SAMPLES_FILE})" if drawn else "",
         _accuracy(run),
         _signature_table(facts),
+        _pictures(facts),
         _settings(run),
     ]
     (path / "README.md").write_text("\n\n".join(part for part in sections if part) + "\n")
@@ -85,24 +91,32 @@ def _write_examples(file, data):
 
 
 def _heading(facts):
-    mixer = "no mixer" if facts["mixer"] is None else f"mixer {facts['mixer']}, k = {facts['k']}"
+    # With their parameters where a run says them.
+    named = {**facts, **(facts["settings"] or {})}
+    mixer = "no mixer" if facts["mixer"] is None else f"mixer {named['mixer']}, k = {facts['k']}"
     if facts["label_mixer"]:
         mixer += f", label mixer {facts['label_mixer']}"
     rows = [
-        ("data set", facts["dataset"] or "not recorded"),
-        ("method", f"{facts['method']}, {mixer}"),
+        ("data set", named["dataset"] or "not recorded"),
+        ("method", f"{named['method']}, {mixer}"),
+        ("networks", named.get("architecture", "not recorded")),
         ("images", _shape(facts["image_shape"])),
+        ("pictures", _in_short(facts["preprocessing"])),
         ("codes", _shape(facts["latent_shape"])),
         ("classes", _classes(facts)),
         ("SHA-256 of the run's config.json", facts["config_sha256"] or "not recorded"),
         ("written with", f"amr_tf {facts['amr_tf_version']}, TF {facts['tensorflow_version']}"),
     ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    table = "\n".join(f"| {name} | {_in_a_cell(value)} |" for name, value in rows)
     return (
         f"# {facts['name']}\n\n"
         "An auto-encoder whose codes can be mixed (adversarial mixup resynthesis), as a SavedModel."
         f"\n\n| | |\n|---|---|\n{table}"
     )
+
+
+def _in_a_cell(value):
+    return str(value).replace("|", "\\|")
 
 
 def _classes(facts):
@@ -160,6 +174,50 @@ def _size(size, axis, dynamic):
     if size is not None:
         return str(size)
     return "N" if axis == 0 else next(dynamic)
+
+
+def _in_short(preprocessing):
+    """What is done to a picture, in a few words."""
+    if preprocessing is None:
+        return "resized"
+    crop = preprocessing["crop"]
+    parts = [f"the central {crop} x {crop} pixels"] if crop else []
+    parts += [_FITS[preprocessing["fit"]], f"on {preprocessing['background']}"]
+    return ", ".join(parts)
+
+
+def _pictures(facts):
+    """What `encode_png` does, and what has to be done before; empty without that signature."""
+    if "encode_png" not in facts["signatures"]:
+        return ""
+    preprocessing = facts["preprocessing"]
+    if preprocessing is None:
+        done = "A picture is resized (bilinear, antialiased), not cropped."
+    else:
+        done = _cut_in_words(preprocessing)
+    return (
+        f"## Pictures\n\n{done}\n\nThe EXIF orientation must be applied before, for a graph cannot: "
+        "`PIL.ImageOps.exif_transpose(image)` in Python; browsers do it when they draw an image. "
+        "What calls `encode`, `decoder.tflite` or an ONNX file does all of this itself, and scales "
+        "0 to 255 to [-1, 1]."
+    )
+
+
+def _cut_in_words(preprocessing):
+    size, background = preprocessing["image_size"], preprocessing["background"]
+    steps = [f"laid on {background} where it is transparent"]
+    if preprocessing["channels"] == 1:
+        steps.append("made grey (luminance)")
+    if preprocessing["crop"]:
+        steps.append("cut to its central {0} x {0} pixels".format(preprocessing["crop"]))
+    square = {
+        "crop": "cropped to its central square",
+        "pad": f"padded to a square with {background}",
+        "stretch": "stretched to a square",
+    }
+    steps.append(square[preprocessing["fit"]])
+    steps.append(f"resized to {size} x {size} (bilinear, antialiased)")
+    return f"In training and in `encode_png` a picture is {', '.join(steps[:-1])} and {steps[-1]}."
 
 
 def _settings(run):

@@ -1,5 +1,6 @@
 """What a version folder says about its model, for programs: `metadata.json`."""
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -11,8 +12,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 from amr_tf.files import write_whole
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
+from amr_tf.registry import parse_call
 from amr_tf.serving.signatures import label_mixer_of
+from amr_tf.training.config import flag_name
 from amr_tf.version import __version__
+
+# Paths on the machine that trained are no one else's business.
+_NOT_SHOWN = ("run_dir", "data_dir")
 
 
 def describe(model, name, path, run=None, data=None):
@@ -28,9 +34,11 @@ def describe(model, name, path, run=None, data=None):
     Returns:
         A dictionary that is written as JSON: name, method, mixer and label_mixer (registered
         names, or of classes that are not registered, or null), k, image_shape, latent_shape,
-        num_classes, class_names (null where unknown), multi_label, dataset, signatures (each with
-        inputs and outputs by name: dtype and shape, null for a dynamic size), config_sha256 (of
-        the run's config.json, or null), and the versions of amr_tf, Keras and TensorFlow.
+        num_classes, class_names (null where unknown), multi_label, dataset (its name), settings
+        (the run's flags and their values, such as "mixer": "gaussian(sigma=0.25)"; without paths),
+        signatures (each with inputs and outputs by name: dtype and shape, null for a dynamic
+        size), config_sha256 (of the run's config.json), and the versions of amr_tf, Keras and
+        TensorFlow. What only a run knows is null without one.
     """
     config = None if run is None else run.read_config()
     names = None if data is None else data.class_names
@@ -45,12 +53,24 @@ def describe(model, name, path, run=None, data=None):
         "num_classes": model.num_classes,
         "class_names": None if names is None else [str(label) for label in names],
         "multi_label": bool(model.multi_label),
-        "dataset": None if config is None else config.dataset,
+        "preprocessing": None if model.preprocessor is None else model.preprocessor.describe(),
+        "dataset": None if config is None else parse_call(config.dataset).name,
+        "settings": None if config is None else _settings(config),
         "signatures": read_signatures(path),
         "config_sha256": None if run is None else sha256(run.config),
         "amr_tf_version": __version__,
         "keras_version": keras.__version__,
         "tensorflow_version": tf.__version__,
+    }
+
+
+def _settings(config):
+    """A `TrainingConfig` as a dictionary from flags to the values that are set."""
+    values = {flag_name(field): getattr(config, field.name) for field in dataclasses.fields(config)}
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and name not in _NOT_SHOWN
     }
 
 

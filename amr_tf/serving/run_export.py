@@ -3,11 +3,11 @@
 import pathlib
 
 from amr_tf.serving.export import check_arguments, export_model
-from amr_tf.training.folder import RunFolder, load_data, load_run
+from amr_tf.training.folder import RunFolder, load_data, load_run, which_epoch
 
 
 def export_run(
-    path, directory=None, keep=None, formats=("keras",), last=False, data_dir=None, notify=print
+    path, directory=None, keep=None, formats=("keras",), epoch="best", data_dir=None, notify=print
 ):
     """Exports a run's model as the next version of a servable.
 
@@ -16,10 +16,10 @@ def export_run(
         directory: the servable's; None for `saved_models/` and the run folder's name.
         keep: as of `export_model`.
         formats: likewise.
-        last: whether to export the newest checkpoint in place of the best epoch's model.
+        epoch: "best" for the best epoch's model, "last" for that of the newest checkpoint.
         data_dir: where the data lie, if not where the run found them, or None. Where they cannot
             be loaded, the export goes without a sheet of samples, and says so.
-        notify: called with a sentence for what is left out.
+        notify: called with a sentence for what is exported, and for what is left out.
 
     Returns:
         The path of the new version.
@@ -30,7 +30,8 @@ def export_run(
     """
     directory = directory or pathlib.Path("saved_models") / pathlib.Path(path).resolve().name
     check_arguments(directory, keep, formats)
-    config, model = load_run(path, last)
+    config, model = load_run(path, epoch)
+    notify(f"Exporting {which_epoch(path, epoch, model)} of '{path}'.")
     if data_dir is not None:
         config = config.replace(data_dir=data_dir)
     data = _load_data(config, notify)

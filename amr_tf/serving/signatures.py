@@ -7,7 +7,7 @@
 | decode_png | codes | png_bytes, string (N,) |
 | encode | images | codes |
 | encode_uint8 | images, uint8 | codes |
-| encode_png | png_bytes: PNG or JPEG files of any size | codes |
+| encode_png | png_bytes: PNG or JPEG files of any size, turned upright | codes |
 | reconstruct | images | images |
 | mix | codes (N, K, *LATENT), coefficients (N, K) | images |
 | mix_maps | codes (N, K, *LATENT), coefficients (N, K, M) | images |
@@ -15,7 +15,9 @@
 | mix_labels | images_a, images_b, labels, labels_a, labels_b (N, L), seed int32 () | images |
 
 Where no type is given it is float32; images lie in [-1, 1] (a decoder without an output activation
-may leave the range a little; uint8 and PNG outputs are clipped). N, K and steps are dynamic; M is
+may leave the range a little; uint8 and PNG outputs are clipped). `encode_png` does to files what the
+model's preprocessor did in training (`amr_tf.data.ImagePreprocessor`), but for the EXIF orientation;
+for a model without one it resizes them. N, K and steps are dynamic; M is
 the last axis of LATENT. Points (N, D) have no uint8 and no PNG signatures, images of other than 1,
 3 or 4 channels no PNG signatures, and only models with a label mixer have `mix_labels`.
 
@@ -158,16 +160,19 @@ def _uint8_endpoints(model, networks):
 def _png_endpoints(model, networks):
     if not has_png(model):
         return {}
-    height, width, channels = model.image_shape
+    preprocessor = model.preprocessor
 
     def decode_png(codes):
         files = tf.io.encode_png(_to_uint8(networks.decode(codes)))
         return {"png_bytes": tf.ensure_shape(files, (None,))}
 
     def read(file):
+        if preprocessor is not None:
+            return preprocessor.in_graph(file)
         # The operation takes JPEG files too. Scaled before it is resized, as `data.preprocess`.
-        image = _from_uint8(tf.io.decode_png(file, channels=channels))
-        return tf.ensure_shape(tf.image.resize(image, (height, width)), model.image_shape)
+        image = _from_uint8(tf.io.decode_png(file, channels=model.image_shape[-1]))
+        image = tf.image.resize(image, model.image_shape[:2], antialias=True)
+        return tf.ensure_shape(image, model.image_shape)
 
     def encode_png(png_bytes):
         images = tf.map_fn(read, png_bytes, fn_output_signature=_spec(None, *model.image_shape))

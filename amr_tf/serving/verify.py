@@ -61,7 +61,7 @@ def example_requests(model, images):
 
 def _encode(model, images):
     encoded = model.encoder(tf.constant(images), training=False)
-    return np.asarray(model.codes_of(tf.cast(encoded, "float32")))
+    return np.asarray(tf.cast(model.codes_of(encoded), "float32"))
 
 
 def _decode(model, codes):
@@ -122,10 +122,22 @@ def _pixel_requests(model, images):
         "encode_uint8": ({"images": pixels}, codes),
     }
     if has_png(model):
-        files = np.array([png_bytes(image) for image in pixels])
         requests["decode_png"] = ({"codes": decoded_codes}, {"png_bytes": decoded["images"]})
-        requests["encode_png"] = ({"png_bytes": files}, codes)
+        requests["encode_png"] = _file_request(model, pixels, codes)
     return requests
+
+
+def _file_request(model, pixels, codes):
+    """PNG files and their codes; `codes` are those of the pixels."""
+    crop = None if model.preprocessor is None else model.preprocessor.crop
+    if crop is None:
+        return {"png_bytes": np.array([png_bytes(image) for image in pixels])}, codes
+    # Such a model takes larger files alone, whose pixels it resizes.
+    draws = np.random.default_rng(0)
+    larger = draws.integers(0, 256, (len(pixels), crop + 2, crop, pixels.shape[-1]), dtype="uint8")
+    files = np.array([png_bytes(image) for image in larger])
+    images = np.stack([model.preprocessor.in_graph(tf.constant(file)) for file in files])
+    return {"png_bytes": files}, {"codes": _encode(model, images)}
 
 
 def png_bytes(pixels):

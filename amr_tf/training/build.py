@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import tensorflow as tf
+
+from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.models import METHODS
 from amr_tf.training.config import COMPILED, CREATED
 from amr_tf.training.precision import dtype_policy, jit_compile
@@ -12,6 +15,7 @@ def build_model(
     image_shape: tuple[int, ...],
     num_classes: int | None = None,
     multi_label: bool = False,
+    preprocessor: ImagePreprocessor | None = None,
 ) -> Any:
     """The compiled model that a `TrainingConfig` describes.
 
@@ -20,30 +24,38 @@ def build_model(
         image_shape: (H, W, C), or (D,) for points.
         num_classes: classes, or attributes, of the data, or None for unlabelled data.
         multi_label: whether labels are attributes.
+        preprocessor: of the data, to be saved with the model; or None.
 
     Raises:
         ValueError: settings that need labels without labels, or sizes, mixer and method that do
             not fit each other.
+        MemoryError: networks that do not fit into memory.
     """
     config = config.resolve()
     method, created, compiled = METHODS.split(config.method)
     if num_classes is None:
         _check_needs_no_labels(config, method)
-    with dtype_policy(config.precision):
-        model = method.create(
-            image_shape,
-            num_classes=num_classes,
-            multi_label=multi_label,
-            seed=config.seed,
-            name=METHODS.parse(config.method).name,
-            **{name: getattr(config, name) for name in CREATED},
-            **created,
+    try:
+        with dtype_policy(config.precision):
+            model = method.create(
+                image_shape,
+                num_classes=num_classes,
+                multi_label=multi_label,
+                seed=config.seed,
+                name=METHODS.parse(config.method).name,
+                **{name: getattr(config, name) for name in CREATED},
+                **created,
+            )
+        # Not an argument: a method of one's own may not hand it on.
+        model.check_preprocessor(preprocessor)
+        model.preprocessor = preprocessor
+        model.compile(
+            jit_compile=jit_compile(config.jit_compile),
+            **{name: getattr(config, name) for name in COMPILED},
+            **compiled,
         )
-    model.compile(
-        jit_compile=jit_compile(config.jit_compile),
-        **{name: getattr(config, name) for name in COMPILED},
-        **compiled,
-    )
+    except tf.errors.OpError as error:  # Several kinds, as the place is where memory ends.
+        raise MemoryError(f"{config.architecture} for images of {image_shape}.") from error
     return model
 
 

@@ -5,6 +5,7 @@ import fnmatch
 import json
 import math
 import pathlib
+from typing import NamedTuple
 
 import keras
 from absl import logging
@@ -35,42 +36,71 @@ class Checkpoints(keras.callbacks.Callback):
         monitor: the metric that chooses the best epoch.
         mode: "max" or "min".
         every: epochs between checkpoints to resume from.
-        best: the best value so far, of a run that is resumed, or None.
+        tie_breaker: a metric that is best when small and decides between epochs of one value, or
+            None. Of epochs that are still equal the later one is kept.
+        patience: epochs without a better one after which the training stops, or None.
+        best: the best epoch so far, of a run that is resumed, or None.
         previous: path of the checkpoint from which the run is resumed, or None.
         rollbacks: how often the run went back to a checkpoint after it diverged.
     """
 
-    def __init__(self, directory, monitor, mode, every=1, best=None, previous=None, rollbacks=0):
+    def __init__(
+        self,
+        directory: str | pathlib.Path,
+        monitor: str,
+        mode: str,
+        every: int = 1,
+        tie_breaker: str | None = None,
+        patience: int | None = None,
+        best: "Best | None" = None,
+        previous: str | pathlib.Path | None = None,
+        rollbacks: int = 0,
+    ):
         super().__init__()
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.monitor = monitor
         self.mode = mode
         self.every = every
+        self.tie_breaker = tie_breaker
+        self.patience = patience
         self.best = best
         self.rollbacks = rollbacks
         self._kept = [] if previous is None else [pathlib.Path(previous)]
 
     def on_epoch_end(self, epoch, logs=None):
         check_finite(self.model)
-        value = (logs or {}).get(self.monitor)
-        if value is not None and self._better(float(value)):
-            self.best = float(value)
+        if self._better(epoch, logs or {}):
             _save_whole(self.model, self.directory / _BEST, self._note())
-        if (epoch + 1) % self.every == 0 or epoch + 1 == self.params.get("epochs"):
+        if self.patience and self.best and epoch + 1 - self.best.since >= self.patience:
+            self.model.stop_training = True
+        ends = epoch + 1 == self.params.get("epochs") or self.model.stop_training
+        if (epoch + 1) % self.every == 0 or ends:
             self.save()
 
-    def _better(self, value):
-        if not math.isfinite(value):
+    def _better(self, epoch, logs):
+        """Whether an epoch is the best so far, which it then is."""
+        value, tie = logs.get(self.monitor), logs.get(self.tie_breaker)
+        if value is None or not math.isfinite(value):
             return False
-        if self.best is None:
-            return True
-        return value > self.best if self.mode == "max" else value < self.best
+        found = Best(float(value), None if tie is None else float(tie), epoch + 1, epoch + 1)
+        if self.best is not None:
+            ours, theirs = self._rank(found), self._rank(self.best)
+            if ours < theirs:
+                return False
+            if ours == theirs:
+                found = found._replace(since=self.best.since)
+        self.best = found
+        return True
+
+    def _rank(self, best):
+        known = best.tie is not None and self.best.tie is not None
+        return (best.value if self.mode == "max" else -best.value, -best.tie if known else 0.0)
 
     def _note(self):
         """What must be known, beside the model, to continue from a checkpoint."""
         step = self.model.steps_made
-        return {"step": step, "best": self.best, "rollbacks": self.rollbacks}
+        return {"step": step, "rollbacks": self.rollbacks, **_written(self.best)}
 
     def save(self):
         """Saves the model as it is and makes it the one to resume from.
@@ -83,7 +113,8 @@ class Checkpoints(keras.callbacks.Callback):
         step = self.model.steps_made
         path = self.directory / f"last-{step:08d}.keras"
         _save_whole(self.model, path, self._note())
-        state = {"checkpoint": path.name, "step": step, "best": self.best, "monitor": self.monitor}
+        state = {"checkpoint": path.name, "step": step, "monitor": self.monitor}
+        state |= _written(self.best)
         with _told(self.directory / _STATE):
             write_whole(self.directory / _STATE, json.dumps(state, indent=2) + "\n")
         if path not in self._kept:
@@ -93,12 +124,51 @@ class Checkpoints(keras.callbacks.Callback):
                 old.unlink()
 
 
+class Best(NamedTuple):
+    """The best epoch of a run.
+
+    Attributes:
+        value: the monitored metric's.
+        tie: the tie breaker's, or None.
+        epoch: its number, from 1; 0 in files that do not say it.
+        since: the first epoch that was as good.
+    """
+
+    value: float
+    tie: float | None
+    epoch: int
+    since: int
+
+
+def _written(best):
+    """A `Best` as files hold it, flat: "best" is its value."""
+    if best is None:
+        return {"best": None}
+    return {"best": best.value, **{f"best_{name}": getattr(best, name) for name in _OTHERS}}
+
+
+def _best_of(values):
+    if values["best"] is None:
+        return None
+    tie, *epochs = (values.get(f"best_{name}") for name in _OTHERS)
+    return Best(values["best"], tie, *(epoch or 0 for epoch in epochs))
+
+
+_BEST_KINDS = {"best": (int, float, type(None))}
+_OTHERS = ("tie", "epoch", "since")
+_OPTIONAL_KINDS = {
+    "best_tie": (int, float, type(None)),
+    "best_epoch": (int, type(None)),
+    "best_since": (int, type(None)),
+}
+
+
 def read_state(directory):
     """The newest checkpoint of a run and what belongs to it.
 
     Returns:
-        A dictionary with "checkpoint" (path), "step" (training steps made) and "best", or None
-        where no checkpoint was saved.
+        A dictionary with "checkpoint" (path), "step" (training steps made) and "best" (a `Best`
+        or None), or None where no checkpoint was saved.
 
     Raises:
         ValueError: `state.json` is damaged or names a file that is not there.
@@ -107,7 +177,7 @@ def read_state(directory):
     if not path.exists():
         return None
     state = read_json(path)
-    problem = _problem_of(state, {"checkpoint": str, "step": int, "best": (int, float, type(None))})
+    problem = _problem_of(state, {"checkpoint": str, "step": int, **_BEST_KINDS})
     if problem is not None:
         raise ValueError(f"'{path}' is damaged: {problem}.")
     # The name alone: a state from someone else may name a file anywhere.
@@ -115,7 +185,17 @@ def read_state(directory):
     checkpoint = path.parent / name
     if not fnmatch.fnmatchcase(name, _LAST) or not checkpoint.is_file():
         raise ValueError(f"'{path}' names '{name}', which is not there.")
-    return {"checkpoint": checkpoint, "step": state["step"], "best": state["best"]}
+    return {"checkpoint": checkpoint, "step": state["step"], "best": _best_of(state)}
+
+
+def read_best(directory: str | pathlib.Path) -> tuple[Best | None, str]:
+    """The best epoch so far, or None where none is known, and the metric that chose it."""
+    path = pathlib.Path(directory) / _STATE
+    if not path.exists():
+        return None, ""
+    values = read_json(path)
+    problem = _problem_of(values, {**_BEST_KINDS, "monitor": str})
+    return (None, "") if problem else (_best_of(values), values["monitor"])
 
 
 def _problem_of(values, kinds):
@@ -124,6 +204,9 @@ def _problem_of(values, kinds):
         if name not in values:
             return f"it has no '{name}'"
         if isinstance(values[name], bool) or not isinstance(values[name], kind):
+            return f"its '{name}' is {values[name]!r:.50}"
+    for name, kind in _OPTIONAL_KINDS.items():
+        if isinstance(values.get(name), bool) or not isinstance(values.get(name), kind):
             return f"its '{name}' is {values[name]!r:.50}"
     return None
 
@@ -174,7 +257,8 @@ def _state_of(path, named):
     """The state of one checkpoint; `Damaged` if the checkpoint is, or none is known of it."""
     note = _checked_note(path)
     if note is not None:
-        return {"checkpoint": path, **{key: note[key] for key in ("step", "best", "rollbacks")}}
+        kept = {key: note[key] for key in ("step", "rollbacks")}
+        return {"checkpoint": path, **kept, "best": _best_of(note)}
     if named is None or path != named["checkpoint"]:
         raise Damaged("it has no seal, and state.json does not name it")
     return {**named, "rollbacks": 0}
@@ -183,7 +267,7 @@ def _state_of(path, named):
 def _checked_note(path):
     """As `seals.read_note`; `Damaged` too if the note is not one that `Checkpoints` writes."""
     note = read_note(path)
-    kinds = {"step": int, "best": (int, float, type(None)), "rollbacks": int}
+    kinds = {"step": int, "rollbacks": int, **_BEST_KINDS}
     problem = None if note is None else _problem_of(note, kinds)
     if problem is not None:
         raise Damaged(f"in its seal's note, {problem}")
@@ -195,7 +279,7 @@ def _with_best(directory, state):
     path = best_path(directory)
     try:
         note = _checked_note(path)
-        return state if note is None else {**state, "best": note["best"]}
+        return state if note is None else {**state, "best": _best_of(note)}
     except FileNotFoundError:
         problem = "is not there"
     except Damaged as error:

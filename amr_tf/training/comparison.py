@@ -2,11 +2,14 @@
 
 import collections
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
+from amr_tf.data import DATASETS
 from amr_tf.files import user_path
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
+from amr_tf.registry import Call
 from amr_tf.training.folder import RunFolder, load_data, load_run
 
 
@@ -45,13 +48,19 @@ def captions_of(configs):
     return captions
 
 
-def load_runs(paths, data_dir=None, same=()):
-    """The best models of runs on the same data, and these data.
+def load_runs(
+    paths: Sequence[str],
+    data_dir: str | None = None,
+    same_labels: bool = False,
+    epoch: str = "best",
+) -> tuple[dict, Any, Any]:
+    """The models of runs on the same data, and these data.
 
     Args:
         paths: run folders.
         data_dir: in place of the runs' own, or None.
-        same: further names of config fields in which the runs must agree.
+        same_labels: whether the runs must have chosen the same attributes, too.
+        epoch: "best" or "last", as `load_run` takes it.
 
     Returns:
         A dictionary from captions to `ResynthesisModel`s, the runs' `ImageData`, and the first
@@ -69,9 +78,9 @@ def load_runs(paths, data_dir=None, same=()):
         if not user_path(data_dir).is_dir():
             raise FileNotFoundError(f"--data_dir '{data_dir}' is not a folder.")
         configs = {path: config.replace(data_dir=data_dir) for path, config in configs.items()}
-    _check_agree(configs, ("dataset", "data_dir", *same))
+    _check_agree(configs, ("dataset", "data_dir"), same_labels)
     captions = captions_of(configs)
-    models = {captions[path]: load_run(path)[1] for path in paths}
+    models = {captions[path]: load_run(path, epoch)[1] for path in paths}
     _check_sizes(paths, models)
     config = configs[paths[0]]
     data = load_data(config)
@@ -81,18 +90,29 @@ def load_runs(paths, data_dir=None, same=()):
     return models, data, config
 
 
-def _check_agree(configs, fields):
+def _check_agree(configs, fields, same_labels=False):
     """Raises a ValueError that names the first field in which a run differs from the first run."""
     (first, expected), *others = configs.items()
     for path, config in others:
         for field in fields:
             one, two = getattr(expected, field), getattr(config, field)
+            if field == "dataset":
+                one, two = (_canonical(call, same_labels) for call in (one, two))
             if one != two:
                 hint = "; --data_dir says where the data are" if field == "data_dir" else ""
                 raise ValueError(
                     f"Runs can be compared on the same images only, but {field} is {one} in "
                     f"'{first}' and {two} in '{path}'{hint}."
                 )
+
+
+def _canonical(dataset, with_labels):
+    """A data set's call string; without labels without the attributes, which choose these alone."""
+    call = DATASETS.parse(DATASETS.canonical(dataset))
+    if with_labels:
+        return str(call)
+    arguments = {key: value for key, value in call.arguments.items() if key != "attributes"}
+    return str(Call(call.name, arguments))
 
 
 def _check_sizes(paths, models):

@@ -15,7 +15,7 @@ from amr_tf.models.methods import settings
 from amr_tf.networks import PROBES
 from amr_tf.networks.architectures import ARCHITECTURES
 from amr_tf.optimizers import OPTIMIZERS
-from amr_tf.registry import Call, keyword_parameters, parse_call
+from amr_tf.registry import Call, keyword_parameters, parse_call, unknown_name
 from amr_tf.training import config_checks
 from amr_tf.training.divergence import MAX_ROLLBACKS, ON_NAN
 from amr_tf.training.precision import JIT_COMPILE, PRECISIONS
@@ -50,6 +50,7 @@ RESUMABLE = (
     "epochs",
     "sample_every",
     "checkpoint_every",
+    "patience",
     "verbose",
     "on_nan",
     "steps_per_execution",
@@ -73,43 +74,49 @@ class TrainingConfig:
     run_dir: str = _field(
         "runs/digits", "Run", "Folder for checkpoints, logs and samples of this run."
     )
-    epochs: int = _field(100, "Run", "Number of epochs to train, in all.")
+    epochs: int = _field(100, "Run", "Epochs to train, in all.")
     batch_size: int = _field(64, "Run", "Images per step, over all replicas.")
-    seed: int = _field(0, "Run", "Seed of the split, the weights, the order of images and mixes.")
+    seed: int = _field(0, "Run", "Seed of the split, the weights, the order of images, the mixes.")
     sample_every: int = _field(
         10, "Run", "Epochs between grids of reconstructions and mixes; 0 for none."
     )
+    monitor: str | None = _field(
+        None, "Run", "Metric that chooses the best epoch, such as val_reconstruction_loss[:min]."
+    )
+    patience: int | None = _field(
+        None, "Run", "Epochs without a better one after which training stops."
+    )
     checkpoint_every: int = _field(1, "Run", "Epochs between checkpoints to resume from.")
     verbose: int = _field(1, "Run", "0 silent, 1 progress bar, 2 a line per epoch.")
-    dataset: str = _field(_LOAD["name"], "Data", "Data set.")
+    dataset: str = _field(_LOAD["name"], "Data", "Data set (below).")
     data_dir: str | None = _field(
         None, "Data", "Folder of prepared TFDS data sets, or of image files."
     )
     image_size: int | None = _field(
-        None, "Data", "Width in pixels of the images; by default the data set's usual one."
+        None, "Data", "Width of the images in pixels; by default the data set's."
     )
     validation_fraction: float = _field(
         _LOAD["validation_fraction"], "Data", "Share of the training images held out, stratified."
     )
     train_subset: int | None = _field(
-        None, "Data", "Number of training images to keep, stratified (the paper's table 2)."
+        None, "Data", "Training images to keep, stratified (the paper's table 2)."
     )
-    labelled: int | None = _field(None, "Data", "Number of training images that keep their label.")
-    method: str = _field("amr", "Method", "Method.")
-    mixer: str | None = _field(None, "Method", "Mixer, or none.")
+    labelled: int | None = _field(None, "Data", "Training images that keep their label.")
+    method: str = _field("amr", "Method", "Method (below).")
+    mixer: str | None = _field(None, "Method", "Mixer (below), or none.")
     k: int | None = _field(None, "Method", "How many codes a mix combines.")
     lambda_: float | None = _field(None, "Method", "Weight of the reconstruction loss.")
     beta: float | None = _field(None, "Method", "Weight of the consistency loss of mixes.")
-    reconstruction_loss: str | None = _field(None, "Method", "Reconstruction loss.")
-    gan_loss: str | None = _field(None, "Method", "GAN loss.")
+    reconstruction_loss: str | None = _field(None, "Method", "Reconstruction loss (below).")
+    gan_loss: str | None = _field(None, "Method", "GAN loss (below).")
     consistency_loss: str | None = _field(
         None, "Method", "Consistency loss; by default the reconstruction loss."
     )
     supervision: float | None = _field(
         None, "Method", "Weight of the probe's loss in the auto-encoder's."
     )
-    architecture: str | None = _field(None, "Method", "Networks.")
-    probe: str | None = _field(None, "Method", "Probe.")
+    architecture: str | None = _field(None, "Method", "Networks (below).")
+    probe: str | None = _field(None, "Method", "Probe (below).")
     autoencoder_optimizer: str | None = _field(
         None, "Optimization", "Optimizer of encoder, decoder and mixer."
     )
@@ -120,7 +127,7 @@ class TrainingConfig:
     generator_update_every: int | None = _field(
         None,
         "Optimization",
-        "The auto-encoder is updated in every n-th step (the paper's runs: 5).",
+        "Steps between updates of the auto-encoder (the paper: 5).",
     )
     step: str | None = _field(
         None, "Optimization", "Form of the training step: one_pass, two_pass or auto."
@@ -128,19 +135,18 @@ class TrainingConfig:
     on_nan: str = _field(
         "stop",
         "Machine",
-        f"When a loss or weight becomes NaN or infinite: {' or '.join(ON_NAN)} (at most "
-        f"{MAX_ROLLBACKS} times).",
+        f"At a NaN: {' or '.join(ON_NAN)} to a checkpoint (up to {MAX_ROLLBACKS} times).",
     )
     precision: str = _field("float32", "Machine", f"Number format: {', '.join(PRECISIONS)}.")
     jit_compile: str = _field(
         "auto",
         "Machine",
-        f"Whether XLA compiles the step: {', '.join(JIT_COMPILE)} (true on a single GPU).",
+        f"XLA compiles the step: {', '.join(JIT_COMPILE)} (true on one GPU).",
     )
     steps_per_execution: int = _field(1, "Machine", "Steps in one call of the graph.")
     strategy: str = _field("none", "Machine", f"Devices: {', '.join(STRATEGIES)}.")
     deterministic: bool = _field(
-        False, "Machine", "Use only operations that give the same result each time."
+        False, "Machine", "Only operations that give the same result each time."
     )
 
     def resolve(self) -> "TrainingConfig":
@@ -157,23 +163,31 @@ class TrainingConfig:
             name: defaults[name].default if getattr(self, name) is None else getattr(self, name)
             for name in (*CREATED, *COMPILED)
         }
-        values["mixer"] = values["mixer"] or "none"
+        values["mixer"] = "none" if values["mixer"] is None else values["mixer"]
         if values["mixer"] != "none" and values["k"] is None:
-            mixer = mixers.MIXERS.get(parse_call(values["mixer"], "mixer").name)
-            values["k"] = keyword_parameters(mixer)["k"].default
+            values["k"] = _default_k(parse_call(values["mixer"], "mixer").name)
+        if not values["beta"]:
+            values["consistency_loss"] = None  # Without its weight it is not computed.
         values["architecture"] = str(architecture_call(method, values["architecture"]))
         values |= {"dataset": self.dataset, "method": self.method}
         for name, registry in REGISTRIES.items():
-            if values[name] not in (None, "none"):
+            chosen = values[name] is not None and (name, values[name]) != ("mixer", "none")
+            if chosen:
                 values[name] = registry.canonical(values[name])
         return self.replace(**values)
 
-    def validate(self) -> None:
-        """Raises a ValueError that names the first value that is not allowed."""
+    def validate(self, parts: bool = True) -> None:
+        """Raises a ValueError that names the first value that is not allowed.
+
+        Args:
+            parts: whether mixers and optimizers are made to check their parameters. That starts
+                TensorFlow, after which no strategy of several workers can be made.
+        """
         self._check_types()
         config_checks.check_used(self)
         config_checks.check_run(self)
-        config_checks.check_parts(self.resolve())
+        if parts:
+            config_checks.check_parts(self.resolve())
 
     def _check_types(self):
         """Raises a ValueError for what no flag could set: a config may come from a JSON file."""
@@ -194,8 +208,13 @@ class TrainingConfig:
                 ("mixer.sigma", "autoencoder_optimizer.learning_rate") to values.
 
         Raises:
-            ValueError: an unknown parameter.
+            ValueError: an unknown field or parameter.
         """
+        for name in values:
+            field, dot, _ = name.partition(".")
+            known = REGISTRIES if dot else [each.name for each in dataclasses.fields(self)]
+            if field not in known:
+                raise unknown_name("setting with parameters" if dot else "setting", field, known)
         fields = {name: value for name, value in values.items() if "." not in name}
         config = self.replace(**fields)
         for name, value in values.items():
@@ -226,7 +245,7 @@ class TrainingConfig:
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             shown = ", ".join(name if name.isprintable() else repr(name) for name in unknown)
-            written = f"amr_tf {version}" if isinstance(version, str) else "an earlier amr_tf"
+            written = f"amr_tf {version}" if _is_version(version) else "an earlier amr_tf"
             raise OtherVersion(
                 f"It was written by {written} and has fields that amr_tf {__version__} does not "
                 f"know: {shown}. Its models (.keras) can be loaded with keras.saving.load_model."
@@ -256,6 +275,21 @@ class TrainingConfig:
 
 class OtherVersion(ValueError):
     """A config that another version of this package wrote."""
+
+
+def _is_version(value: Any) -> bool:
+    """Whether a value, which may be anything that JSON holds, can stand in a sentence."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) < 40
+
+
+def _default_k(mixer: str) -> int | None:
+    """How many codes a registered mixer combines if `k` is not set; None if it takes no k."""
+    if not mixers.MIXERS.takes(mixer, "k"):
+        return None
+    default = keyword_parameters(mixers.MIXERS.get(mixer))["k"].default
+    if default is inspect.Parameter.empty:  # A function may leave it to the base class.
+        default = keyword_parameters(mixers.Mixer)["k"].default
+    return default
 
 
 def flag_name(field: dataclasses.Field) -> str:

@@ -1,6 +1,8 @@
 """What the values of a `TrainingConfig` may be, each alone and together."""
 
+import contextlib
 import numbers
+from collections.abc import Iterator
 from typing import Any
 
 from amr_tf import checks, losses, optimizers
@@ -16,6 +18,17 @@ from amr_tf.training.strategy import STRATEGIES
 _LARGEST_INTEGER = 2**32 - 1  # NumPy's largest seed.
 _POSITIVE_INTEGERS = ("epochs", "batch_size", "checkpoint_every", "steps_per_execution")
 _NOT_NEGATIVE = ("seed", "sample_every")
+# Settings of every method that its `check_settings` checks.
+_NUMBERS = ("lambda_", "beta", "supervision", "generator_update_every")
+# What makes a part of its call string, to see whether it can be made.
+_MAKE = {
+    "autoencoder_optimizer": optimizers.get,
+    "discriminator_optimizer": optimizers.get,
+    "probe_optimizer": optimizers.get,
+    "reconstruction_loss": losses.reconstruction_loss,
+    "consistency_loss": losses.reconstruction_loss,
+    "gan_loss": losses.gan_loss,
+}
 
 
 def check_used(config: Any) -> None:
@@ -51,6 +64,10 @@ def check_run(config: Any) -> None:
         raise ValueError("run_dir must name a folder; got ''.")
     for name in _POSITIVE_INTEGERS:
         checks.check_positive_integer(name, getattr(config, name))
+    if config.patience is not None:
+        checks.check_positive_integer("patience", config.patience)
+        if config.strategy == "multi_worker":
+            raise ValueError("patience needs strategy none or mirrored: workers stop together.")
     for name in _NOT_NEGATIVE:
         checks.check_not_negative(name, getattr(config, name))
     for kind, allowed in (
@@ -90,22 +107,32 @@ def check_parts(config: Any) -> None:
     method, created, compiled = METHODS.split(config.method)
     if config.step not in (*STEPS, "auto"):
         raise unknown_name("step", config.step, (*STEPS, "auto"))
-    numbers_ = ("lambda_", "beta", "supervision", "generator_update_every")
-    method.check_settings(
-        **created, **compiled, **{name: getattr(config, name) for name in numbers_}
-    )
-    mixer = make_mixer(method, config.mixer, config.k, config.seed)
+    numbers_ = {name: getattr(config, name) for name in _NUMBERS}
+    with _naming("method", config.method):
+        method.check_settings(**created, **compiled, **numbers_)
+    with _naming("mixer", config.mixer):
+        mixer = make_mixer(method, config.mixer, config.k, config.seed)
     method.check_mixer(mixer)
     if mixer is not None:
         checks.check_batch_size(config.batch_size, mixer.k)
-    for name in ("autoencoder_optimizer", "discriminator_optimizer", "probe_optimizer"):
-        if getattr(config, name) is not None:
-            optimizers.get(getattr(config, name))
-    losses.reconstruction_loss(config.reconstruction_loss)
-    if config.consistency_loss is not None:
-        losses.reconstruction_loss(config.consistency_loss)
-    if config.gan_loss is not None:
-        losses.gan_loss(config.gan_loss)
+    for name, make in _MAKE.items():
+        value = getattr(config, name)
+        if value is not None:
+            with _naming(name, value):
+                make(value)
+
+
+@contextlib.contextmanager
+def _naming(name: str, call: str) -> Iterator[None]:
+    """Makes a ValueError that names a call of what a constructor raises for a value's type.
+
+    Keras checks few of its arguments' types, and a user's own constructor may check none.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError, OverflowError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(f"{name} {call} has a value of a wrong type: {reason}.") from error
 
 
 def check_type(name: str, value: Any, kinds: tuple) -> None:

@@ -5,12 +5,20 @@ import errno
 import io
 import os
 import pathlib
+from typing import Any
 
 import tensorflow as tf
 
 from amr_tf import data as data_lib
 from amr_tf.files import read_text, write_whole
-from amr_tf.training.checkpoints import best_path, load_model, read_state, resumable_state
+from amr_tf.registry import unknown_name
+from amr_tf.training.checkpoints import (
+    best_path,
+    load_model,
+    read_best,
+    read_state,
+    resumable_state,
+)
 from amr_tf.training.config import OtherVersion, TrainingConfig
 
 # What TensorFlow's errors say of a disk: they are no OSErrors.
@@ -72,21 +80,48 @@ def load_data(config):
     )
 
 
-def load_run(path, last=False):
-    """A run's config and its best model, or with `last` the model at its newest checkpoint.
+EPOCHS = ("best", "last")
+
+
+def load_run(path: str | pathlib.Path, epoch: str = "best") -> tuple[TrainingConfig, Any]:
+    """A run's config and its model.
+
+    Args:
+        path: the run's folder.
+        epoch: "best" for the best epoch's model, "last" for that of the newest checkpoint.
 
     Raises:
         FileNotFoundError: the folder holds no run, or no model yet.
-        ValueError: a file of the run is damaged.
+        ValueError: another epoch, or a file of the run is damaged.
     """
+    if epoch not in EPOCHS:
+        raise unknown_name("epoch", epoch, EPOCHS)
     folder = RunFolder(path)
     config = folder.read_config()
-    if not last:
+    if epoch == "best":
         return config, load_model(best_path(folder.checkpoints))
     state = resumable_state(folder.checkpoints)
     if state is None:
         raise FileNotFoundError(f"Run '{folder.path}' has no checkpoint yet.")
     return config, load_model(state["checkpoint"])
+
+
+def which_epoch(path: str | pathlib.Path, epoch: str, model: Any) -> str:
+    """Which model of a run `load_run` has loaded, in words.
+
+    Args:
+        path: the run's folder.
+        epoch: as `load_run` was given it.
+        model: what it returned.
+    """
+    step = f"step {model.steps_made:,}"
+    if epoch == "last":
+        return f"the newest checkpoint ({step})"
+    best, monitor = read_best(RunFolder(path).checkpoints)
+    if best is None:
+        return f"the best epoch ({step})"
+    number = f"epoch {best.epoch}, " if best.epoch else ""
+    return f"the best epoch ({number}{step}; {monitor} {best.value:.4g})"
 
 
 def check_writable(path):

@@ -14,9 +14,11 @@ from amr_tf import data as data_lib
 from amr_tf.data import prepared
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.files import write_whole
+from amr_tf.registry import unknown_name
 from amr_tf.training.build import build_model
 from amr_tf.training.callbacks import EpochTensorBoard, Interrupted, StopOnSignal
 from amr_tf.training.checkpoints import (
+    Best,
     Checkpoints,
     load_model,
     read_state,
@@ -53,14 +55,14 @@ class Trained(NamedTuple):
         folder: its `RunFolder`.
         data: its `ImageData`.
         monitor: the metric that chose the best epoch.
-        best: its value in that epoch.
+        best: the best epoch, or None where none had the metric.
         chief: whether this process writes; false on the other workers of a job.
     """
 
     folder: RunFolder
     data: Any
     monitor: str
-    best: float | None
+    best: Best | None
     chief: bool
 
 
@@ -90,11 +92,12 @@ def train(
         OSError: the folder cannot be written, or another worker of the job is gone; nothing that
             was saved is lost.
     """
-    config.validate()
+    config.validate(parts=False)
     config = config.resolve()
     folder = RunFolder(config.run_dir)
     state = _check_folder(folder, config, resume)
-    strategy = make_strategy(config.strategy)
+    strategy = make_strategy(config.strategy)  # Before anything that starts TensorFlow.
+    config.validate()
     check_shares(strategy, config.batch_size, config.k or 1)
     warn_of_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
@@ -103,6 +106,7 @@ def train(
     data = load_data(config)
     steps = steps_per_epoch(data.train, config.batch_size)
     model = _model_of(state, config, data, strategy)
+    monitor = monitor_of(config, model)
     check_same_step(strategy, model.steps_made)
     chief = is_chief(strategy)
     if chief:
@@ -119,14 +123,16 @@ def train(
             model = _model_of(state, config, data, strategy)
             other_draws(model, state["rollbacks"])
     best = read_state(folder.checkpoints)["best"] if chief else None
-    return Trained(folder, data, _monitor(model)[0], best, chief)
+    return Trained(folder, data, monitor.name, best, chief)
 
 
 def _model_of(state, config, data, strategy=None):
     """The model of a checkpoint, or of a config where there is none."""
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         if state is None or state["checkpoint"] is None:
-            return build_model(config, data.image_shape, data.num_classes, data.multi_label)
+            return build_model(
+                config, data.image_shape, data.num_classes, data.multi_label, data.preprocessor
+            )
         return load_model(state["checkpoint"])
 
 
@@ -178,17 +184,56 @@ def _write_config(folder, config):
     write_whole(folder.flagfile, config.to_flagfile())
 
 
-def _monitor(model):
-    """The metric that chooses the best epoch, and its mode."""
-    if model.probe is not None:
-        return "val_probe_accuracy", "max"
-    return "val_reconstruction_loss", "min"
+class Monitor(NamedTuple):
+    """What chooses the best epoch.
+
+    Attributes:
+        name: a metric of the log.
+        mode: "max" or "min".
+        tie_breaker: a metric to be small that decides between epochs of one value, or None.
+    """
+
+    name: str
+    mode: str
+    tie_breaker: str | None
+
+
+def monitor_of(config: TrainingConfig, model: Any) -> Monitor:
+    """What chooses a run's best epoch: `config.monitor`, or the probe, or the reconstruction.
+
+    A probe's accuracy is a share of a few hundred images, so that epochs are often equal: the
+    error of reconstruction decides between them, and then the later epoch wins.
+
+    Raises:
+        ValueError: the run logs no such metric, or its mode is not known and not given.
+    """
+    error = "val_reconstruction_loss"
+    if config.monitor is None:
+        if model.probe is None:
+            return Monitor(error, "min", None)
+        return Monitor("val_probe_accuracy", "max", error)
+    name, _, mode = config.monitor.partition(":")
+    known = {metric.name: metric for metric in model.metrics}
+    own = known.get(name.removeprefix("val_"))
+    has_labels = model.probe is not None or not name.removeprefix("val_").startswith("probe")
+    if (own is None and not name.startswith(PREFIX)) or not has_labels:
+        logged = [f"val_{key}" for key in known if has_labels or not key.startswith("probe")]
+        raise unknown_name("metric to monitor", name, logged)
+    if not mode:
+        if own is None:
+            raise ValueError(f"monitor {name} needs a mode: {name}:max or {name}:min.")
+        mode = "max" if own._direction == "up" else "min"
+    if mode not in ("max", "min"):
+        raise ValueError(f"monitor's mode must be max or min; got {config.monitor!r}.")
+    return Monitor(name, mode, None if name == error else error)
 
 
 def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=()):
     """Runs the epochs that are left; returns whether it came to the end."""
     done, rollbacks = (0, 0) if state is None else (state["step"], state["rollbacks"])
     first_epoch, first_batch = divmod(done, steps)
+    if _waited_enough(config, state, first_epoch):
+        return True
     validation = data_lib.evaluation_batches(data.validation, config.batch_size, data.image_size)
     stop = StopOnSignal(agreement(strategy))
     if is_chief(strategy):
@@ -221,6 +266,9 @@ def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=())
                     callbacks=[StopOnNonFinite(), *writing, stop],
                     verbose=config.verbose if is_chief(strategy) else 0,
                 )
+                if model.stop_training:
+                    print(f"Stopped: no better epoch for {config.patience} epochs.")
+                    break
         except (OSError, tf.errors.OpError) as error:
             lost = lost_worker(error, strategy, folder.path)
             raise (lost or disk_error(error, folder)) from error
@@ -233,6 +281,12 @@ def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=())
                 )
             return False
     return True
+
+
+def _waited_enough(config, state, epochs):
+    """Whether a run that is resumed had come to its end by `patience`."""
+    best = None if state is None else state["best"]
+    return bool(config.patience and best and epochs - best.since >= config.patience)
 
 
 def _set_steps_per_execution(model, wanted, steps):
@@ -259,10 +313,14 @@ def _check_finite_callback(model):
 
 
 def _checkpoints(model, config, folder, state, rollbacks):
+    monitor = monitor_of(config, model)
     return Checkpoints(
         folder.checkpoints,
-        *_monitor(model),
+        monitor.name,
+        monitor.mode,
         every=config.checkpoint_every,
+        tie_breaker=monitor.tie_breaker,
+        patience=config.patience,
         best=None if state is None else state["best"],
         previous=None if state is None else state["checkpoint"],
         rollbacks=rollbacks,

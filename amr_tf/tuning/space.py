@@ -4,8 +4,9 @@ import ast
 import dataclasses
 import inspect
 import itertools
-import re
 import typing
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras_tuner
 
@@ -14,10 +15,10 @@ from amr_tf.training.config import REGISTRIES, TrainingConfig, flag_name
 
 # What a search decides or where its files go.
 _FIXED = ("run_dir", "seed", "data_dir", "epochs", "verbose")
-_CHECKED = 10_000
-_BOOLS = {"true": True, "false": False}
-# Commas between values, and not those inside of a call's brackets.
-_COMMA = re.compile(r",(?![^()]*\))")
+_CHECKED = 500  # Combinations; each takes 20 ms.
+_WORDS = {"true": True, "false": False, "none": None}
+_BRACKETS = {"(": 1, "[": 1, ")": -1, "]": -1}
+_QUOTES = ("'", '"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +35,18 @@ class SearchSpace:
     ranges: dict = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def parse(cls, texts):
+    def parse(cls, texts: Iterable[str]) -> "SearchSpace":
         """The space of texts such as "lambda:2,5,10" or "mixer.sigma:0.1..1:log".
+
+        Values of a parameter are literals, as in a call string; texts need no quotes. Commas
+        inside of brackets or quotes belong to a value.
 
         Raises:
             ValueError: a text of another form, a flag that is not there or cannot be searched, or
-                a value that is not of the flag's type.
+                a value that is not of the flag's type or comes twice.
         """
-        choices, ranges = {}, {}
+        choices: dict[str, tuple] = {}
+        ranges: dict[str, tuple] = {}
         for text in texts:
             flag, colon, values = text.partition(":")
             if not colon or not values:
@@ -51,41 +56,67 @@ class SearchSpace:
             name = _field_name(flag)
             if name in choices or name in ranges:
                 raise ValueError(f"search names {flag} twice.")
-            if ".." in values:
-                ranges[name] = _parse_range(flag, values)
+            if ".." in values and not any(mark in values for mark in (*_BRACKETS, *_QUOTES)):
+                ranges[name] = _parse_range(name, flag, values)
             else:
-                kind = kind_of(name)
-                texts = re.split(_COMMA, values)
-                choices[name] = tuple(_value(kind, flag, value) for value in texts)
+                choices[name] = _parse_choices(name, flag, values)
         return cls(choices, ranges)
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """The fields that are searched."""
         return (*self.choices, *self.ranges)
 
-    def hyperparameters(self):
+    def hyperparameters(self) -> keras_tuner.HyperParameters:
         """KerasTuner's `HyperParameters`."""
         space = keras_tuner.HyperParameters()
         for name, values in self.choices.items():
-            space.Choice(name, list(values), ordered=isinstance(values[0], (int, float)))
+            kept = _kept(values)
+            space.Choice(name, kept, ordered=not isinstance(kept[0], str))
         for name, (low, high, scale) in self.ranges.items():
-            declare = space.Int if kind_of(name) is int else space.Float
+            declare = space.Int if isinstance(low, int) else space.Float
             declare(name, low, high, sampling=scale)
         return space
 
-    def check(self, config):
+    def changes(self, values: dict[str, Any]) -> dict[str, Any]:
+        """What a trial changes in a `TrainingConfig`: arguments of `with_values`.
+
+        Args:
+            values: of a trial's hyperparameters; what is not of this space is left out.
+        """
+        changes = {name: values[name] for name in self.names}
+        for name, choices in self.choices.items():
+            changes[name] = choices[_kept(choices).index(values[name])]
+        return changes
+
+    def check(self, config: TrainingConfig) -> None:
         """Raises a ValueError unless all combinations make configs that can be trained.
 
-        Of ranges it looks at the ends, and at the first `_CHECKED` combinations only.
+        Of ranges it looks at the ends. Of many combinations it looks at the first 500, and at
+        each value together with the others' first ones.
         """
         ends = {name: (low, high) for name, (low, high, _) in self.ranges.items()}
-        searched = {**self.choices, **ends}
-        for values in itertools.islice(itertools.product(*searched.values()), _CHECKED):
-            config.with_values(dict(zip(searched, values))).validate()
+        for values in _combinations({**self.choices, **ends}):
+            config.with_values(values).validate()
 
 
-def _field_name(flag):
+def _combinations(searched: dict[str, tuple]) -> Iterator[dict[str, Any]]:
+    """Dictionaries from names to values: each value once, then combinations."""
+    first = {name: values[0] for name, values in searched.items()}
+    for name, values in searched.items():
+        yield from ({**first, name: value} for value in values)
+    for combined in itertools.islice(itertools.product(*searched.values()), _CHECKED):
+        yield dict(zip(searched, combined))
+
+
+def _kept(values: tuple) -> list:
+    """Values as KerasTuner keeps them: it takes integers, floats or texts, all of one type."""
+    if {type(value) for value in values} in ({int}, {float}):
+        return list(values)
+    return [str(value) for value in values]
+
+
+def _field_name(flag: str) -> str:
     """The field that a flag stands for, or field and parameter: "mixer.sigma"."""
     names = {
         flag_name(field): field.name
@@ -99,53 +130,88 @@ def _field_name(flag):
         return names[flag]
     if names[flag] not in REGISTRIES:
         raise ValueError(f"{flag} has no parameters to search; got {flag}.{parameter}.")
-    known = _parameters(names[flag])
+    known = _defaults(names[flag])
     if parameter not in known:
         raise unknown_name(f"parameter of any {flag}:", parameter, known)
     return f"{names[flag]}.{parameter}"
 
 
-def _parameters(field):
-    """The parameters of everything that a field may name, with a default of each."""
+def _defaults(field: str) -> dict[str, list]:
+    """The parameters of everything that a field may name, with the defaults that they have."""
     registry = REGISTRIES[field]
-    return {
-        key: parameter.default
-        for name in registry.names()
-        for key, parameter in registry.parameters(name).items()
-    }
+    found: dict[str, list] = {}
+    for name in registry.names():
+        for key, parameter in registry.parameters(name).items():
+            defaults = found.setdefault(key, [])
+            if parameter.default not in (None, inspect.Parameter.empty):
+                defaults.append(parameter.default)
+    return found
 
 
-def kind_of(name):
-    """int, float, bool or str; None where a parameter's default does not tell."""
-    field, dot, parameter = name.partition(".")
-    if dot:
-        default = _parameters(field)[parameter]
-        known = default is not None and default is not inspect.Parameter.empty
-        return type(default) if known and type(default) in (int, float, bool, str) else None
+def _kind_of(name: str) -> type:
+    """int, float, bool or str: the type of a field's values."""
     hint = typing.get_type_hints(TrainingConfig)[name]
     return (typing.get_args(hint) or (hint,))[0]  # The first of `int | None`.
 
 
-def _value(kind, flag, text):
-    text = text.strip()
-    if kind is None:
-        try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            return text
+def _parse_choices(name: str, flag: str, text: str) -> tuple:
+    parts = [part.strip() for part in _split(text)]
+    if "." in name:
+        values = _one_type(tuple(_literal(part) for part in parts))
+    else:
+        values = tuple(_value(_kind_of(name), flag, part) for part in parts)
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"search names {flag}:{value} twice.")
+    return values
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas that are outside of brackets and quotes."""
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in _QUOTES:
+            quote = letter
+        else:
+            depth += _BRACKETS.get(letter, 0)
+        if letter == "," and not quote and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _literal(text: str) -> Any:
+    """A value as in a call string, or as on a command line: true, none, a text without quotes."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
     try:
-        return _BOOLS[text.lower()] if kind is bool else kind(text)
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return text
+
+
+def _one_type(values: tuple) -> tuple:
+    """Numbers as floats where one of them is."""
+    kinds = {type(value) for value in values}
+    return tuple(map(float, values)) if kinds == {int, float} else values
+
+
+def _value(kind: type, flag: str, text: str) -> Any:
+    try:
+        return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError):
         raise ValueError(f"{flag} takes {kind.__name__} values; got {text!r}.") from None
 
 
-def _parse_range(flag, text):
+def _parse_range(name: str, flag: str, text: str) -> tuple:
     ends, _, scale = text.partition(":")
-    kind = kind_of(_field_name(flag)) or float
-    if kind in (str, bool):
-        raise ValueError(f"{flag} takes names, of which there is no range; got {text!r}.")
-    low, high = (_value(kind, flag, end) for end in ends.split("..", 1))
     shown = " ".join(text.split())  # On one line.
+    low, high = (_end(name, flag, end.strip(), shown) for end in ends.split("..", 1))
+    if isinstance(low, float) or isinstance(high, float) or _is_real(name):
+        low, high = float(low), float(high)
     if not low < high:
         raise ValueError(f"A range goes from low to high; got {flag}:{shown}.")
     if scale not in ("", "linear", "log"):
@@ -153,3 +219,24 @@ def _parse_range(flag, text):
     if scale == "log" and low <= 0:
         raise ValueError(f"A range with scale log must begin above 0; got {flag}:{shown}.")
     return low, high, scale or "linear"
+
+
+def _end(name: str, flag: str, text: str, shown: str) -> int | float:
+    """One end of a range of integers or floats."""
+    kinds = {type(value) for value in _defaults_of(name)}
+    if kinds & {str, bool, tuple}:
+        raise ValueError(f"{flag} takes names, of which there is no range; got {shown!r}.")
+    value = _value(_kind_of(name), flag, text) if "." not in name else _literal(text)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"A range goes from number to number; got {flag}:{shown}.")
+    return value
+
+
+def _defaults_of(name: str) -> list:
+    """The defaults that tell what a name's values are."""
+    field, dot, parameter = name.partition(".")
+    return _defaults(field)[parameter] if dot else [_kind_of(name)()]
+
+
+def _is_real(name: str) -> bool:
+    return any(isinstance(value, float) for value in _defaults_of(name))

@@ -19,7 +19,6 @@ from amr_tf.training.folder import RunFolder, load_run
 from amr_tf.tuning import parallel
 from amr_tf.tuning.oracles import OBJECTIVE, ORACLES
 from amr_tf.tuning.settings import check_settings, search_settings, write_settings
-from amr_tf.tuning.space import kind_of
 
 _EPOCHS, _EARLIER = "tuner/epochs", "tuner/trial_id"  # What Hyperband adds to a trial's values.
 
@@ -61,7 +60,7 @@ def make_tuner(
     made = make_oracle(space, max_trials, config.epochs, config.seed + 1)  # It takes 0 for none.
     if role != "worker":
         write_settings(directory, settings)
-    return RunTuner(made, config, executions, directory, settings, worker_timeout)
+    return RunTuner(made, config, space, executions, directory, settings, worker_timeout)
 
 
 class RunTuner(base_tuner.BaseTuner):
@@ -70,6 +69,7 @@ class RunTuner(base_tuner.BaseTuner):
     Args:
         oracle: a `keras_tuner.Oracle` that is `KillSafe`, with the objective "val_probe_accuracy".
         config: the `TrainingConfig` that trials change.
+        space: the `SearchSpace` of what they change.
         executions: runs of each trial.
         directory: folder for everything.
         settings: what `search_settings` made; a worker's must be its chief's.
@@ -79,8 +79,9 @@ class RunTuner(base_tuner.BaseTuner):
         role: "alone", "chief" or "worker".
     """
 
-    def __init__(self, oracle, config, executions, directory, settings, worker_timeout):
+    def __init__(self, oracle, config, space, executions, directory, settings, worker_timeout):
         self.config = config
+        self.space = space
         self.executions = executions
         self.role = parallel.role()
         self._settings = settings
@@ -149,10 +150,10 @@ class RunTuner(base_tuner.BaseTuner):
     def trial_config(self, trial, execution=0):
         """The `TrainingConfig` of one run of a trial."""
         values = trial.hyperparameters.values
-        changes = {name: _as_set(name, value) for name, value in values.items() if "/" not in name}
-        return self.config.with_values(changes).replace(
+        return self.config.with_values(self.space.changes(values)).replace(
             epochs=values.get(_EPOCHS, self.config.epochs),
             seed=self.config.seed + execution,
+            monitor=OBJECTIVE,
             run_dir=str(self._run_dir(trial.trial_id, execution)),
         )
 
@@ -197,11 +198,6 @@ class RunTuner(base_tuner.BaseTuner):
     def load_model(self, trial):
         """The best model of a trial's first run."""
         return load_run(self._run_dir(trial.trial_id, 0))[1]
-
-
-def _as_set(name, value):
-    """KerasTuner keeps True and False as 1 and 0."""
-    return bool(value) if kind_of(name) is bool else value
 
 
 def _free_memory():

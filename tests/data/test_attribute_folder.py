@@ -97,6 +97,14 @@ def test_options_of_celeba(tmp_path):
     assert (data.train.labels[~kept] == -1).all()
     assert (colours(data.train)[kept][:, [2, 0]] == data.train.labels[kept]).all()
     assert (data.validation.labels >= 0).all()
+    in_call = load(
+        "celeba(attributes='Young,Male', crop=178)",
+        data_dir=str(tmp_path),
+        image_size=16,
+        labelled=4,
+    )
+    assert (in_call.train.images == data.train.images).all()
+    assert (in_call.train.labels == data.train.labels).all()
 
 
 def test_celeba_hq_is_not_cropped(tmp_path):

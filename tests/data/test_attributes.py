@@ -162,6 +162,8 @@ def test_the_choice_of_attributes(asked, names, columns):
         ("Male,Male", "^attributes must name each attribute once; 'Male' comes twice"),
         ("", "^attributes must name at least one attribute; got ''"),
         ((), r"^attributes must name at least one attribute; got \(\)"),
+        (5, r"^attributes must be names, such as \('Male', 'Smiling'\); got 5"),
+        (("Male", 1), "^attributes must be names"),
     ],
 )
 def test_a_choice_that_is_none(asked, message):

@@ -300,5 +300,7 @@ def test_chosen_attributes():
     assert (data.train.labels[~kept] == -1).all()
     expected = attributes_of(data.train.factors)[:, [4, 0]]
     assert (data.train.labels[kept] == expected[kept]).all()
+    in_call = load("dsprites_attributes(attributes=('low', 'square'))")
+    assert in_call.class_names == ("low", "square")
     with pytest.raises(ValueError, match="^Unknown attribute 'huge'.*Allowed: ellipse, large"):
         load("dsprites_attributes", attributes="huge")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from amr_tf.data.image_files import fit_to_square, read_images
+from amr_tf.data.preprocessing import ImagePreprocessor
 
 
 def gradient(width, height):
@@ -20,28 +20,28 @@ def gradient(width, height):
     [((30, 40), 20, 5, 10), ((31, 40), 20, 5, 10), ((20, 20), 20, 0, 0), ((178, 218), 140, 19, 39)],
 )
 def test_a_crop_is_the_central_square(size, crop, left, top):
-    square = fit_to_square(gradient(*size), crop, crop=crop)
+    square = ImagePreprocessor(crop, crop=crop).pixels(gradient(*size))
     assert square.dtype == np.uint8
     assert square.shape == (crop, crop, 3)
     assert square[0, 0].tolist() == [left, top, 0]
     assert square[-1, -1].tolist() == [left + crop - 1, top + crop - 1, 0]
 
 
-@pytest.mark.parametrize("pad", (False, True))
-def test_a_crop_is_resized(pad):
-    square = fit_to_square(gradient(40, 60), 10, crop=20, pad=pad)
+@pytest.mark.parametrize("fit", ("crop", "pad", "stretch"))
+def test_a_crop_is_resized(fit):
+    square = ImagePreprocessor(10, fit=fit, crop=20).pixels(gradient(40, 60))
     assert square.shape == (10, 10, 3)
     assert abs(square[5, 5].astype(int) - [20, 30, 0]).max() <= 1
 
 
 def test_a_crop_larger_than_the_image():
     with pytest.raises(ValueError, match="^crop = 31 is more than the 30 x 40 pixels of 'mine'"):
-        fit_to_square(gradient(30, 40), 8, crop=31, name="mine")
+        ImagePreprocessor(8, crop=31).pixels(gradient(30, 40), "mine")
 
 
 @pytest.mark.parametrize(("size", "axis"), [((40, 20), 0), ((20, 40), 1)])
 def test_padding_keeps_the_whole_image_on_white(size, axis):
-    square = fit_to_square(Image.new("RGB", size, (9, 9, 9)), 40, pad=True)
+    square = ImagePreprocessor(40, fit="pad").pixels(Image.new("RGB", size, (9, 9, 9)))
     assert square.shape == (40, 40, 3)
     dark = (square == 9).all(axis=-1).any(axis=1 - axis)
     assert dark.tolist() == [10 <= place < 30 for place in range(40)]
@@ -53,7 +53,7 @@ def test_many_files_keep_their_order(tmp_path):
     for number in range(100):
         paths.append(tmp_path / f"{number}.png")
         Image.new("RGB", (6, 4), (number, 0, 0)).save(paths[-1])
-    images = read_images(paths, 4)
+    images = ImagePreprocessor(4).batch(paths)
     assert images.shape == (100, 4, 4, 3)
     assert images[:, 2, 2, 0].tolist() == list(range(100))
 
@@ -63,4 +63,4 @@ def test_the_first_bad_file_is_named(tmp_path):
     for path in paths:
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="/0.png' cannot be read as an image"):
-        read_images(paths, 4)
+        ImagePreprocessor(4).batch(paths)

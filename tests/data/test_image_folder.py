@@ -6,6 +6,7 @@ from PIL import Image
 
 from amr_tf.data import load
 from amr_tf.data.image_folder import read_image_folder
+from amr_tf.data.preprocessing import ImagePreprocessor
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -15,6 +16,12 @@ def solid(path, colour=RED, size=(8, 8), mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, colour).save(path)
     return path
+
+
+def read(folder, image_size, **options):
+    """The training and test images and the class names of a folder."""
+    source = read_image_folder(folder, ImagePreprocessor(image_size), **options)
+    return source.train, source.test, source.class_names
 
 
 def colours(split):
@@ -32,7 +39,7 @@ def test_one_folder_per_class(tmp_path):
     solid(tmp_path / "dog" / "1.png", GREEN)
     solid(tmp_path / "cat" / "1.png", RED)
     solid(tmp_path / "cat" / "2.png", BLUE)
-    train, test, names = read_image_folder(str(tmp_path), 4)
+    train, test, names = read(str(tmp_path), 4)
     assert names == ("cat", "dog")
     assert test is None
     assert train.images.shape == (3, 4, 4, 3)
@@ -47,7 +54,7 @@ def test_train_and_test_folders(tmp_path):
         for name, colour in (("a", RED), ("b", BLUE)):
             for number in range(files):
                 solid(tmp_path / split / name / f"{number}.png", colour)
-    train, test, names = read_image_folder(tmp_path, 8)
+    train, test, names = read(tmp_path, 8)
     assert names == ("a", "b")
     assert train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert test.labels.tolist() == [0, 0, 1, 1]
@@ -57,7 +64,7 @@ def test_train_and_test_folders(tmp_path):
 def test_a_train_folder_alone(tmp_path):
     for name in "ab":
         solid(tmp_path / "train" / name / "1.png")
-    train, test, names = read_image_folder(tmp_path, 8)
+    train, test, names = read(tmp_path, 8)
     assert (len(train), test, names) == (2, None, ("a", "b"))
 
 
@@ -65,7 +72,7 @@ def test_a_train_folder_alone(tmp_path):
 def test_images_without_classes(tmp_path, below):
     solid(tmp_path / below / "b.png", BLUE)
     solid(tmp_path / below / "a.png", RED)
-    train, test, names = read_image_folder(tmp_path, 8)
+    train, test, names = read(tmp_path, 8)
     assert train.labels is None
     assert test is None
     assert names is None
@@ -75,7 +82,7 @@ def test_images_without_classes(tmp_path, below):
 def test_train_and_test_without_classes(tmp_path):
     solid(tmp_path / "train" / "a.png", BLUE)
     solid(tmp_path / "test" / "a.png", RED)
-    train, test, names = read_image_folder(tmp_path, 8)
+    train, test, names = read(tmp_path, 8)
     assert names is None
     assert test.labels is None
     assert (colours(train), colours(test)) == ([BLUE], [RED])
@@ -85,7 +92,7 @@ def test_folders_nested_below_a_class_belong_to_it(tmp_path):
     solid(tmp_path / "a" / "x" / "y" / "1.png", RED)
     solid(tmp_path / "b" / "1.png", BLUE)
     solid(tmp_path / "b" / "z" / "1.png", GREEN)
-    train, _, names = read_image_folder(tmp_path, 8)
+    train, _, names = read(tmp_path, 8)
     assert names == ("a", "b")
     assert train.labels.tolist() == [0, 1, 1]
     assert set(colours(train)) == {RED, GREEN, BLUE}
@@ -97,7 +104,7 @@ def test_files_that_are_no_images_are_passed_over(tmp_path):
     (tmp_path / "a" / "notes.txt").write_text("hello")
     (tmp_path / "README").write_text("hello")
     (tmp_path / "empty").mkdir()
-    train, _, names = read_image_folder(tmp_path, 8)
+    train, _, names = read(tmp_path, 8)
     assert names == ("a", "b")
     assert len(train) == 2
 
@@ -105,7 +112,7 @@ def test_files_that_are_no_images_are_passed_over(tmp_path):
 @pytest.mark.parametrize("extension", ("png", "jpg", "jpeg", "bmp", "webp", "PNG", "JPG"))
 def test_formats(tmp_path, extension):
     solid(tmp_path / f"1.{extension}", (200, 60, 60))
-    train, _, _ = read_image_folder(tmp_path, 8)
+    train, _, _ = read(tmp_path, 8)
     # The lossy formats move a colour a little.
     assert_solid(train.images[0], (200, 60, 60), tolerance=4)
 
@@ -122,7 +129,7 @@ def test_formats(tmp_path, extension):
 )
 def test_other_kinds_of_png_become_rgb(tmp_path, mode, value, expected):
     solid(tmp_path / "1.png", value, mode=mode)
-    train, _, _ = read_image_folder(tmp_path, 8)
+    train, _, _ = read(tmp_path, 8)
     assert train.images.shape == (1, 8, 8, 3)
     assert_solid(train.images[0], expected)
 
@@ -132,7 +139,7 @@ def test_palette_images_become_rgb(tmp_path):
     image.putpalette([0, 0, 0, 12, 34, 56])
     image.save(tmp_path / "1.png")
     assert Image.open(tmp_path / "1.png").mode == "P"
-    train, _, _ = read_image_folder(tmp_path, 8)
+    train, _, _ = read(tmp_path, 8)
     assert_solid(train.images[0], (12, 34, 56))
 
 
@@ -155,7 +162,7 @@ def test_the_cameras_orientation_is_applied(tmp_path, orientation, expected):
     exif = Image.Exif()
     exif[0x0112] = orientation
     image.save(tmp_path / "1.jpg", exif=exif, quality=100, subsampling=0)
-    train, _, _ = read_image_folder(tmp_path, 16)
+    train, _, _ = read(tmp_path, 16)
     corners = [train.images[0][row, column] for row in (3, 12) for column in (3, 12)]
     for corner, colour in zip(corners, expected, strict=True):
         assert abs(corner.astype(int) - np.array(colour)).max() <= 8
@@ -168,7 +175,7 @@ def test_images_are_cropped_to_the_central_square(tmp_path, wide):
     image.paste(GREEN, (10, 0, 20, 10) if wide else (0, 10, 10, 20))
     image.paste(BLUE, (20, 0, 30, 10) if wide else (0, 20, 10, 30))
     image.save(tmp_path / "1.png")
-    train, _, _ = read_image_folder(tmp_path, 10)
+    train, _, _ = read(tmp_path, 10)
     assert train.images.shape == (1, 10, 10, 3)
     assert_solid(train.images[0], GREEN)
 
@@ -176,7 +183,7 @@ def test_images_are_cropped_to_the_central_square(tmp_path, wide):
 def test_images_of_different_sizes_become_one_array(tmp_path):
     solid(tmp_path / "1.png", RED, size=(5, 9))
     solid(tmp_path / "2.png", BLUE, size=(40, 7))
-    train, _, _ = read_image_folder(tmp_path, 16)
+    train, _, _ = read(tmp_path, 16)
     assert train.images.shape == (2, 16, 16, 3)
     assert_solid(train.images[0], RED)
     assert_solid(train.images[1], BLUE)
@@ -184,18 +191,18 @@ def test_images_of_different_sizes_become_one_array(tmp_path):
 
 def test_no_folder_named():
     with pytest.raises(FileNotFoundError, match="^image_folder needs --data_dir=FOLDER"):
-        read_image_folder(None, 8)
+        read(None, 8)
 
 
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"^--data_dir '.*/nowhere' is not a folder\.$"):
-        read_image_folder(tmp_path / "nowhere", 8)
+        read(tmp_path / "nowhere", 8)
 
 
 def test_a_file_in_place_of_the_folder(tmp_path):
     path = solid(tmp_path / "1.png")
     with pytest.raises(FileNotFoundError, match="1.png' is not a folder"):
-        read_image_folder(path, 8)
+        read(path, 8)
 
 
 @pytest.mark.parametrize("below", ("", "train", "a/b"))
@@ -203,14 +210,14 @@ def test_a_folder_without_images(tmp_path, below):
     (tmp_path / below).mkdir(parents=True, exist_ok=True)
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(ValueError, match=f"^'{tmp_path}.*' holds no image files"):
-        read_image_folder(tmp_path, 8)
+        read(tmp_path, 8)
 
 
 def test_a_test_folder_without_images(tmp_path):
     solid(tmp_path / "train" / "1.png")
     (tmp_path / "test").mkdir()
     with pytest.raises(ValueError, match=f"^'{tmp_path}/test' holds no image files"):
-        read_image_folder(tmp_path, 8)
+        read(tmp_path, 8)
 
 
 def damage(path, how):
@@ -230,7 +237,7 @@ def test_a_damaged_image_is_named(tmp_path, how, name):
     solid(tmp_path / "good.png")
     damage(tmp_path / name, how)
     with pytest.raises(ValueError, match=f"^'{tmp_path}/{name}' cannot be read as an image: "):
-        read_image_folder(tmp_path, 8)
+        read(tmp_path, 8)
 
 
 def test_images_beside_class_folders(tmp_path):
@@ -238,13 +245,13 @@ def test_images_beside_class_folders(tmp_path):
         solid(tmp_path / name / "1.png")
     solid(tmp_path / "loose.jpg")
     with pytest.raises(ValueError, match=r"holds both class folders \(a, b, .* \(loose\.jpg"):
-        read_image_folder(tmp_path, 8)
+        read(tmp_path, 8)
 
 
 def test_a_single_class_folder(tmp_path):
     solid(tmp_path / "only" / "1.png")
     with pytest.raises(ValueError, match=r"holds a single class folder \('only'\)"):
-        read_image_folder(tmp_path, 8)
+        read(tmp_path, 8)
 
 
 @pytest.mark.parametrize("test_classes", (("a", "c"), ("a", "b", "c"), ()))
@@ -256,14 +263,14 @@ def test_train_and_test_must_have_the_same_classes(tmp_path, test_classes):
     if not test_classes:
         solid(tmp_path / "test" / "1.png")
     with pytest.raises(ValueError, match=r"/train' and '.*/test' must have the same class folders"):
-        read_image_folder(tmp_path, 8)
+        read(tmp_path, 8)
 
 
 def test_class_folders_beside_train(tmp_path):
     for name in ("bus", "train"):
         solid(tmp_path / name / "1.png")
     with pytest.raises(ValueError, match="rename 'train' if it is a class"):
-        read_image_folder(tmp_path, 8)
+        read(tmp_path, 8)
 
 
 def test_an_image_folder(tmp_path):
@@ -307,6 +314,15 @@ def test_a_crop_of_an_image_folder(tmp_path):
     assert_solid(data.train.images[0], GREEN)
     with pytest.raises(ValueError, match=r"^crop = 37 is more than the 36 x 40 pixels of .*0\.png"):
         load("image_folder", data_dir=str(tmp_path), crop=37)
+    in_call = load("image_folder(crop=20)", data_dir=str(tmp_path), validation_fraction=0.5)
+    assert (in_call.train.images == data.train.images).all()
+
+
+@pytest.mark.parametrize("crop", (0, -3, 1.5, True, "a"))
+def test_a_crop_that_is_no_positive_integer(tmp_path, crop):
+    Image.new("RGB", (36, 40), RED).save(tmp_path / "0.png")
+    with pytest.raises(ValueError, match=f"^crop must be a positive integer; got {crop!r}"):
+        load(f"image_folder(crop={crop!r})", data_dir=str(tmp_path))
 
 
 def zappos(root):

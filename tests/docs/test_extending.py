@@ -14,27 +14,46 @@ PYTHON = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 COMMANDS = re.findall(r"```bash\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
+# The registries of the page, and the flags that their names are given to.
+FLAGS = {
+    "MIXERS": "mixer",
+    "DATASETS": "dataset",
+    "METHODS": "method",
+    "ARCHITECTURES": "architecture",
+    "RECONSTRUCTION_LOSSES": "reconstruction_loss",
+    "OPTIMIZERS": "autoencoder_optimizer",
+}
+
+
 @pytest.mark.slow
 def test_text_is_a_script_that_trains(tmp_path):
-    """The blocks fit, save and load by themselves; the command trains with all three names."""
-    command = shlex.split(COMMANDS[0])
+    """The blocks fit, save and load by themselves; the command trains with every name."""
+    command = shlex.split(COMMANDS[0].replace("\\\n", " "))
     assert command[:2] == ["python", "my_train.py"]
     (tmp_path / "my_train.py").write_text("\n".join(PYTHON), encoding="utf-8")
     code, out, errors = forked.run("my_train", *command[2:], "--verbose=0", cwd=tmp_path)
     assert code == 0, errors
     for promised in re.findall(r"print\(.*\)  # (.*)", TEXT):
         assert promised in out
-    assert (tmp_path / "mine.keras").exists()
+    assert (tmp_path / "leaning.keras").exists()
     config = json.loads((tmp_path / "runs/mine/config.json").read_text())
-    names = {name: config[name] for name in ("dataset", "method", "mixer", "k")}
-    assert names == {"dataset": "stripes", "method": "weighed", "mixer": "mine", "k": 3}
+    assert {name: config[name] for name in (*FLAGS.values(), "k")} == {
+        "dataset": "stripes(count=400)",
+        "method": "weighted(mix_weight=0.25)",
+        "mixer": "leaning(share=0.8)",
+        "architecture": "dense(width=32, latent_dim=8)",
+        "reconstruction_loss": "charbonnier(epsilon=0.01)",
+        "autoencoder_optimizer": "sign_sgd(learning_rate=0.001, momentum=0.0)",
+        "k": 3,
+    }
     assert (tmp_path / "runs/mine/results.json").exists()
 
 
 def test_text_shows_each_kind():
-    """A mixer, a data set and a method are registered, and one command names them all."""
+    """One of each kind is registered, and one command names them all with a parameter."""
     script = "\n".join(PYTHON)
-    registered = dict(re.findall(r"(MIXERS|DATASETS|METHODS)\.register\(\"(\w+)\"\)", script))
+    registered = dict(re.findall(r"(\w+)\.register\(\"(\w+)\"\)", script))
     assert len(COMMANDS) == 1
-    for registry, flag in (("MIXERS", "mixer"), ("DATASETS", "dataset"), ("METHODS", "method")):
-        assert f"--{flag}={registered[registry]} " in COMMANDS[0]
+    assert set(registered) == set(FLAGS)
+    for registry, flag in FLAGS.items():
+        assert f'--{flag}="{registered[registry]}(' in COMMANDS[0]

@@ -429,6 +429,7 @@ class Reader:
     """A model whose codes are the pixels."""
 
     image_shape = (2, 2, 1)
+    unit_prior = False
 
     def encode(self, images):
         assert len(images) <= 2048

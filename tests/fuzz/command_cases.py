@@ -67,7 +67,7 @@ OWN = {
         ["--run=hostile"],
         ["--run=deep"],
         ["--run=empty"],
-        ["--run=empty", "--last"],
+        ["--run=empty", "--epoch=last"],
     ],
     "interpolate": [
         [],
@@ -100,7 +100,7 @@ OWN = {
         ["--run=empty", "--formats=pickle"],
         ["--run=empty", "--keep=0"],
         ["--run=empty", "--out=file.txt"],
-        ["--run=hostile", "--last"],
+        ["--run=hostile", "--epoch=last"],
     ],
     "serve": [
         [],

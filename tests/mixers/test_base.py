@@ -135,7 +135,7 @@ def test_graph_with_unknown_batch_size(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_mixed_precision(name):
-    mixer = mixers.get(name, k=2, seed=1, dtype="mixed_bfloat16")
+    mixer = mixers.MIXERS.get(name)(k=2, seed=1, dtype="mixed_bfloat16")
     codes = codes_of((4, 4, 2), 6)
     mixed, coefficients = mixer(tf.constant(codes))
     assert (mixed.dtype, coefficients.dtype) == (tf.bfloat16, tf.float32)
@@ -146,7 +146,7 @@ def test_mixed_precision(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_config_round_trip(name):
-    mixer = mixers.get(name, k=2, seed=5, name="mine")
+    mixer = mixers.MIXERS.get(name)(k=2, seed=5, name="mine")
     config = keras.saving.serialize_keras_object(mixer)
     assert config["registered_name"].startswith("amr_tf>")
     again = keras.saving.deserialize_keras_object(config)
@@ -231,3 +231,27 @@ def test_bad_arguments():
         Mixup(3).mix(np.zeros((4, 2, 5)), np.zeros((4, 2, 1)))
     with pytest.raises(NotImplementedError, match="Mixer must define draw_coefficients"):
         mixers.Mixer().draw_coefficients((5,), 2)
+
+
+def test_call_strings_and_keywords():
+    """Parameters may stand in the call string or beside it; `k` and `seed` beside it only."""
+    mixer = mixers.get("gaussian(sigma=0.75)", seed=3)
+    assert (type(mixer), mixer.sigma, mixer.seed, mixer.k) == (mixers.GaussianMixup, 0.75, 3, 2)
+    assert mixers.get("gaussian(sigma=0.75)", sigma=0.5).sigma == 0.5
+    inner = mixers.get("composite(mixers=('mixup', 'bernoulli(probability=\"element\")'))", seed=1)
+    assert [type(one) for one in inner.mixers] == [Mixup, mixers.BernoulliMixup]
+    assert inner.mixers[1].probability == "element"
+    # Of the context, a mixer is given what it takes.
+    assert mixers.get("mixup", k=3, num_labels=4).k == 3
+    for text, message in (
+        ("gaussian(sgima=1)", "parameter of mixer 'gaussian': 'sgima'. Did you mean 'sigma'"),
+        ("mixup(k=3)", "k of mixer 'mixup' is set by --k, not in a call"),
+        ("mixup(seed=3)", "seed of mixer 'mixup' is set by --seed"),
+        ("supervised_bernoulli(num_labels=3)", "num_labels of .* is set by the data"),
+        ("gaussian(sigma='wide')", "sigma of mixer 'gaussian' must be a number, such as 0.25"),
+        ("gaussian(0.3)", "every value needs its parameter's name"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mixers.get(text)
+    with pytest.raises(ValueError, match="'sgima'. Did you mean 'sigma'"):
+        mixers.get("gaussian", sgima=1)

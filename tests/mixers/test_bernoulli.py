@@ -11,14 +11,15 @@ from amr_tf.mixers import BernoulliMixup
 from tests.mixers.common import SHAPES, codes_of, drawn, mixed_parents
 
 
+# Values of k and of the probability that go together.
+VARIANTS = [(2, probability) for probability in BernoulliMixup.PROBABILITIES]
+VARIANTS += [(k, "batch") for k in (3, 4, 5)]
+
+
 @settings(max_examples=25, deadline=None)
-@given(
-    st.sampled_from(SHAPES),
-    st.integers(2, 5),
-    st.integers(0, 2**31 - 1),
-    st.sampled_from(BernoulliMixup.PROBABILITIES),
-)
-def test_each_feature_map_comes_from_one_parent(shape, k, seed, probability):
+@given(st.sampled_from(SHAPES), st.sampled_from(VARIANTS), st.integers(0, 2**31 - 1))
+def test_each_feature_map_comes_from_one_parent(shape, variant, seed):
+    k, probability = variant
     mixer = BernoulliMixup(k, probability, seed=seed)
     mixed, coefficients, stack = mixed_parents(mixer, codes_of(shape, 8, seed))
     assert coefficients.shape == (8, k, *(1,) * (len(shape) - 1), shape[-1])
@@ -62,3 +63,6 @@ def test_probability_is_kept():
 def test_bad_probability():
     with pytest.raises(ValueError, match="batch, example, element; got 'map'"):
         BernoulliMixup(2, probability="map")
+    for probability in ("example", "element"):
+        with pytest.raises(ValueError, match=f"is for k = 2 only: with k = 3.*'{probability}'"):
+            BernoulliMixup(3, probability)

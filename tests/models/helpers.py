@@ -10,8 +10,12 @@ ATTRIBUTES = np.random.default_rng(1).integers(0, 2, (12, 3))
 
 
 def make(method, mixer="mixup", num_classes=3, compile_kwargs=None, seed=0, **kwargs):
-    """A small compiled model, the same at each call; eager, since tracing takes longer."""
+    """A small compiled model, the same at each call; eager, since tracing takes longer.
+
+    `mixer` is left out where a method takes none.
+    """
     keras.utils.set_random_seed(0)
+    mixer = mixer if method.takes_mixer else None
     model = method.convolutional(
         SHAPE, depth=2, mixer=mixer, num_classes=num_classes, seed=seed, **kwargs
     )

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
+from keras.layers import LeakyReLU
 
 from amr_tf import (
     ACAI,
@@ -28,6 +30,8 @@ from tests.models.helpers import (
     save_and_continue,
     values,
 )
+
+WIDE = (32, 32, 1)
 
 
 def images_of(model, permutations, coefficients):
@@ -80,17 +84,17 @@ def test_losses_of_the_original(settings, gamma, weight, mixer):
     reconstruction, mixes = images_of(model, permutations, coefficients)
     alpha = coefficients[:, 0].ravel()
     folded = 0.5 - np.abs(alpha - 0.5)
-    verdict = np.asarray(model.discriminator(mixes))
+    logits = np.asarray(model.discriminator(mixes))
     regulariser = np.asarray(model.discriminator(gamma * X + (1 - gamma) * reconstruction))
     squared = np.mean((X - reconstruction) ** 2)
-    adversarial = np.mean(verdict**2)
+    adversarial = np.mean(logits**2)
     results = model.train_on(X, Y, permutations, coefficients)
     check(
         results,
         {
             "reconstruction_loss": squared,
             "adversarial_loss": adversarial,
-            "discriminator_loss": np.mean((verdict - folded) ** 2) + np.mean(regulariser**2),
+            "discriminator_loss": np.mean((logits - folded) ** 2) + np.mean(regulariser**2),
             "loss": squared + weight * adversarial,
         },
     )
@@ -110,11 +114,11 @@ def test_the_originals_partner_is_the_reversed_batch():
 def test_what_the_critic_sees():
     model = make(ACAI)
     step = model.forward(X)
-    shown = {"real": X, "reconstruction": step.reconstructions, "mix": step.mixes}
-    assert set(step.verdicts) == set(shown)
-    for group, images in shown.items():
+    seen = {"real": X, "reconstruction": step.reconstructions, "mix": step.mixes}
+    assert set(step.logits) == set(seen)
+    for group, images in seen.items():
         np.testing.assert_allclose(
-            step.verdicts[group], model.discriminator(images), rtol=1e-4, atol=1e-6
+            step.logits[group], model.discriminator(images), rtol=1e-4, atol=1e-6
         )
     np.testing.assert_allclose(step.reconstructions, model.reconstruct(X), atol=1e-5)
 
@@ -123,11 +127,11 @@ def test_what_the_originals_critic_sees():
     """No real image and no reconstruction as such: only their blend."""
     model = make(OriginalACAI)
     step = model.forward(X)
-    shown = {"blend": 0.2 * X + 0.8 * np.asarray(step.reconstructions), "mix": step.mixes}
-    assert set(step.verdicts) == set(shown)
-    for group, images in shown.items():
+    seen = {"blend": 0.2 * X + 0.8 * np.asarray(step.reconstructions), "mix": step.mixes}
+    assert set(step.logits) == set(seen)
+    for group, images in seen.items():
         np.testing.assert_allclose(
-            step.verdicts[group], model.discriminator(images), rtol=1e-4, atol=1e-6
+            step.logits[group], model.discriminator(images), rtol=1e-4, atol=1e-6
         )
 
 
@@ -150,6 +154,109 @@ def test_normalisation():
     names = {kind.__name__ for kind in kinds(make(OriginalACAI))}
     assert "Conv2D" in names
     assert not any("Norm" in name for name in names)
+
+
+# The authors' own networks and optimizer, by default.
+
+
+@pytest.fixture(scope="module")
+def original():
+    keras.utils.set_random_seed(0)
+    model = OriginalACAI.convolutional(WIDE)
+    model.compile()
+    return model
+
+
+def kernels(model):
+    """Convolutions of all three networks: name and kernel."""
+    return [
+        (f"{network.name}/{layer.name}", np.array(layer.kernel))
+        for network in (model.encoder, model.decoder, model.discriminator)
+        for layer in network.layers
+        if hasattr(layer, "kernel")
+    ]
+
+
+def test_the_originals_initial_kernels(original):
+    """`1 / sqrt((1 + 0.2^2) * height * width * in)`, not cut off at two deviations."""
+    scaled = []
+    for name, kernel in kernels(original):
+        height, width, inputs, _ = kernel.shape
+        expected = 1 / np.sqrt((1 + 0.2**2) * height * width * inputs)
+        scaled.append(kernel.ravel() / expected)
+        if kernel.size > 2000:
+            assert kernel.std() == pytest.approx(expected, rel=0.08), name
+    scaled = np.concatenate(scaled)
+    assert len(scaled) > 50_000
+    assert scipy.stats.kstest(scaled[::20], "norm").pvalue > 1e-3
+
+
+def test_the_originals_layers(original):
+    """A slope of 0.2, "same" padding without a border, nothing normalised."""
+    networks = original.encoder, original.decoder, original.discriminator
+    layers = [layer for network in networks for layer in network.layers]
+    slopes = [layer.negative_slope for layer in layers if isinstance(layer, LeakyReLU)]
+    assert len(slopes) > 15
+    assert slopes == pytest.approx([0.2] * len(slopes))
+    # With a border the first two would be 17 and 8 wide, of 34.
+    for network in (original.encoder, original.discriminator):
+        shapes = [layer.output.shape[1:3] for layer in network.layers if "pool" in layer.name]
+        assert shapes == [(16, 16), (8, 8), (4, 4)]
+        assert network.get_layer("scale0_b_conv").output.shape[1:3] == (32, 32)
+
+
+def test_the_originals_decoded_images_vary_with_the_input(original):
+    """Each of 17 layers halves the variance; with the port's initialiser 1e-8 would be left."""
+    coarse = np.random.default_rng(0).uniform(-1, 1, (8, 4, 4, 1)).astype("float32")
+    images = coarse.repeat(8, axis=1).repeat(8, axis=2)
+    assert original.encode(images).std(axis=0).mean() > 5e-3
+    assert original.reconstruct(images).std(axis=0).mean() > 1e-4
+
+
+def test_the_originals_optimizer_is_plain_adam(original):
+    for optimizer in (original.autoencoder_optimizer, original.discriminator_optimizer):
+        assert type(optimizer) is keras.optimizers.Adam
+        config = optimizer.get_config()
+        assert config["weight_decay"] is None
+        names = ("learning_rate", "beta_1", "beta_2", "epsilon")
+        assert [config[name] for name in names] == pytest.approx([1e-4, 0.9, 0.999, 1e-8])
+
+
+def test_the_originals_kernels_move_by_gradients_not_by_decay():
+    """What the fault looked like: every kernel shrank by the decay, and by nothing else."""
+    model = make(OriginalACAI)
+    before = dict(kernels(model))
+    for _ in range(3):
+        model.train_on(X, Y)
+    for name, kernel in kernels(model):
+        if kernel.size < 30:
+            continue
+        # Adam's steps of 1e-4 in the first updates, up or down.
+        assert np.abs(kernel - before[name]).max() > 1.5e-4, name
+        grown = np.abs(kernel) > np.abs(before[name])
+        assert 0.1 < grown.mean() < 0.9, name
+
+
+def test_the_originals_mixer(original):
+    assert isinstance(original.mixer, FoldedMixup)
+    assert isinstance(ACAI.convolutional(SHAPE, depth=2).mixer, Mixup)
+
+
+@pytest.mark.parametrize("method", [ACAI, OriginalACAI])
+def test_consistency_is_absolute(method):
+    """As in the released code, also where reconstructions are squared; unless set otherwise."""
+    squared = {"reconstruction_loss": "mean_squared_error", "beta": 1.0}
+    for settings, distance in (
+        (squared, np.abs),
+        ({**squared, "consistency_loss": "mean_squared_error"}, np.square),
+    ):
+        model = make(method, compile_kwargs=settings)
+        given = drawn(model)
+        mixed = blend(np.asarray(model.encoder(X)), *given)
+        again = np.asarray(model.encoder(model.decoder(mixed)))
+        expected = distance(mixed - again).mean()
+        assert expected > 1e-4
+        check(model.train_on(X, Y, *given), {"consistency_loss": expected})
 
 
 @pytest.mark.parametrize(
@@ -205,7 +312,7 @@ def test_the_check_draws_nothing_from_the_mixer():
         ({"adversarial_weight": -0.5}, "adversarial_weight must be a finite number of at least 0"),
         ({"critic_blend": 1.5}, "critic_blend must lie in 0 to 1; got 1.5"),
         ({"lambda_": -1}, "lambda_ must be"),
-        ({"critic_mix": 0.2}, "does not take 'critic_mix'"),
+        ({"critic_mix": 0.2}, "unexpected keyword argument 'critic_mix'"),
     ],
 )
 def test_bad_settings(settings, message):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from amr_tf import GAIA, SupervisedBernoulliMixup
+from amr_tf import GAIA, GaussianMixup, SupervisedBernoulliMixup
 from amr_tf.networks import build_decoder, build_discriminator, build_encoder
 from tests.models.helpers import (
     SHAPE,
@@ -55,11 +55,15 @@ def test_losses(balance):
 def test_what_the_discriminator_sees():
     model = make(GAIA, "gaussian")
     step = model.forward(X)
-    shown = {"real": X, "reconstruction": step.reconstructions, "mix": step.mixes}
-    assert set(step.verdicts) == set(shown)
-    for group, images in shown.items():
+    seen = {"real": X, "reconstruction": step.reconstructions, "mix": step.mixes}
+    assert set(step.discriminator_reconstructions) == set(seen)
+    assert not step.logits
+    for group, images in seen.items():
         np.testing.assert_allclose(
-            step.verdicts[group], model.discriminator(images), rtol=1e-4, atol=1e-5
+            step.discriminator_reconstructions[group],
+            model.discriminator(images),
+            rtol=1e-4,
+            atol=1e-5,
         )
 
 
@@ -135,11 +139,23 @@ def test_the_discriminator_learns_to_fail_on_mixes_with_the_balance_only():
     assert not same(*(values(model.discriminator.weights) for model in models))
 
 
-def test_gan_loss_plays_no_part():
-    one, two = make(GAIA), make(GAIA, compile_kwargs={"gan_loss": "least_squares"})
-    for model in (one, two):
-        model.train_on(X, Y)
-    assert same(values(one.weights), values(two.weights))
+@pytest.mark.parametrize("loss", ["least_squares", "binary_crossentropy"])
+def test_a_gan_loss_is_refused(loss):
+    with pytest.raises(ValueError, match="^GAIA has no use for gan_loss: leave it out.$"):
+        make(GAIA, compile_kwargs={"gan_loss": loss})
+
+
+def test_a_loss_of_logits_is_refused():
+    settings = {"reconstruction_loss": "binary_crossentropy"}
+    with pytest.raises(ValueError, match="^GAIA's discriminator returns images and no logits"):
+        make(GAIA, output_activation="tanh", compile_kwargs=settings)
+
+
+def test_its_own_mixer_by_default():
+    """With the method's own defaults, in Python as on the command line."""
+    mixer = GAIA.convolutional(SHAPE, depth=2).mixer
+    assert isinstance(mixer, GaussianMixup)
+    assert mixer.sigma == 0.25
 
 
 def test_squared_errors():
@@ -182,7 +198,7 @@ def test_errors(arguments, message):
 @pytest.mark.parametrize(
     ("critic", "message"),
     [
-        (None, "^GAIA needs a discriminator from images to images.$"),
+        (None, "^GAIA needs a discriminator, from images to images.$"),
         ("logits", r"The output of GAIA's discriminator, .* \(N, 8, 8, 1\)"),
     ],
 )

@@ -56,8 +56,7 @@ def spread(model, factor=4.0):
     ],
 )
 def test_evidence_lower_bound(method, settings, weight):
-    settings = {"reconstruction_loss": "binary_crossentropy", **settings}
-    model = make(method, None, output_activation="tanh", compile_kwargs=settings)
+    model = make(method, None, compile_kwargs=settings)
     mean, log_variance = posterior(spread(model))
     noise = np.asarray(keras.random.normal(mean.shape, seed=5), "float64")
     latents = mean + np.sqrt(np.exp(log_variance)) * noise
@@ -131,7 +130,7 @@ def test_no_discriminator_anywhere():
     assert model.discriminator is None
     assert model.discriminator_optimizer is None
     step = model.forward(X, Y)
-    assert not step.verdicts
+    assert not step.logits
     assert set(step.decoded) == {"reconstruction"}  # Nor mixes, though there is a mixer.
     results = model.train_on(X, Y)
     assert set(results) == {
@@ -205,7 +204,10 @@ class Learned(Mixer):
         ({"mixer": Learned()}, "VAE makes no mixes in training, so that mixer Learned, which has"),
         ({"mixer": SupervisedBernoulliMixup(3)}, "SupervisedBernoulliMixup mixes by labels"),
         ({"mixer": SpatialMixup(), "latent_dim": 5}, r"SpatialMixup needs codes \(N, H, W, C\)"),
-        ({"compile_kwargs": {"beta": 1.0}}, "beta = 1 .*needs a mixer and a method that trains"),
+        ({"compile_kwargs": {"beta": 1.0}}, "VAE has no use for beta: leave it out."),
+        ({"compile_kwargs": {"gan_loss": "least_squares"}}, "VAE has no use for gan_loss"),
+        ({"compile_kwargs": {"consistency_loss": "mean_squared_error"}}, "use for consistency_lo"),
+        ({"compile_kwargs": {"discriminator_optimizer": "sgd"}}, "use for discriminator_optimizer"),
         ({"compile_kwargs": {"kl_weight": -1.0}}, "kl_weight must be a finite number of at least"),
         ({"num_classes": None, "compile_kwargs": {"supervision": 1.0}}, "add a probe"),
     ],
@@ -218,7 +220,7 @@ def test_errors(method, arguments, message):
 
 def test_networks_that_do_not_fit():
     encoder, decoder = build_encoder(SHAPE, 4, depth=2), build_decoder(SHAPE, 2, depth=2)
-    with pytest.raises(ValueError, match="^A VAE has no discriminator; pass None.$"):
+    with pytest.raises(ValueError, match="^VAE has no discriminator: pass None.$"):
         VAE(encoder, decoder, build_discriminator(SHAPE, depth=2))
     with pytest.raises(ValueError, match="The decoder's input must have the shape"):
         VAE(encoder, build_decoder(SHAPE, 4, depth=2))

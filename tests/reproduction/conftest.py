@@ -9,7 +9,7 @@ from amr_tf.training.folder import RunFolder
 from tests.training.conftest import tiny_config
 
 CELLS = {
-    "table1_mnist_ae_gan_lambda5": ("ae_gan", "mixup", 2, 5.0),
+    "table1_mnist_ae_gan_lambda5": ("ae_gan", None, None, 5.0),
     "table1_mnist_amr_mixup_k3_lambda20": ("amr", "mixup", 3, 20.0),
     "table9_mine_pixel": ("pixel_mixup", "mixup", 2, 1.0),
 }

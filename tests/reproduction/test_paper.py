@@ -5,7 +5,17 @@ import re
 
 import pytest
 
-from amr_tf.reproduction.paper import ACAI, AE_GAN, MIXUP_2, TABLES, figure_of, row_of
+from amr_tf.reproduction.paper import (
+    ACAI,
+    AE_GAN,
+    BERNOULLI_3,
+    BETA_VAE,
+    MIXUP_2,
+    ORIGINAL_ACAI,
+    TABLES,
+    figure_of,
+    row_of,
+)
 from amr_tf.training.config import TrainingConfig
 
 TEXT = pathlib.Path(__file__).resolve().parents[3] / "shared" / "paper"
@@ -15,6 +25,10 @@ def test_rows():
     assert row_of(TrainingConfig(method="ae_gan").resolve()) == AE_GAN
     assert row_of(TrainingConfig(method="acai").resolve()) == ACAI
     assert row_of(TrainingConfig().resolve()) == MIXUP_2
+    assert row_of(TrainingConfig(method="acai_original(critic_blend=0.3)")) == ORIGINAL_ACAI
+    assert row_of(TrainingConfig(method="beta_vae(kl_weight=100)")) == BETA_VAE
+    mixer = "bernoulli(probability='example')"
+    assert row_of(TrainingConfig(mixer=mixer, k=3)) == BERNOULLI_3
 
 
 def test_a_figure_and_none():

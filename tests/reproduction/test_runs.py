@@ -5,7 +5,9 @@ import pathlib
 
 import pytest
 
-from amr_tf.reproduction import estimate_seconds, reproduce
+from amr_tf.reproduction import Plan, estimate_seconds, find_cells, reproduce
+from amr_tf.reproduction.cells import SHIPPED
+from amr_tf.reproduction.paper import row_of
 from amr_tf.reproduction.runs import read_results
 from amr_tf.training.folder import RunFolder
 from tests.reproduction.conftest import make_plan, write_finished
@@ -32,9 +34,10 @@ def test_the_runs_of_a_plan(folder, tmp_path):
 
 
 def test_the_budget_changes_every_cell(folder, tmp_path):
-    plan = make_plan(folder, tmp_path, changes={"epochs": 7, "probe_learning_rate": 0.5})
+    optimizer = "adam_l2(learning_rate=0.5)"
+    plan = make_plan(folder, tmp_path, changes={"epochs": 7, "probe_optimizer": optimizer})
     for config in plan.all_configs():
-        assert (config.epochs, config.probe_learning_rate) == (7, 0.5)
+        assert (config.epochs, config.probe_optimizer) == (7, optimizer)
     assert [cell.config.epochs for cell in plan.cells] == [2, 2]
 
 
@@ -100,9 +103,75 @@ def test_plans_that_make_no_sense(folder, tmp_path, changes, message):
 
 def test_a_wrong_budget_is_told_before_anything_is_written(folder, tmp_path):
     plan = make_plan(folder, tmp_path, changes={"batch_size": 1})
-    with pytest.raises(ValueError, match="batch"):
+    message = (
+        "^Cell table1_mnist_amr_mixup_k3_lambda20: A batch of 1 is too small to mix k = 3 .*"
+        "Flags hold for every cell; --methods chooses cells.$"
+    )
+    for make in (reproduce, estimate_seconds):
+        with pytest.raises(ValueError, match=message):
+            make(plan)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "changes", "message"),
+    [
+        (
+            "dsprites",
+            {"gan_loss": "least_squares"},
+            "table4_dsprites_beta_vae_beta100: method beta_vae does not use gan_loss",
+        ),
+        (
+            "dsprites",
+            {"beta": 0.5},
+            "table4_dsprites_beta_vae_beta100: method beta_vae does not use beta",
+        ),
+        (
+            "dsprites",
+            {"data_dir": "sprites"},
+            "table4_dsprites_beta_vae_beta100: Data set 'dsprites' reads no files",
+        ),
+        (
+            "mnist",
+            {"beta": 0.5},
+            "table1_mnist_ae_gan_lambda5: method ae_gan does not use beta",
+        ),
+        (
+            "mnist",
+            {"architecture": "dsprites(hidden=(9,))"},
+            "table1_mnist_ae_gan_lambda5: Unknown parameter of architecture 'dsprites': 'hidden'",
+        ),
+    ],
+)
+def test_a_flag_that_a_cell_does_not_use(tmp_path, dataset, changes, message):
+    """It holds for every cell, so one cell that cannot use it is told before any is trained."""
+    table = {"mnist": 1, "dsprites": 4}[dataset]
+    plan = Plan(table, dataset, find_cells(table, dataset, SHIPPED), tmp_path, changes=changes)
+    with pytest.raises(ValueError, match=f"^Cell {message}.*--methods chooses cells.$"):
         reproduce(plan, log=quiet)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "changes"),
+    [
+        (1, {}),
+        (1, {"precision": "mixed_bfloat16", "architecture": "convolutional(depth=4)"}),
+        (1, {"reconstruction_loss": "mean_squared_error", "supervision": 0.1}),
+        (4, {"autoencoder_optimizer": "adam(learning_rate=1e-3)"}),
+    ],
+)
+def test_flags_that_all_cells_use(tmp_path, number, changes):
+    """The cells' own settings stay as they are."""
+    dataset = {1: "svhn", 4: "dsprites"}[number]
+    plan = Plan(number, dataset, find_cells(number, dataset, SHIPPED), tmp_path, changes=changes)
+    plan.check()
+    for cell in plan.cells:
+        config = plan.config(cell, 0)
+        kept = config.replace(**{name: getattr(cell.config, name) for name in changes})
+        assert kept == cell.config.replace(verbose=0, seed=0, run_dir=config.run_dir)
+        assert all(getattr(config, name) == value for name, value in changes.items())
+        assert row_of(config) == row_of(cell.config)
 
 
 def test_more_epochs_were_trained_than_are_asked_for(folder, tmp_path):

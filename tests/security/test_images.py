@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image
 
-from amr_tf.data.image_files import read_images
 from amr_tf.data.image_folder import read_image_folder
+from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.serving.app.servable import _read_examples
 from tests.security.conftest import assert_sentence
 
@@ -46,7 +46,7 @@ def assert_refused(path, content=None):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError) as caught:
-        read_images([path], 8)
+        ImagePreprocessor(8).batch([path])
     assert_sentence(caught)
     assert str(path) in str(caught.value)
 
@@ -109,7 +109,7 @@ def test_every_kind_of_pixel(tmp_path, mode):
         Image.fromarray(np.full((9, 7), 40_000, dtype="uint16")).save(path)
     else:
         path.write_bytes(encoded("JPEG" if mode == "CMYK" else "PNG", mode))
-    (image,) = read_images([path], 8)
+    (image,) = ImagePreprocessor(8).batch([path])
     assert image.shape == (8, 8, 3)
     assert image.dtype == np.uint8
     if mode == "I;16":
@@ -122,7 +122,7 @@ def test_a_film_is_its_first_image(tmp_path, file_format):
     path = tmp_path / f"a{TAKEN[file_format]}"
     options = {"lossless": True} if file_format == "WEBP" else {}
     frames[0].save(path, file_format, save_all=True, append_images=frames[1:], **options)
-    assert (read_images([path], 8) == 255).all()
+    assert (ImagePreprocessor(8).batch([path]) == 255).all()
 
 
 @settings(deadline=None, max_examples=60)
@@ -139,7 +139,7 @@ def test_changed_bytes(tmp_path_factory, file_format, changes, cut):
     path = tmp_path_factory.getbasetemp() / f"changed{TAKEN[file_format]}"
     path.write_bytes(content[: round(cut * len(content))])
     try:
-        assert read_images([path], 8).shape == (1, 8, 8, 3)
+        assert ImagePreprocessor(8).batch([path]).shape == (1, 8, 8, 3)
     except ValueError as error:
         assert str(path) in str(error)
         assert "\n" not in str(error)
@@ -155,18 +155,18 @@ def test_links(tmp_path):
         (folder / name / "loop").symlink_to(folder)
     (outside / "2.png").write_bytes(encoded("PNG"))
     (folder / "a" / "2.png").symlink_to(outside / "2.png")
-    train, _, names = read_image_folder(folder, 8)
+    train, _, names = read_image_folder(folder, ImagePreprocessor(8))
     assert names == ("a", "b")
     assert len(train) == 3
     # What is linked to is not shown, unless it is an image.
     (outside / "secret").write_text("password=hunter2")
     (folder / "a" / "3.png").symlink_to(outside / "secret")
     with pytest.raises(ValueError, match="cannot be read as an image") as caught:
-        read_image_folder(folder, 8)
+        read_image_folder(folder, ImagePreprocessor(8))
     assert "hunter2" not in str(caught.value)
 
 
 def test_names_with_line_breaks_and_escapes(tmp_path):
     (tmp_path / "a\nb\x1b[2J.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="cannot be read as an image"):
-        read_image_folder(tmp_path, 8)  # `commands` makes one printable line of it.
+        read_image_folder(tmp_path, ImagePreprocessor(8))  # `commands` makes one printable line of it.

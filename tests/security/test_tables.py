@@ -8,6 +8,7 @@ import pytest
 from amr_tf.data import load
 from amr_tf.data.attribute_folder import read_attribute_folder
 from amr_tf.data.attributes import read_table
+from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.data.tfds_sets import prepared_builder
 from tests.data.prepared import prepare
 from tests.security.conftest import assert_sentence
@@ -77,7 +78,7 @@ def test_a_table_names_files_of_its_folder_only(tmp_path, name):
     (folder / "inside.png").write_bytes(encoded("PNG"))
     (folder / "attributes.csv").write_text(f"file,a\ninside.png,1\n{name},0\n")
     with pytest.raises(ValueError, match="names 1 of 2 files that are not in") as caught:
-        read_attribute_folder(folder, 8)
+        read_attribute_folder(folder, ImagePreprocessor(8))
     assert_sentence(caught)
 
 

@@ -9,12 +9,13 @@ from amr_tf.models import METHODS
 
 
 def make_model(method, policy="float32", **arguments):
-    """An untrained model, drawn from a fixed seed."""
+    """An untrained model of a method, a name or a class, drawn from a fixed seed."""
     keras.utils.set_random_seed(0)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        return METHODS.get(method).create(**arguments)
+        method = METHODS.get(method) if isinstance(method, str) else method
+        return method.create(**arguments)
     finally:
         keras.config.set_dtype_policy(before)
 

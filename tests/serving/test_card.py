@@ -25,8 +25,8 @@ RESULTS = {
 
 def make_run(path, **changes):
     """A run folder with a model that was not trained."""
-    config = tiny_config(path, **changes)
-    points = config.architecture == "mlp"
+    config = tiny_config(path, **changes).resolve()  # As a run writes it.
+    points = config.dataset == "spiral"
     keras.utils.set_random_seed(0)
     model = build_model(config, (2,) if points else (8, 8, 1), None if points else 10)
     folder = RunFolder(path)
@@ -66,6 +66,7 @@ def test_the_card(run, tmp_path, quick):
         "| data set | digits |",
         "| method | amr, mixer mixup, k = 2 |",
         "| images | 8 x 8 x 1 |",
+        "| networks | convolutional(latent_channels=2, latent_width=4, depth=2) |",
         "| codes | 4 x 4 x 2 |",
         "| classes | 10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 |",
         f"| SHA-256 of the run's config.json | {sha} |",
@@ -74,7 +75,8 @@ def test_the_card(run, tmp_path, quick):
         "| best_val_probe_accuracy | 0.7500 |",
         "| `decode` | codes: float32 (N, 4, 4, 2) | images: float32 (N, 8, 8, 1) in [-1, 1] "
         "| The decoder. |",
-        "--probe_learning_rate=0.01",
+        "--probe_optimizer=adam_l2(learning_rate=0.01, beta_1=0.5, beta_2=0.99, epsilon=1e-08, "
+        "l2_weight_decay=1e-05)",
     ):
         assert line in card.splitlines()
     assert "images: float32 (N, steps, 8, 8, 1) in [-1, 1]" in card
@@ -88,6 +90,49 @@ def test_the_card(run, tmp_path, quick):
     assert metadata["config_sha256"] == sha
     assert metadata["class_names"] == [str(digit) for digit in range(10)]
     assert (metadata["dataset"], metadata["name"]) == ("digits", "numbers")
+    settings = metadata["settings"]
+    assert (settings["method"], settings["mixer"], settings["k"]) == ("amr", "mixup", 2)
+    assert settings["lambda"] == 10.0
+    lines = [f"--{name}={value}" for name, value in settings.items()]
+    assert set(run.flagfile.read_text().splitlines()) - set(lines) == {f"--run_dir={run.path}"}
+    assert not set(settings) & {"run_dir", "data_dir"}
+
+
+def test_parameters(tmp_path, quick):
+    """They stand with what they belong to; the names alone for programs as ever."""
+    run = make_run(
+        tmp_path / "run",
+        method="gaia(balance_target=0.25)",
+        mixer="gaussian(sigma=0.5)",
+        dataset="image_folder(crop=20)",
+        data_dir=str(tmp_path / "no|where"),
+    )
+    version = export_run(run.path, tmp_path / "served", notify=lambda text: None)
+    card = (version / "README.md").read_text()
+    for line in (
+        "| data set | image_folder(crop=20) |",
+        "| method | gaia(balance_target=0.25, balance_rate=0.01), mixer gaussian(sigma=0.5), "
+        "k = 2 |",
+    ):
+        assert line in card.splitlines()
+    metadata = json.loads((version / "metadata.json").read_text())
+    found = {name: metadata[name] for name in ("method", "mixer", "k", "dataset")}
+    assert found == {"method": "gaia", "mixer": "gaussian", "k": 2, "dataset": "image_folder"}
+    assert metadata["settings"]["mixer"] == "gaussian(sigma=0.5)"
+    assert "where" not in json.dumps(metadata)
+
+
+def test_a_label_mixer(tmp_path, quick):
+    mixer = "supervised_bernoulli(condition='parents', alphas='attribute')"
+    run = make_run(tmp_path / "run", method=f'supervised_amr(label_mixer="{mixer}")')
+    version = export_run(run.path, tmp_path / "served", notify=lambda text: None)
+    card = (version / "README.md").read_text()
+    (row,) = (line for line in card.splitlines() if line.startswith("| method | "))
+    assert row.endswith(", no mixer, label mixer supervised_bernoulli |")
+    assert mixer in row
+    metadata = json.loads((version / "metadata.json").read_text())
+    assert metadata["label_mixer"] == "supervised_bernoulli"
+    assert metadata["settings"]["mixer"] == "none"
 
 
 def test_without_the_data(tmp_path, quick):
@@ -110,8 +155,8 @@ def test_points_are_drawn(tmp_path, quick):
     run = make_run(
         tmp_path / "run",
         dataset="spiral",
-        architecture="mlp",
-        latent_dim=2,
+        architecture="mlp(latent_dim=2)",
+        probe_optimizer=None,
         image_size=None,
         train_subset=None,
     )
@@ -124,7 +169,7 @@ def test_no_run_and_no_model(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere' is not a run folder"):
         export_run(tmp_path / "nowhere", tmp_path / "served")
     with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
-        export_run(run.path, tmp_path / "served", last=True)
+        export_run(run.path, tmp_path / "served", epoch="last")
     (tmp_path / "untrained").mkdir()
     (tmp_path / "untrained" / "config.json").write_text(run.config.read_text())
     with pytest.raises(FileNotFoundError, match="There is no model"):

@@ -109,6 +109,8 @@ def test_metadata(exported):
         "latent_shape": [4, 4, 5],
         "num_classes": 3,
         "class_names": None,
+        "dataset": None,
+        "settings": None,
         "multi_label": False,
         "config_sha256": None,
         "keras_version": keras.__version__,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from amr_tf import BernoulliMixup, Mixup
+from amr_tf import AMR, BernoulliMixup, Mixup
 from amr_tf.serving import verify
 from amr_tf.serving.export import write_saved_model
 from amr_tf.serving.verify import example_requests, policy_of, tolerance_of
@@ -14,6 +14,28 @@ pytestmark = pytest.mark.slow
 BATCHES = (1, 7)
 SMALL = {"architecture": "convolutional", "image_shape": (8, 8, 1), "depth": 2}
 TANH = {"output_activation": "tanh"}
+
+
+class OwnPixels(AMR):
+    """A user's method that declares what PixelMixup does."""
+
+    mixes_pixels = True
+
+
+class OwnVariational(AMR):
+    """A user's method with the codes of a VAE, by a class that is none, and a discriminator."""
+
+    encoder_outputs = 2
+    unit_prior = True
+
+    @property
+    def latent_shape(self):
+        return (*self.encoder.output_shape[1:-1], self.encoder.output_shape[-1] // 2)
+
+    def codes_of(self, encoded):
+        return encoded[..., : self.latent_shape[-1]]
+
+
 FAMILIES = {
     "amr": {"method": "amr", **SMALL, "image_shape": (8, 8, 3), "mixer": "bernoulli", "k": 3},
     "ae_gan": {"method": "ae_gan", **SMALL},
@@ -40,6 +62,8 @@ FAMILIES = {
     "bfloat16": {"method": "amr", **SMALL, "policy": "mixed_bfloat16"},
     "float16": {"method": "amr", **SMALL, "policy": "mixed_float16"},
     "vae_bfloat16": {"method": "vae", **SMALL, **TANH, "policy": "mixed_bfloat16"},
+    "own_pixels": {"method": OwnPixels, **SMALL},
+    "own_variational": {"method": OwnVariational, **SMALL, "mixer": "bernoulli"},
 }
 PNG = {"decode_png", "encode_png"}
 PIXELS = {"decode_uint8", "encode_uint8"}
@@ -85,7 +109,13 @@ def same(found, expected):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ("amr", "vae", "pixel_mixup", "points", "supervised_amr"))
+@pytest.mark.parametrize(
+    "name",
+    (
+        *("amr", "vae", "pixel_mixup", "points", "supervised_amr"),
+        *("own_pixels", "own_variational"),
+    ),
+)
 def test_what_is_replayed_is_what_the_model_answers_in_python(name):
     model = make_model(**FAMILIES[name])
     images = make_images(model, 5)
@@ -108,21 +138,15 @@ def _answers(model, images):
     return example_requests(model, images).items()
 
 
-def test_labels_condition_the_mix(labels_model):
-    images = make_images(labels_model, 5)
-    inputs, outputs = example_requests(labels_model, images)["mix_labels"]
-    assert inputs.keys() == {"images_a", "images_b", "labels", "labels_a", "labels_b", "seed"}
-    mixes = labels_model.mix_labels(
-        inputs["images_a"],
-        inputs["images_b"],
-        inputs["labels"],
-        inputs["labels_a"],
-        inputs["labels_b"],
-        seed=int(inputs["seed"]),
-    )
-    same(outputs["images"], mixes)
-    other = labels_model.mix_labels(
-        *(inputs[name] for name in ("images_a", "images_b", "labels", "labels_a", "labels_b")),
-        seed=8,
-    )
-    assert abs(other - mixes).max() > 1e-3
+@pytest.mark.parametrize(
+    ("name", "in_pixels"), [("own_pixels", True), ("own_variational", False), ("amr", False)]
+)
+def test_what_an_exported_line_blends(name, in_pixels, replayed):
+    """Pixels where a method declares so, else codes."""
+    model = make_model(**FAMILIES[name])
+    inputs, outputs = replayed[name][1][1]["interpolate"]
+    a, b = inputs["images_a"], inputs["images_b"]
+    blended, mean = model.encode((a + b) / 2), (model.encode(a) + model.encode(b)) / 2
+    right, wrong = (blended, mean) if in_pixels else (mean, blended)
+    same(outputs["images"][:, 1], model.decode(right))
+    assert abs(outputs["images"][:, 1] - model.decode(wrong)).max() > 1e-3

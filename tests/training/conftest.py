@@ -9,9 +9,42 @@ import h5py
 import numpy as np
 import pytest
 
-from amr_tf import AMR
-from amr_tf.training import run as run_lib
+from amr_tf import AMR, experiments
 from amr_tf.training.config import TrainingConfig
+
+# A config.json of before there were call strings, as a run on MNIST had it.
+OLD_CONFIG = {
+    "run_dir": "runs/k2",
+    "dataset": "mnist",
+    "data_dir": None,
+    "image_size": None,
+    "validation_fraction": 0.1,
+    "train_subset": None,
+    "method": "amr",
+    "mixer": "mixup",
+    "k": 2,
+    "lambda_": 10.0,
+    "beta": 0.0,
+    "reconstruction_loss": "mean_absolute_error",
+    "gan_loss": "binary_crossentropy",
+    "generator_update_every": 1,
+    "latent_channels": 2,
+    "latent_width": 4,
+    "depth": 16,
+    "output_activation": "none",
+    "epochs": 60,
+    "batch_size": 64,
+    "learning_rate": 0.0001,
+    "probe_learning_rate": 0.003,
+    "beta_1": 0.5,
+    "beta_2": 0.99,
+    "epsilon": 1e-08,
+    "l2_weight_decay": 1e-05,
+    "seed": 0,
+    "sample_every": 10,
+    "checkpoint_every": 1,
+    "verbose": 2,
+}
 
 
 def checkpoint_arrays(path):
@@ -55,7 +88,7 @@ def wait_for(condition, process, seconds=300, pause=0.1):
 @pytest.fixture
 def unevaluated(monkeypatch):
     """Runs without figures at their end: these cost time, and have tests of their own."""
-    monkeypatch.setattr(run_lib, "evaluate", lambda model, data: {"classes": data.num_classes})
+    monkeypatch.setattr(experiments, "evaluate", lambda model, data: {"classes": data.num_classes})
 
 
 @pytest.fixture
@@ -68,11 +101,11 @@ def tiny_config(run_dir, **changes):
     settings = {
         "run_dir": str(run_dir),
         "image_size": 8,
-        "depth": 2,
+        "architecture": "convolutional(depth=2)",
         "train_subset": 131,  # Three images more than four batches.
         "batch_size": 32,
         "epochs": 3,
-        "probe_learning_rate": 0.01,
+        "probe_optimizer": "adam_l2(learning_rate=0.01)",
         "sample_every": 0,
         "verbose": 0,
     }

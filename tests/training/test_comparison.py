@@ -12,10 +12,11 @@ from amr_tf.training.config import TrainingConfig
     (
         ({}, "AMR mixup k=2"),
         ({"mixer": "bernoulli", "k": 3}, "AMR Bernoulli k=3"),
+        ({"mixer": "bernoulli(probability='example')"}, "AMR Bernoulli k=2"),
         ({"mixer": "none"}, "AMR"),
         ({"method": "ae_gan"}, "AE+GAN"),
         ({"method": "acai"}, "ACAI"),
-        ({"method": "acai_original"}, "ACAI (original)"),
+        ({"method": "acai_original(critic_blend=0.5)"}, "ACAI (original)"),
         ({"method": "pixel_mixup"}, "pixel-space AMR mixup k=2"),
         ({"method": "supervised_amr"}, "supervised AMR"),
         ({"method": "supervised_amr", "mixer": "mixup"}, "supervised AMR mixup k=2"),
@@ -86,7 +87,6 @@ def test_runs_are_loaded_in_order(fake):
     (
         ({"dataset": "mnist"}, "dataset is digits in 'one' and mnist in 'two'."),
         ({"data_dir": "x"}, "data_dir is None in 'one' and x in 'two'; --data_dir says where"),
-        ({"crop": 4}, "crop is None in 'one' and 4 in 'two'."),
         ({"image_size": 32}, r"shape \(16, 16, 1\) in 'one' and \(32, 32, 1\) in 'two'."),
     ),
 )
@@ -95,11 +95,24 @@ def test_runs_on_other_images(fake, settings, message):
         load_runs(fake(one={}, two=settings))
 
 
+def test_crops_must_agree(fake):
+    calls = ("image_folder", "image_folder(crop=4)")
+    one, two = ({"dataset": call, "data_dir": "photos"} for call in calls)
+    message = r"dataset is image_folder in 'one' and image_folder\(crop=4\) in 'two'\."
+    with pytest.raises(ValueError, match=message):
+        load_runs(fake(one=one, two=two))
+
+
 def test_attributes_must_agree_where_they_are_drawn(fake):
-    paths = fake(one={"attributes": "a,b"}, two={"attributes": "b,a"})
-    assert len(load_runs(paths)[0]) == 2
-    with pytest.raises(ValueError, match="attributes is a,b in 'one' and b,a in 'two'"):
-        load_runs(paths, same=("attributes",))
+    calls = [f"celeba_hq(attributes=({names}), crop=9)" for names in ("'a', 'b'", "'b', 'a'")]
+    one, two = ({"dataset": call, "data_dir": "photos"} for call in calls)
+    # The same call, written in another way.
+    other = {**one, "dataset": "celeba_hq(crop=9, attributes=['a', 'b'])"}
+    paths = fake(one=one, two=two, other=other)
+    assert len(load_runs(paths)[0]) == 3
+    assert len(load_runs([paths[0], paths[2]], same_labels=True)[0]) == 2
+    with pytest.raises(ValueError, match="'a', 'b'.* in 'one' and .*'b', 'a'.* in 'two'"):
+        load_runs(paths[:2], same_labels=True)
 
 
 def test_validation_images_must_be_the_same_where_there_is_no_test(fake):

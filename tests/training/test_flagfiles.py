@@ -60,10 +60,10 @@ def test_a_files_flags_take_its_place(tmp_path):
 
 
 def test_files_are_looked_for_beside_the_one_that_names_them(tmp_path, elsewhere):
-    write(tmp_path / "paper" / "shared", adam=["--beta_1=0.25"], b=["--flagfile=adam.cfg", "--k=4"])
+    write(tmp_path / "paper" / "shared", adam=["--probe=mlp"], b=["--flagfile=adam.cfg", "--k=4"])
     write(tmp_path / "paper", a=["--flagfile=shared/b.cfg", "--flagfile=../c.cfg"])
     write(tmp_path, c=["--seed=9"])
-    expected = ["--beta_1=0.25", "--k=4", "--seed=9"]
+    expected = ["--probe=mlp", "--k=4", "--seed=9"]
     for path in (tmp_path / "paper" / "a.cfg", "../paper/a.cfg"):
         assert flagfiles.expand_flagfiles([f"--flagfile={path}"]) == expected
 
@@ -90,6 +90,19 @@ def test_paths_with_spaces_and_equals_signs(tmp_path):
     folder = write(tmp_path / "a = b", a=["--run_dir=runs/k=2 x", "--flagfile=b.cfg"], b=["--k=4"])
     expanded = flagfiles.expand_flagfiles([f"--flagfile={folder / 'a.cfg'}"])
     assert expanded == ["--run_dir=runs/k=2 x", "--k=4"]
+
+
+def test_calls_need_no_quoting(tmp_path):
+    calls = {
+        "method": "supervised_amr(label_mixer='supervised_bernoulli(alphas=\"attribute\")')",
+        "mixer": "composite(mixers=('mixup', 'gaussian(sigma=0.5)'), weights=(1, 2))",
+        "dataset": "celeba(attributes=('Male', 'a #1 = \"b\" // c'), crop=140)",
+        "autoencoder_optimizer": "adam(learning_rate=cosine_decay(initial_learning_rate=1e-4, "
+        "decay_steps=9))",
+    }
+    path = write(tmp_path, a=[f"--{name}={call}" for name, call in calls.items()]) / "a.cfg"
+    assert parse(f"--flagfile={path}") == TrainingConfig(**calls)
+    assert flagfiles.read_flagfile(path) == TrainingConfig(**calls)
 
 
 def test_comments_and_blank_lines(tmp_path):

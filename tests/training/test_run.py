@@ -17,12 +17,15 @@ from PIL import Image
 import amr_tf
 from amr_tf.data import dsprites
 from amr_tf.experiments import train
+from amr_tf.serving.run_export import export_run
 from amr_tf.training import run as run_lib
 from amr_tf.training.callbacks import StopOnSignal
 from amr_tf.training.checkpoints import Checkpoints, load_model, read_state
+from amr_tf.training.comparison import load_runs
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder, load_run
 from tests.training.conftest import (
+    OLD_CONFIG,
     assert_same_checkpoint,
     checkpoint_arrays,
     read_log,
@@ -30,28 +33,38 @@ from tests.training.conftest import (
 )
 
 STEPS = 4  # Per epoch, see tiny_config.
-SPIRAL = {"dataset": "spiral", "architecture": "mlp", "image_size": None}
+SPIRAL = {
+    "dataset": "spiral",
+    "architecture": "mlp",
+    "image_size": None,
+    "probe_optimizer": None,
+}
 EPOCHS = 3
 HEALTH = ("dead_maps", "discriminator_accuracy", "discriminator_spread")
 VARIANTS = {
     # The second epoch is the best: a resumed run must remember it.
-    "mixup": {"seed": 5, "probe_learning_rate": 0.1},
+    "mixup": {"seed": 5, "probe_optimizer": "adam_l2(learning_rate=0.1)"},
     # Three steps of the discriminator to one of the auto-encoder: no divisor of an epoch's four.
     "bernoulli": {"mixer": "bernoulli", "k": 3, "beta": 1.0, "generator_update_every": 3},
     "ae_gan": {"method": "ae_gan", "gan_loss": "least_squares"},
 }
 # What else has a state that a resumed run must get back.
 OTHERS = {
-    "vae": {"method": "vae", "learning_rate": 1e-3},
+    "vae": {"method": "vae", "autoencoder_optimizer": "adam_l2(learning_rate=1e-3)"},
     # A weight of mixes that moves in every step.
-    "gaia": {"method": "gaia", "balance_rate": 0.5, "balance_target": 1.0},
+    "gaia": {"method": "gaia(balance_rate=0.5, balance_target=1.0)"},
     "supervised": {
-        "method": "supervised_amr",
-        "mixer": "composite",
-        "composite_mixers": "mixup,bernoulli,spatial",
+        "method": "supervised_amr(label_mixer=supervised_bernoulli(estimator='concrete'))",
+        "mixer": "composite(mixers=('mixup', 'bernoulli', 'spatial'))",
         "k": 3,
-        "mask_estimator": "concrete",
         "labelled": 60,
+    },
+    # A learning rate that falls with the steps made.
+    "acai": {
+        "method": "acai",
+        "autoencoder_optimizer": "adam(learning_rate=cosine_decay(initial_learning_rate=0.01, "
+        "decay_steps=5))",
+        "discriminator_optimizer": "sgd(momentum=0.9)",
     },
 }
 # What is written at the end of an epoch, and by which function.
@@ -61,7 +74,7 @@ PLACES = {
     "tensorboard": [(keras.callbacks.TensorBoard, "on_epoch_end")],
 }
 # How many random generators a checkpoint holds beside Keras' own: mixers' and a VAE's sampling's.
-GENERATORS = {"vae": 2, "gaia": 1, "supervised": 5}
+GENERATORS = {"vae": 2, "gaia": 1, "supervised": 5, "acai": 1}
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -159,6 +172,8 @@ def test_what_a_run_leaves(whole):
     ]
     config = tiny_config(folder.path, **VARIANTS["mixup"]).resolve()
     assert config.mixer == "mixup"  # What was left to the method is written down.
+    assert "learning_rate=0.1, beta_1=0.5" in config.probe_optimizer
+    assert json.loads(folder.config.read_text())["amr_tf"] == amr_tf.__version__
     assert folder.read_config() == config
     assert folder.flagfile.read_text() == config.to_flagfile()
     assert json.loads(folder.results.read_text()) == results
@@ -222,24 +237,24 @@ def test_load_run(whole):
 
 def test_load_the_newest_checkpoint_of_a_run(whole, tmp_path):
     folder, _ = whole("mixup")
-    config, model = load_run(folder.path, last=True)
+    config, model = load_run(folder.path, epoch="last")
     assert config == folder.read_config()
     assert int(model.step_counter) == EPOCHS * STEPS
     assert int(load_run(folder.path)[1].step_counter) < EPOCHS * STEPS
     (tmp_path / "config.json").write_text(config.to_json())
     with pytest.raises(FileNotFoundError, match=r"^Run '.*' has no checkpoint yet\.$"):
-        load_run(tmp_path, last=True)
+        load_run(tmp_path, epoch="last")
 
 
 def test_the_config_reaches_the_model(whole):
-    config, model = load_run(whole("ae_gan")[0].path)
+    _, model = load_run(whole("ae_gan")[0].path)
     assert model.mixer is None
     assert model.name == "ae_gan"
     optimizers = (model.autoencoder_optimizer, model.discriminator_optimizer, model.probe_optimizer)
     rates = [float(optimizer.learning_rate) for optimizer in optimizers]
     np.testing.assert_allclose(rates, [1e-4, 1e-4, 0.01], rtol=1e-6)
     for optimizer in optimizers:
-        assert (optimizer.beta_1, optimizer.beta_2) == (config.beta_1, config.beta_2)
+        assert (optimizer.beta_1, optimizer.beta_2) == (0.5, 0.99)
         assert (optimizer.epsilon, optimizer.l2_weight_decay) == (1e-8, 1e-5)
 
 
@@ -362,6 +377,7 @@ def test_images_without_labels(tmp_path):
         tmp_path / "run",
         dataset="image_folder",
         data_dir=str(images),
+        probe_optimizer=None,
         validation_fraction=0.2,
         train_subset=None,
         batch_size=8,
@@ -387,7 +403,9 @@ def test_images_without_labels(tmp_path):
 
 def test_points(tmp_path):
     """The spiral: no labels, no probe, and a figure of points in place of images."""
-    changes = {**SPIRAL, "train_subset": 1000, "learning_rate": 1e-2}
+    rate = "adam_l2(learning_rate=1e-2)"
+    players = dict.fromkeys(("autoencoder_optimizer", "discriminator_optimizer"), rate)
+    changes = {**SPIRAL, "train_subset": 1000, **players}
     config = tiny_config(tmp_path / "run", **changes, epochs=2, sample_every=2)
     results = train(config)
     folder = RunFolder(config.run_dir)
@@ -433,8 +451,7 @@ def test_attributes(tmp_path, monkeypatch):
     monkeypatch.setattr(dsprites, "_TEST_FRACTION", 1e-4)  # Its tenth takes minutes.
     config = tiny_config(
         tmp_path / "run",
-        dataset="dsprites_attributes",
-        attributes="right,square",
+        dataset="dsprites_attributes(attributes=('right', 'square'))",
         method="supervised_amr",
         train_subset=64,
         validation_fraction=1e-4,
@@ -491,9 +508,16 @@ def test_an_existing_run_is_not_overwritten(whole):
         ({"seed": 7}, "seed was 5 and is 7"),
         ({"lambda_": 5.0}, r"lambda was 10\.0 and is 5\.0"),
         ({"k": 3}, "k was 2 and is 3"),
-        ({"mixer": "bernoulli"}, "mixer was mixup and is bernoulli"),
+        ({"mixer": "bernoulli"}, r"mixer was mixup and is bernoulli\(probability='batch'\)"),
         ({"train_subset": None}, "train_subset was 131 and is None"),
-        ({"depth": 4, "epochs": 5}, "depth was 2 and is 4"),
+        (
+            {"architecture": "convolutional(depth=4)", "epochs": 5},
+            r"architecture was convolutional\(.*depth=2\) and is convolutional\(.*depth=4\)",
+        ),
+        (
+            {"probe_optimizer": "adam_l2(learning_rate=0.2)"},
+            r"probe_optimizer was adam_l2\(learning_rate=0\.1, .*and is .*learning_rate=0\.2, .*",
+        ),
         ({"method": "acai"}, "method was amr and is acai"),
         ({"labelled": 50}, "labelled was None and is 50"),
         ({"gan_loss": "least_squares"}, "gan_loss was binary_crossentropy and is least_squares"),
@@ -514,6 +538,18 @@ def test_what_is_left_to_the_method_is_no_conflict(whole):
     assert run_lib._check_folder(folder, config.resolve(), resume=True)["step"] == EPOCHS * STEPS
 
 
+def test_another_way_to_write_the_same_is_no_conflict(whole):
+    folder, _ = whole("bernoulli")
+    config = tiny_config(folder.path, **VARIANTS["bernoulli"])
+    again = config.replace(
+        mixer="bernoulli(probability='batch')",
+        architecture="convolutional( depth=2, latent_width=4 )",
+        probe_optimizer="adam_l2(beta_1=5e-1, learning_rate=1e-2)",
+    )
+    state = run_lib._check_folder(folder, again.resolve(), resume=True)
+    assert state["step"] == EPOCHS * STEPS
+
+
 def test_a_written_config_may_leave_values_to_the_method(tmp_path):
     config = tiny_config(tmp_path / "run", epochs=1)
     folder = RunFolder(config.run_dir)
@@ -528,54 +564,84 @@ def test_there_must_be_a_run_to_resume(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+VECTORS = {"architecture": "convolutional(depth=2, latent_dim=4)"}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"k": 1}, "k must be at least 2"),
+        ({"k": 1}, "k must be an integer of at least 2"),
         ({"mixer": "mixupp"}, "Unknown mixer 'mixupp'"),
+        ({"mixer": "gaussian(sigma=-1)"}, "sigma must be"),
         ({"dataset": "digit"}, "Unknown data set 'digit'"),
         ({"validation_fraction": 1.5}, "validation_fraction must be above 0"),
         ({"train_subset": 5000}, "train_subset must lie in 1 to 1294"),
         ({"batch_size": 132}, "batch_size = 132 is more than the 131 training images"),
         ({"image_size": 12}, "Images must be square, with a width .* got 12 x 12"),
-        ({"image_size": -8}, "image_size|got -8 x -8"),
-        ({"latent_width": 3}, "Images must be square, with a width that is 3 .* got 8 x 8"),
+        ({"image_size": -8}, "image_size must be a positive integer; got -8"),
+        (
+            {"architecture": "convolutional(latent_width=3)"},
+            "Images must be square, with a width that is 3 .* got 8 x 8",
+        ),
+        ({"architecture": "convolutional(depth=0)"}, "depth must be a positive integer; got 0"),
+        ({"probe": "mlp(hidden=())"}, "hidden must"),
+        ({"autoencoder_optimizer": "sgd(momentum=2.0)"}, "momentum"),
         ({"seed": 2**32}, "(?i)seed must be"),
         ({"dataset": "image_folder"}, "image_folder needs --data_dir"),
         ({"dataset": "mnist", "data_dir": "/nowhere"}, "--data_dir '/nowhere' is not a folder"),
         ({"image_size": 0}, "image_size must be a positive integer; got 0"),
         ({"validation_fraction": math.nan}, "validation_fraction must be above 0 and below 1"),
-        ({"attributes": "a"}, "Data set 'digits' takes no attributes .*dsprites_attributes"),
-        ({"crop": 4}, "Data set 'digits' takes no crop"),
+        (
+            {"dataset": "digits(attributes='a')"},
+            "Unknown parameter of data set 'digits': 'attributes'. It takes none",
+        ),
+        ({"dataset": "digits(crop=4)"}, "Unknown parameter of data set 'digits': 'crop'"),
+        (
+            {"dataset": "dsprites_attributes(attributes=('rihgt',))"},
+            "attribute 'rihgt'. Did you mean 'right'",
+        ),
         ({"labelled": 132}, "labelled must lie in 1 to 131, .*; got 132"),
         ({**SPIRAL, "labelled": 5}, "labelled = 5 needs labels"),
         ({**SPIRAL, "image_size": 8}, "Data set 'spiral' holds points, .* got 8"),
         (
-            {**SPIRAL, "method": "supervised_amr"},
-            "method supervised_amr learns from labels, but data set 'spiral' has none",
+            {**SPIRAL, "method": "supervised_amr", **VECTORS},
+            r"method supervised_amr\(.*\) learns from labels, but data set 'spiral' has none",
         ),
         (
             {**SPIRAL, "supervision": 0.5},
             r"supervision = 0\.5 learns from labels, but data set 'spiral' has none",
+        ),
+        (
+            {**SPIRAL, "probe_optimizer": "sgd"},
+            r"probe_optimizer sgd\(.*\) learns from labels, but data set 'spiral' has none",
         ),
         ({**SPIRAL, "architecture": "convolutional"}, r"'convolutional' is for images .*\(2,\)"),
         ({**SPIRAL, "architecture": "dsprites"}, r"'dsprites' is for images .*\(2,\)"),
         ({**SPIRAL, "method": "gaia"}, "Architecture 'mlp' has no "),
         ({**SPIRAL, "mixer": "spatial"}, "SpatialMixup needs codes"),
         ({"architecture": "mlp"}, r"'mlp' is for points .*\(8, 8, 1\)"),
-        ({"method": "acai", "k": 3}, "method acai needs a mixer of k = 2, .*; got k = 3"),
+        ({"method": "acai", "k": 3}, "ACAI needs a mixer of k = 2, .*; got k = 3"),
         ({"method": "acai", "mixer": "channelwise"}, "ACAI needs one mixing coefficient"),
-        ({"method": "acai_original", "mixer": "none"}, "acai_original needs .*; got mixer none"),
-        ({"method": "vae", "mixer": "spatial", "latent_dim": 4}, "SpatialMixup needs codes"),
-        ({"method": "beta_vae", "mixer": "spatial", "latent_dim": 4}, "SpatialMixup needs codes"),
-        ({"mixer": "supervised_bernoulli"}, "supervised_bernoulli mixes by labels: use --method="),
-        ({"method": "ae_gan", "beta": 1.0}, "beta = 1 weighs .* method ae_gan .* makes none"),
-        ({"method": "vae", "beta": 1.0}, "beta = 1 weighs .* method vae .* makes none"),
+        ({"method": "acai_original", "mixer": "none"}, "OriginalACAI needs .*; got none"),
+        ({"method": "vae", "mixer": "spatial", **VECTORS}, "SpatialMixup needs codes"),
+        ({"method": "beta_vae", "mixer": "spatial", **VECTORS}, "SpatialMixup needs codes"),
+        (
+            {"mixer": "supervised_bernoulli"},
+            "supervised_bernoulli mixes by labels: it is for super",
+        ),
+        ({"method": "ae_gan", "beta": 1.0}, r"method ae_gan does not use beta \(got 1\.0\)"),
+        ({"method": "ae_gan", "mixer": "spatial", "k": 7}, "method ae_gan does not use mixer"),
+        ({"method": "vae", "beta": 1.0}, r"method vae does not use beta \(got 1\.0\)"),
         ({"method": "supervised_amr", "beta": 1.0}, "beta = 1 weighs .* mixer none makes none"),
         ({"method": "gaia", "mixer": "none"}, "GAIA needs a mixer"),
         ({"method": "gaia", "k": 3}, "GaussianMixup mixes pairs: k must be 2; got 3"),
-        ({"mixer": "composite", "composite_mixers": "mixup,mixupp"}, "Unknown mixer 'mixupp'"),
+        ({"mixer": "composite(mixers=('mixup', 'mixupp'))"}, "Unknown mixer 'mixupp'"),
+        (
+            {"reconstruction_loss": "binary_crossentropy"},
+            "takes the logits that the decoder's tanh",
+        ),
     ],
+    ids=str,
 )
 def test_wrong_values_leave_nothing_behind(tmp_path, monkeypatch, changes, message):
     def not_reached(*args):
@@ -589,13 +655,61 @@ def test_wrong_values_leave_nothing_behind(tmp_path, monkeypatch, changes, messa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_of_another_version(tmp_path):
+    """Whatever would read it says in one sentence who wrote it."""
+    (tmp_path / "run").mkdir()
+    path = tmp_path / "run" / "config.json"
+    path.write_text(json.dumps(OLD_CONFIG))
+    message = (
+        rf"^'{path}' cannot be used\. It was written by an earlier amr_tf and has fields that "
+        r"amr_tf .* does not know: beta_1, .*latent_channels, .*\.keras\) can be loaded with "
+    )
+    for read in (
+        lambda: train(tiny_config(tmp_path / "run"), resume=True),
+        lambda: load_run(tmp_path / "run"),
+        lambda: load_runs([tmp_path / "run"]),
+        lambda: export_run(tmp_path / "run", tmp_path / "served"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            read()
+        assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "config.json"]
+
+
+def test_training_alone(tmp_path):
+    """`training.run` neither draws nor evaluates; who calls it may hand in callbacks."""
+    given = []
+
+    class Recorder(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            given.append((epoch, logs["val_probe_accuracy"]))
+
+    def make_callbacks(*arguments):
+        given.append(arguments)
+        return [Recorder()]
+
+    config = tiny_config(tmp_path / "run", epochs=2, sample_every=1)
+    trained = run_lib.train(config, make_callbacks=make_callbacks)
+    (resolved, data, folder), *epochs = given
+    assert resolved == config.resolve() == folder.read_config()
+    assert (trained.data, trained.folder) == (data, folder)
+    assert [epoch for epoch, _ in epochs] == [0, 1]
+    assert (trained.monitor, trained.chief) == ("val_probe_accuracy", True)
+    assert trained.best == max(accuracy for _, accuracy in epochs)
+    names = sorted(path.name for path in folder.path.iterdir())
+    assert names == ["checkpoints", "config.json", "flagfile.cfg", "log.csv", "tensorboard"]
+    assert [row["val_probe_accuracy"] for row in read_log(folder.log)] == [
+        accuracy for _, accuracy in epochs
+    ]
+
+
 def test_a_folder_that_holds_no_run(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match="is not a run folder: it has no config.json"):
             load_run(path)
 
 
-@pytest.mark.parametrize("text", ("", "{", '{"kk": 3}', "[1]", "3", "null"))
+@pytest.mark.parametrize("text", ("", "{", '{"k": "3"}', "[1]", "3", "null"))
 def test_a_damaged_config_is_named(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"/config\.json' is damaged: "):

@@ -158,15 +158,16 @@ def test_xla_with_a_strategy(tmp_path):
 FLAGS = {
     "dataset": "digits",
     "image_size": 8,
-    "depth": 2,
+    "architecture": "convolutional(depth=2)",
     "mixer": "halves",
     "train_subset": 131,
     "batch_size": 32,
     "epochs": 5,
-    "learning_rate": 1e-3,
     # The gradient of a bias before an instance normalisation is 0 but for rounding, which Adam's
     # usual epsilon would make a whole step of.
-    "epsilon": 1e-3,
+    "autoencoder_optimizer": "adam_l2(learning_rate=1e-3, epsilon=1e-3)",
+    "discriminator_optimizer": "adam_l2(learning_rate=1e-3, epsilon=1e-3)",
+    "probe_optimizer": "adam_l2(epsilon=1e-3)",
     "sample_every": 0,
     "verbose": 0,
     "jit_compile": "false",

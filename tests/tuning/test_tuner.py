@@ -1,12 +1,15 @@
 """Searches: which trials they make, that they go on after a break, and what they report."""
 
 import csv
+import itertools
 import json
 
 import numpy as np
 import pytest
 
+from amr_tf import experiments
 from amr_tf.files import write_whole
+from amr_tf.registry import parse_call
 from amr_tf.training.divergence import Diverged
 from amr_tf.training.flagfiles import read_flagfile
 from amr_tf.training.folder import RunFolder
@@ -175,12 +178,86 @@ def test_a_finished_search_makes_no_more(trained, tmp_path):
 
 @pytest.mark.parametrize("oracle", ["random", "bayesian"])
 def test_ranges(trained, tmp_path, oracle):
-    space = SearchSpace.parse(["learning_rate:1e-5..1e-3:log", "k:2,3"])
+    space = SearchSpace.parse(["autoencoder_optimizer.learning_rate:1e-5..1e-3:log", "k:2,3"])
     search(tmp_path, space, oracle=oracle, max_trials=5)
-    rates = [config.learning_rate for config in trained]
+    calls = [parse_call(config.autoencoder_optimizer) for config in trained]
+    assert {call.name for call in calls} == {"adam_l2"}
+    assert {call.arguments["beta_1"] for call in calls} == {0.5}  # What is not searched stays.
+    rates = [call.arguments["learning_rate"] for call in calls]
     assert len(set(rates)) == 5
     assert all(1e-5 <= rate <= 1e-3 for rate in rates)
     assert {type(config.k) for config in trained} == {int}
+
+
+def saved_configs(trained):
+    return [RunFolder(config.run_dir).read_config() for config in trained]
+
+
+def test_truth_values(trained, tmp_path):
+    """They come to the runs' config.json as such, and to best.cfg."""
+    space = SearchSpace.parse(["deterministic:true,false", "autoencoder_optimizer.amsgrad:False"])
+    config = tiny_config("unused", autoencoder_optimizer="adam", k=2)
+    made = make_tuner(config, space, tmp_path)
+    made.search(verbose=0)
+    assert [config.deterministic for config in saved_configs(trained)] == [True, False]
+    path = write_results(made, space.names, tmp_path)
+    assert read_flagfile(path) == best_config(made, tmp_path / "best")
+    table = summary_table(made, space.names).splitlines()
+    assert sorted(line.split(" | ")[0] for line in table[2:]) == ["| False", "| True"]
+
+
+def test_parameters_and_calls(trained, tmp_path):
+    """Parameters of what a flag names, and call strings with commas of their own."""
+    config = tiny_config("unused", method="gaia")
+    texts = ["mixer.sigma:0.1,0.3", "method.balance_target:0.25,0.5"]
+    space = SearchSpace.parse(texts)
+    make_tuner(config, space, tmp_path / "one").search(verbose=0)
+    assert [(config.method, config.mixer) for config in saved_configs(trained)] == [
+        (f"gaia(balance_target={target}, balance_rate=0.01)", f"gaussian(sigma={sigma})")
+        for sigma in (0.1, 0.3)
+        for target in (0.25, 0.5)
+    ]
+    trained.clear()
+    space = SearchSpace.parse(["mixer:mixup,bernoulli(probability='example')"])
+    made = search(tmp_path / "two", space)
+    mixers = [config.mixer for config in saved_configs(trained)]
+    assert mixers == ["mixup", "bernoulli(probability='example')"]
+    path = write_results(made, space.names, tmp_path / "two")
+    assert read_flagfile(path) == best_config(made, tmp_path / "two" / "best")
+    assert "--mixer=mixup\n" in path.read_text()
+
+
+def test_values_of_several_types(trained, tmp_path):
+    """Numbers, none, tuples and schedules: KerasTuner keeps them as texts."""
+    rate = "cosine_decay(initial_learning_rate=0.001, decay_steps=9)"
+    texts = [f"autoencoder_optimizer.learning_rate:0.01,{rate}", "probe.hidden:(8,),(8, 4)"]
+    config = tiny_config("unused", probe="mlp")
+    space = SearchSpace.parse([*texts, "architecture.latent_dim:none,3"])
+    made = make_tuner(config, space, tmp_path)
+    made.search(verbose=0)
+    found = {
+        (
+            parse_call(config.autoencoder_optimizer).arguments["learning_rate"],
+            parse_call(config.probe).arguments["hidden"],
+            parse_call(config.architecture).arguments.get("latent_dim"),
+        )
+        for config in saved_configs(trained)
+    }
+    assert found == set(itertools.product((0.01, rate), ((8,), (8, 4)), (None, 3)))
+    for saved in saved_configs(trained):
+        saved.validate()
+    write_results(made, space.names, tmp_path)
+    again = make_tuner(config, space, tmp_path)  # From the files of the first.
+    again.search(verbose=0)
+    assert len(trained) == 8
+
+
+def test_a_parameter_that_the_chosen_entry_does_not_have(trained, tmp_path):
+    space = SearchSpace.parse(["mixer.sigma:0.1,0.3"])
+    with pytest.raises(ValueError, match="^Unknown parameter of mixer 'mixup': 'sigma'"):
+        search(tmp_path / "search", space)
+    assert trained == []
+    assert not (tmp_path / "search").exists()
 
 
 def test_hyperband_goes_on_with_the_best(monkeypatch, tmp_path):
@@ -254,11 +331,19 @@ def test_every_way_of_searching_is_tested():
 
 
 @pytest.mark.slow
-def test_real_runs(tmp_path):
-    made = search(tmp_path, SearchSpace.parse(["lambda:2,10"]))
+def test_real_runs(tmp_path, monkeypatch):
+    """Their scores are those of their results, and best.cfg runs as it is."""
+    monkeypatch.setattr(experiments, "evaluate", lambda model, data: {})
+    space = SearchSpace.parse(["mixer:mixup,bernoulli(probability='example')", "k:2"])
+    made = search(tmp_path, space)
     for trial in made.oracle.trials.values():
         folder = RunFolder(made.trial_config(trial).run_dir)
         results = json.loads(folder.results.read_text())
         assert trial.score == pytest.approx(results["best_val_probe_accuracy"])
     model = made.load_model(next(iter(made.oracle.trials.values())))
     assert np.isfinite(model.encode(np.zeros((1, 8, 8, 1)))).all()
+    best = max(made.oracle.trials.values(), key=lambda trial: trial.score)
+    config = read_flagfile(write_results(made, space.names, tmp_path))
+    assert config.run_dir == str(tmp_path / "best")
+    results = experiments.train(config)
+    assert results["best_val_probe_accuracy"] == pytest.approx(best.score)

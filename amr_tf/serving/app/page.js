@@ -2,6 +2,14 @@
 // The page asks the server for codes once an image, keeps them, and sends them back to be mixed.
 
 const LETTERS = ["A", "B", "C"];
+const MOST_DRAWN = 2 ** 24; // Pixels; browsers on telephones draw no larger canvas.
+const AS_IT_IS = {fit: "stretch", crop: null, background: "black"}; // Prepared already.
+const CUTS = {
+  crop: "the middle square is cut out and made",
+  pad: "a picture is padded to a square and made",
+  stretch: "a picture is stretched to",
+};
+const CUT = {fit: "crop", crop: null, background: "black"}; // Where the export does not say.
 const WAIT = 25; // Milliseconds that a slider may move on before a mix is asked for.
 
 const $ = (id) => document.getElementById(id);
@@ -93,21 +101,110 @@ function paint(canvas, image) {
   context.putImageData(pixels, 0, 0);
 }
 
-// Draws the middle of a picture, in the model's proportions and size, on black.
-function drawMiddle(canvas, picture) {
+// The part of a picture that the model sees, [left, top, width, height], and the size that it is
+// drawn in, [width, height]: what the model's preprocessing says, as in training.
+function placed(picture, {fit, crop}) {
+  const [height, width] = model.image_shape;
+  let part = [0, 0, picture.width, picture.height];
+  const cut = (cutWidth, cutHeight) => {
+    const left = part[0] + Math.floor((part[2] - cutWidth) / 2);
+    part = [left, part[1] + Math.floor((part[3] - cutHeight) / 2), cutWidth, cutHeight];
+  };
+  if (crop) {
+    if (crop > Math.min(picture.width, picture.height)) {
+      throw new Error(`The picture has ${picture.width} × ${picture.height} pixels; the model `
+        + `needs ${crop} × ${crop}.`);
+    }
+    cut(crop, crop);
+  }
+  if (fit === "pad") {
+    const scale = Math.min(width / part[2], height / part[3]);
+    const inner = [part[2], part[3]].map((side) => Math.max(1, Math.floor(side * scale + 0.5)));
+    return {part, inner};
+  }
+  if (fit === "crop") {
+    const scale = Math.min(part[2] / width, part[3] / height);
+    cut(Math.max(1, Math.floor(width * scale)), Math.max(1, Math.floor(height * scale)));
+  }
+  return {part, inner: [width, height]};
+}
+
+// For each place of `out` pixels the first of `size` pixels that it is a mean of, and the weights:
+// a triangle that is as wide as the pixel, which is what the library resizes with.
+function triangles(size, out) {
+  const scale = size / out;
+  const support = Math.max(1, scale);
+  return Array.from({length: out}, (_, place) => {
+    const center = (place + 0.5) * scale;
+    const first = Math.max(0, Math.floor(center - support + 0.5));
+    const end = Math.min(size, Math.floor(center + support + 0.5));
+    const shares = Array.from({length: end - first}, (__, i) => (
+      Math.max(0, 1 - Math.abs((first + i + 0.5 - center) / support))));
+    const sum = shares.reduce((total, share) => total + share, 0);
+    return {first, shares: shares.map((share) => share / sum)};
+  });
+}
+
+// RGBA pixels of width x height in another size, with antialiasing. A canvas' own smoothing differs
+// from browser to browser.
+function resized(pixels, [width, height], [outWidth, outHeight]) {
+  const rows = new Float32Array(height * outWidth * 4);
+  triangles(width, outWidth).forEach(({first, shares}, x) => {
+    for (let y = 0; y < height; y += 1) {
+      for (let channel = 0; channel < 4; channel += 1) {
+        let sum = 0;
+        for (let i = 0; i < shares.length; i += 1) { // Quicker than forEach.
+          sum += shares[i] * pixels[4 * (y * width + first + i) + channel];
+        }
+        rows[4 * (y * outWidth + x) + channel] = sum;
+      }
+    }
+  });
+  const result = new Uint8ClampedArray(outHeight * outWidth * 4);
+  triangles(height, outHeight).forEach(({first, shares}, y) => {
+    for (let value = 0; value < 4 * outWidth; value += 1) {
+      let sum = 0;
+      for (let i = 0; i < shares.length; i += 1) {
+        sum += shares[i] * rows[4 * (first + i) * outWidth + value];
+      }
+      result[4 * y * outWidth + value] = sum; // Rounds.
+    }
+  });
+  return result;
+}
+
+// Draws a picture as the model sees it; the browser has turned it upright.
+function drawPrepared(canvas, picture, preprocessing) {
   const [height, width, channels] = model.image_shape;
-  const scale = Math.min(picture.width / width, picture.height / height);
-  const cut = [width * scale, height * scale];
+  const {part, inner} = placed(picture, preprocessing);
+  const scale = Math.min(1, Math.sqrt(MOST_DRAWN / (part[2] * part[3])));
+  const drawn = [part[2], part[3]].map((side) => Math.max(1, Math.floor(side * scale)));
+  const whole = make("canvas", {width: drawn[0], height: drawn[1]});
+  const source = whole.getContext("2d", {willReadFrequently: true});
+  source.fillStyle = preprocessing.background;
+  source.fillRect(0, 0, ...drawn);
+  source.imageSmoothingEnabled = scale !== 1;
+  source.imageSmoothingQuality = "high";
+  source.drawImage(picture, ...part, 0, 0, ...drawn);
+  const pixels = resized(source.getImageData(0, 0, ...drawn).data, drawn, inner);
   canvas.width = width;
   canvas.height = height;
-  const context = canvas.getContext("2d");
-  context.fillStyle = "black";
+  const context = canvas.getContext("2d", {willReadFrequently: true});
+  context.fillStyle = preprocessing.background;
   context.fillRect(0, 0, width, height);
-  context.imageSmoothingEnabled = scale !== 1;
-  context.imageSmoothingQuality = "high";
-  context.drawImage(picture, (picture.width - cut[0]) / 2, (picture.height - cut[1]) / 2, ...cut,
-    0, 0, width, height);
+  context.putImageData(new ImageData(pixels, ...inner),
+    Math.floor((width - inner[0]) / 2), Math.floor((height - inner[1]) / 2));
   canvas.classList.toggle("grey", channels === 1);
+}
+
+// RGBA pixels as nested lists, H x W x C, of the model's channels; one channel is luminance.
+function nested(pixels) {
+  const [height, width, channels] = model.image_shape;
+  return Array.from({length: height}, (_, y) => Array.from({length: width}, (__, x) => {
+    const values = Array.from(pixels.slice(4 * (y * width + x), 4 * (y * width + x) + 4));
+    if (channels !== 1) return values.slice(0, channels);
+    return [Math.round(0.299 * values[0] + 0.587 * values[1] + 0.114 * values[2])];
+  }));
 }
 
 async function readPicture(file) {
@@ -119,19 +216,20 @@ async function readPicture(file) {
     throw new Error(`${file.name} is larger than ${most} MB.`);
   }
   try {
-    return await createImageBitmap(file);
+    return await createImageBitmap(file, {imageOrientation: "from-image"}); // Applies EXIF.
   } catch {
     throw new Error(`${file.name} cannot be read as an image.`);
   }
 }
 
-async function putPicture(slot, picture) {
+async function putPicture(slot, picture, preprocessing) {
   slot.number += 1;
   const number = slot.number;
-  drawMiddle(slot.canvas, picture);
+  drawPrepared(slot.canvas, picture, preprocessing);
   slot.code = null;
-  const png = slot.canvas.toDataURL("image/png").split(",")[1];
-  const {outputs} = await predict("encode_png", {png_bytes: [{b64: png}]});
+  const [height, width] = model.image_shape;
+  const {data} = slot.canvas.getContext("2d").getImageData(0, 0, width, height);
+  const {outputs} = await predict("encode_uint8", {images: [nested(data)]});
   if (slot.number !== number) return; // Another image came in meanwhile.
   slot.code = outputs[0];
   changed();
@@ -140,7 +238,7 @@ async function putPicture(slot, picture) {
 async function putFile(slot, file) {
   try {
     tell("");
-    await putPicture(slot, await readPicture(file));
+    await putPicture(slot, await readPicture(file), model.preprocessing || CUT);
   } catch (error) {
     tell(error.message);
   }
@@ -208,19 +306,20 @@ async function loadExamples() {
   }
   pictures.forEach((picture, index) => {
     const canvas = make("canvas");
-    drawMiddle(canvas, picture);
+    drawPrepared(canvas, picture, AS_IT_IS);
     const button = make("button", {type: "button"}, canvas);
     button.setAttribute("aria-label", `Example ${index + 1}`);
     button.addEventListener("click", () => {
       const slot = slots[target];
       aim((target + 1) % slots.length);
       tell("");
-      putPicture(slot, picture).catch((error) => tell(error.message));
+      putPicture(slot, picture, AS_IT_IS).catch((error) => tell(error.message));
     });
     $("examples").append(button);
   });
   $("examples-box").hidden = false;
-  await Promise.all(slots.map((slot, i) => putPicture(slot, pictures[i % pictures.length])));
+  await Promise.all(slots.map((slot, i) => (
+    putPicture(slot, pictures[i % pictures.length], AS_IT_IS))));
 }
 
 // --- Mixing ---
@@ -357,13 +456,14 @@ function describe() {
   $("name").textContent = model.name;
   $("about").textContent = parts.filter(Boolean).join(" · ");
   $("size").textContent = `${width} × ${height}`;
+  $("cut").textContent = CUTS[(model.preprocessing || CUT).fit];
   document.title = `Mix images: ${model.name}`;
 }
 
 async function start() {
   model = await (await fetch("/api/model")).json();
   describe();
-  const missing = ["encode_png", "mix"].filter((name) => !model.signatures.includes(name));
+  const missing = ["encode_uint8", "mix"].filter((name) => !model.signatures.includes(name));
   if (missing.length || model.image_shape.length !== 3) {
     document.querySelectorAll("section").forEach((section) => { section.hidden = true; });
     throw new Error("This model cannot mix pictures here (it was exported without the signatures "

@@ -21,7 +21,7 @@ _WORKERS = 2  # Requests that are computed at a time; others wait.
 _DISCARDED = 100 * 2**20  # Bytes of a request that is too large which are read, not kept.
 _PAGE = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
-_SHOWN = ("method", "mixer", "k", "dataset")
+_SHOWN = ("method", "mixer", "k", "dataset", "preprocessing")
 _PREDICT_SCHEMA = {
     "requestBody": {
         "required": True,

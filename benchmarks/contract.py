@@ -1,0 +1,51 @@
+"""What each method learns of the digits in seconds, as a Markdown table.
+
+    python benchmarks/contract.py
+
+Every registered method with its own defaults, learning rates times ten, as in the contract that the
+tests hold it to (`amr_tf.testing`).
+"""
+
+import argparse
+import platform
+import time
+
+from amr_tf.models import METHODS
+from amr_tf.testing import MethodContract, learn
+
+# Its divergence weighs the same whatever the size, the cross-entropy grows with the pixels.
+SETTINGS = {"beta_vae": (32, 5)}
+
+
+def row(method: str) -> str:
+    """A method's line of the table."""
+    default = (MethodContract.image_size, MethodContract.epochs)
+    image_size, epochs = SETTINGS.get(method, default)
+    start = time.perf_counter()
+    learned = learn(method, image_size, epochs, MethodContract.rate)
+    cells = (
+        f"`{method}`",
+        f"{image_size}",
+        f"{epochs}",
+        f"{learned.spread:.2g}",
+        f"{learned.mean_image_error:.3f}",
+        f"{learned.error:.3f}",
+        f"{100 * learned.probe_accuracy:.1f} %",
+        f"{time.perf_counter() - start:.0f} s",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("methods", nargs="*", help="names; by default all")
+    methods = parser.parse_args().methods or METHODS.names()
+    print(f"{platform.machine()}, seed 0, batch 64")
+    print("| method | pixels | epochs | spread at start | mean image | after training | probe | time |")
+    print("|---|---|---|---|---|---|---|---|")
+    for method in methods:
+        print(row(method), flush=True)
+
+
+if __name__ == "__main__":
+    main()
