@@ -6,11 +6,14 @@ import pathlib
 _MOST_BYTES = 10 * 2**20  # Of a text that is read whole: a run's have a few kilobytes.
 
 
-def write_whole(path, text):
+def write_whole(path: str | pathlib.Path, content: str | bytes) -> None:
     """Writes beside `path` and moves into place, so that a kill leaves the old file whole."""
     path = pathlib.Path(path)
     partial = path.with_name(f"partial-{path.name}")
-    partial.write_text(text)
+    if isinstance(content, bytes):
+        partial.write_bytes(content)
+    else:
+        partial.write_text(content)
     partial.replace(path)
 
 

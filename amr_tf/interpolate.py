@@ -18,6 +18,7 @@ from amr_tf.evaluation.interpolation_figures import (
     triangle_figure,
 )
 from amr_tf.evaluation.label_figures import check_label_mixers, label_mix_figure
+from amr_tf.models.inference import PATHS
 from amr_tf.registry import unknown_name
 from amr_tf.training.comparison import caption_of, load_runs
 from amr_tf.training.folder import which_epoch
@@ -53,6 +54,9 @@ _STEPS = flags.DEFINE_integer(
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed that draws the images.", lower_bound=0)
 _FPS = flags.DEFINE_integer("fps", 8, "Frames a second of a film.", lower_bound=1)
+_PATH = flags.DEFINE_string(
+    "path", "linear", "Kind line goes straight (linear) or around the origin (spherical)."
+)
 _EPOCH = flags.DEFINE_string(
     "epoch", "best", "best: the best epochs' models; last: the newest checkpoints'."
 )
@@ -61,7 +65,8 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of amr_tf.train; by defaul
 
 def _lines(models, data, title):
     images = _draw(data, pairs=4)
-    return interpolation_figure(models, *images, _STEPS.value or 9, title)
+    steps = _STEPS.value or 9
+    return interpolation_figure(models, *images, steps, title, path=_PATH.value)
 
 
 def _triangles(models, data, title):
@@ -87,7 +92,8 @@ def _codes(models, data, title):
 
 
 def _line_rows(models, data):
-    return interpolation_rows(models, *_draw(data, pairs=4), _STEPS.value or 9)
+    steps = _STEPS.value or 9
+    return interpolation_rows(models, *_draw(data, pairs=4), steps, path=_PATH.value)
 
 
 def _crossover_rows(models, data):
@@ -140,6 +146,8 @@ def main(argv):
     kind = _KIND.value
     if kind not in _FIGURES:
         raise unknown_name("kind", kind, _FIGURES)
+    if _PATH.value not in PATHS:
+        raise unknown_name("path", _PATH.value, PATHS)
     paths = [path for value in _RUN.value for path in value.split(",") if path]
     if not paths:
         raise ValueError("--run needs the folder of a training run.")

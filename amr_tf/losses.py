@@ -98,8 +98,9 @@ def _keras_from_logits(function: Callable) -> bool | None:
     if isinstance(function, keras.losses.Loss):
         return getattr(function, "from_logits", None)
     parameter = _parameters(function).get("from_logits")
-    is_keras = _first_parameter(function) == "y_true" and parameter is not None
-    return parameter.default if is_keras else None
+    if parameter is None or _first_parameter(function) != "y_true":
+        return None
+    return parameter.default
 
 
 def _parameters(function: Callable) -> Mapping[str, inspect.Parameter]:
@@ -145,7 +146,7 @@ def binary_crossentropy(images, logits):
     return ops.mean(ops.sum(entropy, axis=tuple(range(1, entropy.ndim))))
 
 
-binary_crossentropy.from_logits = True
+binary_crossentropy.from_logits = True  # type: ignore[attr-defined]
 
 
 @GAN_LOSSES.register("binary_crossentropy")

@@ -18,9 +18,10 @@ class _Optimizers(Registry):
     """A registry whose entries take a schedule's call string as their learning rate."""
 
     def check_value(self, title: str, parameter: inspect.Parameter, value: Any) -> None:
+        schedule = keras.optimizers.schedules.LearningRateSchedule
         if parameter.name == "learning_rate" and isinstance(value, str):
             SCHEDULES.parse(value)
-        else:
+        elif parameter.name != "learning_rate" or not isinstance(value, schedule):
             super().check_value(title, parameter, value)
 
     def _defaults(self, name: str) -> dict[str, Any]:

@@ -298,6 +298,7 @@ class Registry:
 def _check_kind(title: str, parameter: inspect.Parameter, value: Any) -> None:
     """Raises a ValueError for a text where the default is a number, and so on."""
     default = parameter.default
+    kinds: tuple[type, ...]
     if isinstance(default, bool):
         kinds, wanted = (bool,), "True or False"
     elif isinstance(default, (int, float)) and not isinstance(value, bool):

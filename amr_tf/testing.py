@@ -143,6 +143,7 @@ class MethodContract:
     """
 
     method: str
+    _learned: Learned
     image_size = 8
     epochs = 8
     rate = 10.0

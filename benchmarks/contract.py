@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument("methods", nargs="*", help="names; by default all")
     methods = parser.parse_args().methods or METHODS.names()
     print(f"{platform.machine()}, seed 0, batch 64")
-    print("| method | pixels | epochs | spread at start | mean image | after training | probe | time |")
+    head = ("method", "pixels", "epochs", "spread at start", "mean image", "after training")
+    print("| " + " | ".join([*head, "probe", "time"]) + " |")
     print("|---|---|---|---|---|---|---|---|")
     for method in methods:
         print(row(method), flush=True)

@@ -40,6 +40,7 @@ def soak(method, steps, out):
     """Trains one method and writes its rows."""
     import keras
 
+    from amr_tf.experiments import sample_grids
     from amr_tf.training import run
     from amr_tf.training.config import TrainingConfig
 
@@ -64,20 +65,18 @@ def soak(method, steps, out):
 
     path = out / f"{method}.csv"
     path.unlink(missing_ok=True)
-    logging_callbacks = run._logging_callbacks
-    run._logging_callbacks = lambda *given: [*logging_callbacks(*given), Record()]
     config = TrainingConfig(
         run_dir=str(out / f"{method}_run"),
         method=method,
         image_size=16,
-        depth=8,
+        architecture="convolutional(depth=8)",
         batch_size=32,
         epochs=math.ceil(steps / STEPS_PER_EPOCH),
         checkpoint_every=CHECKPOINT_EVERY,
         sample_every=50,
         verbose=0,
     )
-    run.train(config)
+    run.train(config, make_callbacks=lambda *given: [*sample_grids(*given), Record()])
 
 
 def summary(path):

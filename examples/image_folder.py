@@ -34,6 +34,7 @@ def main(argv):
     model = amr_tf.AMR.convolutional(
         data.image_shape, latent_channels=8, num_classes=data.num_classes, k=2, seed=0
     )
+    model.preprocessor = data.preprocessor  # Saved with it, for files later.
     model.compile(lambda_=20.0)
     model.fit(
         data_lib.training_batches(data.train, _BATCH.value, data.image_size, seed=0),

@@ -72,12 +72,11 @@ class Leaning(amr_tf.Mixer):
 @amr_tf.models.METHODS.register("weighed")
 @mine
 class Weighed(amr_tf.AMR):
-    def compile(self, *optimizers, mix_weight=0.5, **kwargs):
-        self.mix_weight = mix_weight
-        super().compile(*optimizers, **kwargs)
+    setting_checks = {**amr_tf.AMR.setting_checks, "mix_weight": amr_tf.checks.check_not_negative}
 
-    def get_compile_config(self):
-        return {**super().get_compile_config(), "mix_weight": self.mix_weight}
+    def compile(self, *optimizers, mix_weight=0.5, **kwargs):
+        super().compile(*optimizers, **kwargs)
+        self.remember(mix_weight=mix_weight)
 
     def autoencoder_losses(self, step):
         loss, terms = super().autoencoder_losses(step)
@@ -508,6 +507,10 @@ def test_a_script_with_parts_of_ones_own(mine):
         ("--mixer=leaning(share=2)", "share must lie in 0 to 1; got 2."),
         ("--mixer=leaning(share='x')", "share of mixer 'leaning' must be a number, such as 0.5;"),
         ("--method=weighed(mix_weigh=1)", "of method 'weighed': 'mix_weigh'. Did you mean 'mix_w"),
+        (
+            "--method=weighed(mix_weight=-1)",
+            "mix_weight must be a finite number of at least 0; got -1",
+        ),
         ("--dataset=stripes(cuont=1)", "of data set 'stripes': 'cuont'. Did you mean 'count'?"),
         ("--architecture=dense(widht=1)", "architecture 'dense': 'widht'. Did you mean 'width'?"),
         ("--probe=tall(layer=1)", "Unknown parameter of probe 'tall': 'layer'. Did you mean 'lay"),

@@ -187,6 +187,11 @@ def _csv_table(path):
             f"'{path}' has no header: its first row is {' '.join(rows[0])[:80]!r}; the first row "
             "must name the attributes."
         )
+    if "" in rows[0][1:]:
+        column = 2 + rows[0][1:].index("")
+        raise ValueError(
+            f"'{path}' has an attribute without a name in its header: column {column}."
+        )
     return rows[0][1:], rows[1:]
 
 

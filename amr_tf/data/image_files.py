@@ -54,12 +54,17 @@ def find_images(folder: pathlib.Path, root: pathlib.Path | None = None) -> list[
         folder: where to look.
         root: the data set's folder, which holds `folder`; links to it are not followed either.
     """
-    return _walk(folder, root, EXTENSIONS)
+    return sorted(_walk(folder, root, EXTENSIONS))
+
+
+def holds_images(folder: pathlib.Path, root: pathlib.Path | None = None) -> bool:
+    """Whether `find_images` finds any."""
+    return next(_walk(folder, root, EXTENSIONS), None) is not None
 
 
 def warn_of_other_pictures(folder: pathlib.Path, root: pathlib.Path | None = None) -> None:
     """Says how many pictures `find_images` leaves out, as their kinds cannot be read."""
-    others = _walk(folder, root, _OTHER_PICTURES)
+    others = list(_walk(folder, root, _OTHER_PICTURES))
     if others:
         logging.warning(
             "%d pictures in '%s' are left out: their kinds (%s) cannot be read.",
@@ -70,28 +75,28 @@ def warn_of_other_pictures(folder: pathlib.Path, root: pathlib.Path | None = Non
 
 
 def _walk(folder, root, extensions):
+    """The paths of files with one of the extensions, in no order."""
     real = _real(folder)
     above = {*real.parents}
     if root is not None and folder != root:
         above |= {_real(root), *_real(root).parents}
     if real in above:
-        return []
-    files, seen = [], set()
-    # Each with the real folders that hold it, and those on the way to it.
+        return
+    seen = set()
+    # Each with the real folder, and all that hold it or are on the way to it.
     waiting = [(folder, real, above)]
     while waiting:
         place, real, above = waiting.pop()
         if real in seen:
             continue
         seen.add(real)
-        for path in _entries(place):
-            if path.is_dir():
-                target = _real(path)
+        for entry in _entries(place):
+            if _is_folder(entry):
+                target = _real(entry) if entry.is_symlink() else real / entry.name
                 if target not in above and target != real:
-                    waiting.append((path, target, above | {real, *target.parents}))
-            elif path.suffix.lower() in extensions and path.is_file():
-                files.append(path)
-    return sorted(files)
+                    waiting.append((place / entry.name, target, above | {real, *target.parents}))
+            elif entry.name.lower().endswith(extensions) and _is_file(entry):
+                yield place / entry.name
 
 
 def _real(path):
@@ -99,18 +104,39 @@ def _real(path):
 
 
 def _entries(folder):
-    return sorted(path for path in folder.iterdir() if not is_hidden(path.name))
+    """What lies in a folder, by name, without what is hidden: `os.DirEntry`s."""
+    # Unlike paths they mostly know their kind without asking the disk again.
+    with os.scandir(folder) as entries:
+        return sorted(
+            (entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name
+        )
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # A link to itself.
+        return False
+
+
+def _is_file(entry):
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
     """Sorted paths of a folder's folders, without hidden ones."""
-    return [path for path in _entries(folder) if path.is_dir()]
+    return [folder / entry.name for entry in _entries(folder) if _is_folder(entry)]
 
 
 def loose_images(folder: pathlib.Path) -> list[pathlib.Path]:
     """Sorted paths of the image files that lie in a folder itself, without hidden ones."""
     return [
-        path for path in _entries(folder) if path.suffix.lower() in EXTENSIONS and not path.is_dir()
+        folder / entry.name
+        for entry in _entries(folder)
+        if entry.name.lower().endswith(EXTENSIONS) and _is_file(entry)
     ]
 
 

@@ -9,6 +9,7 @@ from amr_tf.data.image_files import (
     EXTENSIONS,
     MOST_PIXELS,
     find_images,
+    holds_images,
     loose_images,
     subfolders,
     warn_of_other_pictures,
@@ -128,7 +129,7 @@ def _split_folders(root):
 
 def _folders_of_images(root):
     """Sorted paths of the subfolders that hold images at any depth."""
-    return [path for path in subfolders(root) if find_images(path, root)]
+    return [path for path in subfolders(root) if holds_images(path, root)]
 
 
 def _class_names(folder, root):

@@ -10,6 +10,7 @@ from amr_tf.evaluation.image_quality import model_image_quality
 from amr_tf.evaluation.interpolation_quality import ends_of_the_scale, model_interpolation_quality
 from amr_tf.evaluation.label_mixing import label_consistency, train_classifier
 from amr_tf.evaluation.probes import PROBES
+from amr_tf.evaluation.sampling import some_images
 from amr_tf.registry import unknown_name
 
 _PROBED = 60_000
@@ -96,6 +97,8 @@ def measure(model, data, probes=("linear",), splits=SPLITS, measures=(), incepti
             if inception_weights
             else classifier_extractor(classifier)
         )
+        if model.density is None and not model.unit_prior:
+            model.fit_density(some_images(data))
         results["image_quality"] = model_image_quality(model, data, extractor)
     if "label_mixing" in measures:
         classifier = classifier or train_classifier(data)

@@ -106,7 +106,9 @@ class _Inception:
         if channels not in (1, 3):
             raise ValueError(f"InceptionV3 sees images of 1 or 3 channels; got {channels}.")
         images = np.repeat(images, 3 // channels, axis=-1)
-        resized = keras.ops.image.resize(images, self.network.input_shape[1:3])
+        size = self.network.input_shape[1:3]
+        shrinks = images.shape[1] > size[0] or images.shape[2] > size[1]
+        resized = keras.ops.image.resize(images, size, antialias=shrinks)
         return self.network.predict_on_batch(resized)
 
 

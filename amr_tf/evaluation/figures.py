@@ -40,6 +40,25 @@ def grid_figure(rows, title=None, headers=None):
     return sheet.figure
 
 
+def sheet_figure(images, columns=8, title=None):
+    """Images in rows of `columns`, without captions.
+
+    Args:
+        images: float (N, H, W, C) in [-1, 1], C 1 or 3.
+        columns: images in a row.
+        title: text above them, or None.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    rows = -(-len(images) // columns)
+    sheet = Sheet(min(columns, len(images)) * CELL_INCHES, rows * CELL_INCHES, title)
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        sheet.image(image, column * CELL_INCHES, row * CELL_INCHES)
+    return sheet.figure
+
+
 def figure_pixels(figure):
     """A figure as a uint8 array (H, W, 3)."""
     figure.canvas.draw()
@@ -113,7 +132,7 @@ def as_models(models):
     return models if isinstance(models, dict) else {"latent space": models}
 
 
-def interpolation_rows(models, images_a, images_b, steps=9, pixels=True):
+def interpolation_rows(models, images_a, images_b, steps=9, pixels=True, path="linear"):
     """Lines between pairs of images: blended in pixel space, and through the codes of each model.
 
     Args:
@@ -122,12 +141,13 @@ def interpolation_rows(models, images_a, images_b, steps=9, pixels=True):
         images_b: likewise, at the end.
         steps: images a line, both ends included, at least 2.
         pixels: whether the plain blends of the two images come first.
+        path: "linear" or "spherical", as `ResynthesisModel.interpolate` takes it.
 
     Returns:
         Dictionary from captions to float images (N, steps, H, W, C).
     """
     lines = {
-        caption: np.asarray(model.interpolate(images_a, images_b, steps))
+        caption: np.asarray(model.interpolate(images_a, images_b, steps, path=path))
         for caption, model in as_models(models).items()
     }
     if not pixels:
@@ -135,7 +155,9 @@ def interpolation_rows(models, images_a, images_b, steps=9, pixels=True):
     return {"pixel space": pixel_interpolation(images_a, images_b, steps), **lines}
 
 
-def interpolation_figure(models, images_a, images_b, steps=9, title=None, pixels=True):
+def interpolation_figure(
+    models, images_a, images_b, steps=9, title=None, pixels=True, path="linear"
+):
     """Lines between pairs of images, a row for each method (paper, figures 6, 7 and 9).
 
     Args:
@@ -145,11 +167,12 @@ def interpolation_figure(models, images_a, images_b, steps=9, title=None, pixels
         steps: decoded images between them, ends included, at least 2.
         title: text above the grid, or None.
         pixels: whether to put the plain blend of the two images above each pair's rows.
+        path: "linear" or "spherical", as `ResynthesisModel.interpolate` takes it.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    rows = interpolation_rows(models, images_a, images_b, steps, pixels)
+    rows = interpolation_rows(models, images_a, images_b, steps, pixels, path)
     return grid_figure(between_originals(rows, images_a, images_b), title)
 
 

@@ -126,7 +126,8 @@ def model_image_quality(model, data, extractor, count=None, seed=0, k=3, batch_s
 
     Returns:
         A dictionary of results as of `image_quality`: "sources", of the sources themselves, the
-        best that a model can do; "reconstructions"; and "mixes" where the model has a mixer.
+        best that a model can do; "reconstructions"; "mixes" where the model has a mixer; and
+        "samples" where it has a prior or a density of codes (`fit_density`).
 
     Raises:
         ValueError: `count` is out of range, the model's images are not finite, or as of
@@ -140,6 +141,8 @@ def model_image_quality(model, data, extractor, count=None, seed=0, k=3, batch_s
     fakes = {"sources": sources, "reconstructions": model.reconstruct(sources, batch_size)}
     if model.mixer is not None:
         fakes["mixes"] = model.mix(sources, seed=seed, batch_size=batch_size)
+    if model.density is not None or model.unit_prior:
+        fakes["samples"] = model.sample(len(sources), seed=seed, batch_size=batch_size)
     real = extract_features(references, extractor, batch_size)
     _warn_of_few(*real.shape)
     results = {}

@@ -12,6 +12,7 @@ from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.models import building, compiling, inference
 from amr_tf.models.compiling import Player
 from amr_tf.models.data_checks import check_weights, checked_data, naming_bad_batches
+from amr_tf.models.density import CodeDensity
 from amr_tf.models.fit_callbacks import with_own
 from amr_tf.models.forward import compute_losses, discriminate, resynthesize
 from amr_tf.models.gradients import STEPS
@@ -20,6 +21,7 @@ from amr_tf.models.updates import Mean, apply_update, apply_update_if, for_train
 
 # Means over labelled images only.
 _LABEL_METRICS = ("probe_loss", "probe_accuracy", "classifier_loss", "classifier_accuracy")
+_DENSITY = "density_"  # Of the names under which a file holds it.
 _CRITICS = {"logits": "images to logits (N,)", "autoencoder": "images to images"}
 _CRITICS["classifier"] = "images to logits (N,) and class logits (N, classes)"
 
@@ -103,7 +105,7 @@ class ResynthesisModel(keras.Model):
         encoder: keras.Model,
         decoder: keras.Model,
         discriminator: keras.Model | None = None,
-        mixer: keras.Layer | None = None,
+        mixer: Any = None,
         probe: keras.Model | None = None,
         multi_label: bool = False,
         preprocessor: ImagePreprocessor | None = None,
@@ -117,8 +119,10 @@ class ResynthesisModel(keras.Model):
         self.probe = probe
         self.multi_label = multi_label
         self.preprocessor = preprocessor
+        # Where codes lie, for `sample`; `fit_density` sets it.
+        self.density: CodeDensity | None = None
         # From codes to the logits that a tanh makes images of, and these; `compile` may set it.
-        self.decode_with_logits = None
+        self.decode_with_logits: Callable | None = None
         for name in ("encoder", "decoder", "discriminator", "probe"):
             _check_network(name, getattr(self, name))
         self._check_networks()
@@ -433,6 +437,8 @@ class ResynthesisModel(keras.Model):
         compiling.build_optimizers(self.players)
         compiling.finalize_all(self)
         made = {f"{name}_optimizer": player.optimizer for name, player in self.players.items()}
+        # As a configuration: a metric in an attribute would be one more part of the built model.
+        metrics = keras.saving.serialize_keras_object(metrics)
         self._compile_arguments = {**given, **keras_settings, "metrics": metrics, **made}
 
     def remember(self, **settings: Any) -> None:
@@ -759,20 +765,60 @@ class ResynthesisModel(keras.Model):
         return inference.mix(self, images, permutations, coefficients, seed, batch_size)
 
     def interpolate(
-        self, images_a: Any, images_b: Any, steps: int = 9, batch_size: int = 256
+        self,
+        images_a: Any,
+        images_b: Any,
+        steps: int = 9,
+        batch_size: int = 256,
+        path: str = "linear",
     ) -> np.ndarray:
-        """Decoded straight lines between the codes of two sets of images.
+        """Decoded lines between the codes of two sets of images.
 
         Args:
             images_a: (N, H, W, C), or a list of files; decoded at step 0.
             images_b: (N, H, W, C), or a list of files; decoded at the last step.
             steps: images per line, at least 2, both ends included.
             batch_size: images decoded at a time.
+            path: "linear", or "spherical" for arcs around the origin (slerp), which suit the codes
+                of a VAE.
 
         Returns:
             float32 (N, steps, H, W, C).
         """
-        return inference.interpolate(self, images_a, images_b, steps, batch_size)
+        return inference.interpolate(self, images_a, images_b, steps, batch_size, path)
+
+    def fit_density(
+        self, images: Any, components: int = 10, seed: int = 0, batch_size: int = 256
+    ) -> None:
+        """Fits the density of codes that `sample` draws from; it is saved with the model.
+
+        Args:
+            images: (N, H, W, C), such as the training images; a few thousand are enough.
+            components: of the Gaussian mixture, at most one for twenty images.
+            seed: of the fit.
+            batch_size: images encoded at a time.
+        """
+        self.density = CodeDensity.fit(self.encode(images, batch_size), components, seed=seed)
+
+    def sample(self, count: int, seed: int | None = None, batch_size: int = 256) -> np.ndarray:
+        """New images: codes drawn from a VAE's prior or from the fitted density, decoded.
+
+        Args:
+            count: how many.
+            seed: an integer for samples that are the same at each call, or None.
+            batch_size: images decoded at a time.
+
+        Returns:
+            float32 (count, H, W, C).
+
+        Raises:
+            ValueError: the model is no VAE and `fit_density` was not called.
+        """
+        checks.check_positive_integer("count", count)
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**31))
+        codes = self.inference.draw(count, seed)
+        return inference.in_batches(self.inference.decode, codes, batch_size)
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
         """Exports `call`, the reconstructions: `keras.Model.export`.
@@ -783,6 +829,22 @@ class ResynthesisModel(keras.Model):
         return super().export(*args, **kwargs)
 
     # Saving.
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        if self.density is not None:
+            for name, array in self.density.arrays().items():
+                store[_DENSITY + name] = array
+
+    def load_own_variables(self, store: Any) -> None:
+        values = {key: store[key] for key in store.keys()}  # noqa: SIM118, it is no dictionary
+        arrays = {
+            key.removeprefix(_DENSITY): np.asarray(values.pop(key))
+            for key in list(values)
+            if key.startswith(_DENSITY)
+        }
+        self.density = CodeDensity(**arrays) if arrays else None
+        super().load_own_variables(values)
 
     def get_config(self) -> dict:
         serialize = keras.saving.serialize_keras_object
@@ -846,7 +908,7 @@ def _tracker(name):
     return tracker
 
 
-def _pair(validation_data):
+def _pair(validation_data: Any) -> tuple[Any, Any]:
     """Images and labels of `validation_data`, or a data set and None."""
     if not isinstance(validation_data, (tuple, list)):
         return validation_data, None

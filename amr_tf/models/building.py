@@ -9,7 +9,7 @@ from amr_tf.registry import Call
 
 
 def build_model(
-    method: type,
+    method: Any,
     image_shape: tuple[int, ...],
     architecture: str,
     mixer: Any,
@@ -70,7 +70,7 @@ def build_model(
     )
 
 
-def architecture_call(method: type, architecture: str, sizes: dict | None = None) -> Call:
+def architecture_call(method: Any, architecture: str, sizes: dict | None = None) -> Call:
     """The architecture's call with what a method asks of it.
 
     Args:
@@ -86,7 +86,7 @@ def architecture_call(method: type, architecture: str, sizes: dict | None = None
     return ARCHITECTURES.parse(Call(name, {**asked, **given, **(sizes or {})}))
 
 
-def make_mixer(method: type, mixer: Any, k: int | None = None, seed: int | None = None) -> Any:
+def make_mixer(method: Any, mixer: Any, k: int | None = None, seed: int | None = None) -> Any:
     """The mixer that a call string names; a mixer, or None, is returned as it is.
 
     Raises:

@@ -46,12 +46,20 @@ def consistency_loss(loss: str | Callable | None, reconstruction_loss: Callable)
 
     The released AMR code measures it so. A loss that takes a decoder's logits cannot measure
     codes; the mean absolute error takes its place.
+
+    Raises:
+        ValueError: a loss that takes logits.
     """
-    if loss is not None:
-        return losses.reconstruction_loss(loss)
-    if losses.takes_logits(reconstruction_loss):
-        return losses.mean_absolute_error
-    return reconstruction_loss
+    if loss is None:
+        takes_logits = losses.takes_logits(reconstruction_loss)
+        return losses.mean_absolute_error if takes_logits else reconstruction_loss
+    made = losses.reconstruction_loss(loss)
+    if losses.takes_logits(made):
+        raise ValueError(
+            "consistency_loss must be a distance between codes, such as mean_absolute_error; "
+            f"{loss!r} takes a decoder's logits."
+        )
+    return made
 
 
 def logit_decoder(decoder: keras.Model, reconstruction_loss: Callable) -> Callable | None:

@@ -15,8 +15,9 @@ def with_own(callbacks: Any, model: Any) -> Any:
     own = SharedLearningRate()
     if isinstance(callbacks, keras.callbacks.CallbackList):
         given = callbacks.callbacks
-        callbacks.append(own)
-        own.set_model(model)
+        if not any(isinstance(callback, SharedLearningRate) for callback in given):
+            own.set_model(model)
+            given.append(own)
         both = callbacks
     else:
         given = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]

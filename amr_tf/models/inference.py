@@ -1,5 +1,6 @@
 """What a trained model is used for: encoding, decoding, mixing and interpolating."""
 
+import functools
 import os
 from typing import Any
 
@@ -8,6 +9,8 @@ import tensorflow as tf
 
 from amr_tf import checks
 from amr_tf.data.preprocessing import are_files
+from amr_tf.models.density import prior
+from amr_tf.registry import unknown_name
 
 
 class Inference:
@@ -22,7 +25,9 @@ class Inference:
     Attributes:
         encode: from images (N, H, W, C) to codes (N, *latent_shape).
         decode: from codes to images.
-        interpolate: from two batches of images and a number of steps to (N, steps, H, W, C).
+        interpolate: from two batches of images and a number of steps to (N, steps, H, W, C), along
+            straight lines.
+        interpolations: the same along each of `PATHS`, by name.
     """
 
     def __init__(self, model: Any):
@@ -30,11 +35,16 @@ class Inference:
         images, codes = _spec(*model.image_shape), _spec(*model.latent_shape)
         self.encode = tf.function(self._encode, input_signature=[images], autograph=False)
         self.decode = tf.function(self._decode, input_signature=[codes], autograph=False)
-        self.interpolate = tf.function(
-            self._interpolate,
-            input_signature=[images, images, tf.TensorSpec((), "int32")],
-            autograph=False,
-        )
+        line = [images, images, tf.TensorSpec((), "int32")]
+        self.interpolations = {
+            path: tf.function(
+                functools.partial(self._interpolate, path=path),
+                input_signature=line,
+                autograph=False,
+            )
+            for path in PATHS
+        }
+        self.interpolate = self.interpolations["linear"]
 
     def _encode(self, images):
         encoded = self._model.encoder(images, training=False)
@@ -42,6 +52,26 @@ class Inference:
 
     def _decode(self, codes):
         return tf.cast(self._model.decoder(codes, training=False), "float32")
+
+    def draw(self, count: Any, seed: Any) -> tf.Tensor:
+        """New codes, float32 (count, *latent_shape), the same for the same seed.
+
+        They are drawn from the density that was fitted on codes, or from a VAE's prior.
+
+        Raises:
+            ValueError: the model has neither.
+        """
+        shape = self._model.latent_shape
+        if self._model.density is not None:
+            codes = self._model.density.draw(count, seed)
+        elif self._model.unit_prior:
+            codes = prior(count, int(np.prod(shape)), seed)
+        else:
+            raise ValueError(
+                f"'{self._model.name}' has no prior: fit a density on codes first, with "
+                "model.fit_density(images)."
+            )
+        return tf.reshape(codes, [-1, *shape])
 
     def before_mixing(self, images: tf.Tensor) -> tf.Tensor:
         """What is mixed: the codes, or for a method that mixes pixels the images."""
@@ -51,13 +81,47 @@ class Inference:
         """The images of what was mixed."""
         return self.decode(self.encode(mixed) if self._model.mixes_pixels else mixed)
 
-    def _interpolate(self, images_a, images_b, steps):
+    def _interpolate(self, images_a, images_b, steps, path="linear"):
         start, end = self.before_mixing(images_a), self.before_mixing(images_b)
-        weights = tf.reshape(tf.linspace(0.0, 1.0, steps), [1, -1] + [1] * (len(start.shape) - 1))
-        lines = (1.0 - weights) * start[:, None] + weights * end[:, None]
+        lines = PATHS[path](start, end, tf.linspace(0.0, 1.0, steps))
         images = self.after_mixing(tf.reshape(lines, [-1, *start.shape[1:]]))
         shape = tf.stack([tf.shape(start)[0], steps, *self._model.image_shape])
         return tf.ensure_shape(tf.reshape(images, shape), (None, None, *self._model.image_shape))
+
+
+def straight_line(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Points (N, S, ...) on the straight lines between points (N, ...), at weights (S,)."""
+    weights = tf.reshape(weights, [1, -1] + [1] * (len(start.shape) - 1))
+    return (1.0 - weights) * start[:, None] + weights * end[:, None]
+
+
+def great_circle(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Points on arcs around the origin (slerp; White 2016, "Sampling generative networks").
+
+    A straight line between two draws of a high-dimensional Gaussian passes through a region in
+    which there are none; the arc stays at their distance from the origin. Arguments and result are
+    those of `straight_line`, which nearly parallel points and
+    the origin itself fall back to.
+    """
+    axes = list(range(1, len(start.shape)))
+
+    lengths = [
+        tf.sqrt(tf.reduce_sum(tf.square(points), axes, keepdims=True)) for points in (start, end)
+    ]
+    product = tf.maximum(lengths[0] * lengths[1], 1e-12)
+    cosine = tf.reduce_sum(start * end, axes, keepdims=True) / product
+    angle = tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))[:, None]
+    weights = tf.reshape(weights, [1, -1] + [1] * len(axes))
+    sine = tf.sin(angle)
+    arc = (
+        tf.sin((1.0 - weights) * angle) * start[:, None] + tf.sin(weights * angle) * end[:, None]
+    ) / tf.maximum(sine, 1e-12)
+    no_arc = tf.logical_or(sine < 1e-3, tf.minimum(*lengths)[:, None] < 1e-6)
+    return tf.where(no_arc, straight_line(start, end, tf.reshape(weights, [-1])), arc)
+
+
+PATHS = {"linear": straight_line, "spherical": great_circle}
+"""How to go from one code to another, by the names that `interpolate` takes."""
 
 
 def _spec(*shape: int) -> tf.TensorSpec:
@@ -78,8 +142,8 @@ def as_images(model: Any, images: Any) -> np.ndarray:
     preprocessor = getattr(model, "preprocessor", None)
     if preprocessor is None:
         raise ValueError(
-            f"'{model.name}' has no preprocessor to read files with: pass float images, or build "
-            "the model with preprocessor=amr_tf.data.ImagePreprocessor(...)."
+            f"'{model.name}' has no preprocessor to read files with: pass float images, or set "
+            "model.preprocessor = amr_tf.data.ImagePreprocessor(...)."
         )
     model.check_preprocessor(preprocessor)
     return preprocessor.batch(images).astype("float32") / np.float32(127.5) - np.float32(1)
@@ -123,10 +187,17 @@ def mix(
 
 
 def interpolate(
-    model: Any, images_a: np.ndarray, images_b: np.ndarray, steps: int = 9, batch_size: int = 256
+    model: Any,
+    images_a: np.ndarray,
+    images_b: np.ndarray,
+    steps: int = 9,
+    batch_size: int = 256,
+    path: str = "linear",
 ) -> np.ndarray:
     """Decoded lines between images; see `ResynthesisModel.interpolate`."""
     checks.check_steps(steps)
+    if path not in PATHS:
+        raise unknown_name("path", path, PATHS)
     checks.check_positive_integer("batch_size", batch_size)
     pair = tuple(as_images(model, images) for images in (images_a, images_b))
     if len(pair[0]) != len(pair[1]):
@@ -136,4 +207,4 @@ def interpolate(
         )
     steps = tf.constant(steps, "int32")  # The graph's input, which no other number traces again.
     lines = max(1, batch_size // int(steps))
-    return in_batches(lambda a, b: model.inference.interpolate(a, b, steps), pair, lines)
+    return in_batches(lambda a, b: model.inference.interpolations[path](a, b, steps), pair, lines)

@@ -26,7 +26,7 @@ class _Methods(Registry):
         """The default of an argument of a method's `create` or `compile`."""
         return self._signature(name)[setting].default
 
-    def split(self, call: str | Call) -> tuple[type, dict, dict]:
+    def split(self, call: str | Call) -> tuple[Any, dict, dict]:
         """The method's class, and its own arguments of `create` and of `compile`."""
         name, arguments = self.parse(call)
         of_compile = settings(self.get(name), "compile")

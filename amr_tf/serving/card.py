@@ -28,6 +28,8 @@ _MEANINGS = {
     "mix": "Decodes weighted sums of K codes. Coefficients are used as given: let them sum to 1.",
     "mix_maps": "Likewise, with one weight for each code and feature map, such as Bernoulli masks.",
     "interpolate": "Decoded lines from images_a to images_b, ends included; steps is at least 2.",
+    "sample": "New images: codes drawn from the prior or from a density fitted on training codes, "
+    "decoded; the same for the same seed, which is at least 0.",
     "mix_labels": "Mixes of pairs under labels: labels is what the mix shall be, labels_a and "
     "labels_b what the parents are (one-hot, or attributes of 0 and 1); seed, at least 0, draws "
     "the masks.",
@@ -196,7 +198,8 @@ def _pictures(facts):
     else:
         done = _cut_in_words(preprocessing)
     return (
-        f"## Pictures\n\n{done}\n\nThe EXIF orientation must be applied before, for a graph cannot: "
+        f"## Pictures\n\n{done}\n\n"
+        "The EXIF orientation must be applied before, for a graph cannot: "
         "`PIL.ImageOps.exif_transpose(image)` in Python; browsers do it when they draw an image. "
         "What calls `encode`, `decoder.tflite` or an ONNX file does all of this itself, and scales "
         "0 to 255 to [-1, 1]."

@@ -32,20 +32,20 @@ def describe(model, name, path, run=None, data=None):
         data: the run's `ImageData`, or None.
 
     Returns:
-        A dictionary that is written as JSON: name, method, mixer and label_mixer (registered
-        names, or of classes that are not registered, or null), k, image_shape, latent_shape,
-        num_classes, class_names (null where unknown), multi_label, dataset (its name), settings
-        (the run's flags and their values, such as "mixer": "gaussian(sigma=0.25)"; without paths),
-        signatures (each with inputs and outputs by name: dtype and shape, null for a dynamic
-        size), config_sha256 (of the run's config.json), and the versions of amr_tf, Keras and
-        TensorFlow. What only a run knows is null without one.
+        A dictionary that is written as JSON: name; method, mixer and label_mixer (the run's or
+        registered names, or of classes that are not registered, or null); k, image_shape,
+        latent_shape, num_classes, class_names (null where unknown), multi_label; dataset (its
+        name); settings (the run's flags and their values, such as "mixer": "gaussian(sigma=0.25)",
+        without paths); signatures (each with inputs and outputs by name: dtype and shape, null for
+        a dynamic size); config_sha256 (of the run's config.json); and the versions of amr_tf,
+        Keras and TensorFlow. What only a run knows is null without one.
     """
     config = None if run is None else run.read_config()
     names = None if data is None else data.class_names
     return {
         "name": name,
-        "method": _name_in(METHODS, model),
-        "mixer": _name_in(MIXERS, model.mixer),
+        "method": _name_in(METHODS, model) if config is None else parse_call(config.method).name,
+        "mixer": _mixer_name(model, config),
         "k": None if model.mixer is None else model.mixer.k,
         "label_mixer": _name_in(MIXERS, label_mixer_of(model)),
         "image_shape": list(model.image_shape),
@@ -114,6 +114,13 @@ def _tensors(infos):
         }
         for name, info in sorted(infos.items())
     }
+
+
+def _mixer_name(model, config):
+    """The mixer's name; a run's may be that of a function of the user's."""
+    if model.mixer is None or config is None or config.mixer is None:
+        return _name_in(MIXERS, model.mixer)
+    return parse_call(config.mixer).name
 
 
 def _name_in(registry, thing):

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from amr_tf.evaluation.sampling import add_density
 from amr_tf.serving.export import check_arguments, export_model
 from amr_tf.training.folder import RunFolder, load_data, load_run, which_epoch
 
@@ -35,6 +36,8 @@ def export_run(
     if data_dir is not None:
         config = config.replace(data_dir=data_dir)
     data = _load_data(config, notify)
+    if data is not None:
+        add_density(path, model, data, notify)
     return export_model(model, directory, keep, formats, RunFolder(path), data, notify)
 
 

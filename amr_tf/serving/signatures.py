@@ -12,12 +12,13 @@
 | mix | codes (N, K, *LATENT), coefficients (N, K) | images |
 | mix_maps | codes (N, K, *LATENT), coefficients (N, K, M) | images |
 | interpolate | images_a, images_b, steps int32 () | images (N, steps, H, W, C) |
+| sample | count int32 (), seed int32 () | images (count, H, W, C) |
 | mix_labels | images_a, images_b, labels, labels_a, labels_b (N, L), seed int32 () | images |
 
 Where no type is given it is float32; images lie in [-1, 1] (a decoder without an output activation
-may leave the range a little; uint8 and PNG outputs are clipped). `encode_png` does to files what the
-model's preprocessor did in training (`amr_tf.data.ImagePreprocessor`), but for the EXIF orientation;
-for a model without one it resizes them. N, K and steps are dynamic; M is
+may leave the range a little; uint8 and PNG outputs are clipped). `encode_png` does to files what
+the model's preprocessor did in training (`amr_tf.data.ImagePreprocessor`), but for the EXIF
+orientation; for a model without one it resizes them. N, K and steps are dynamic; M is
 the last axis of LATENT. Points (N, D) have no uint8 and no PNG signatures, images of other than 1,
 3 or 4 channels no PNG signatures, and only models with a label mixer have `mix_labels`.
 
@@ -51,6 +52,7 @@ def endpoints(model):
         **_image_endpoints(model, networks),
         **_uint8_endpoints(model, networks),
         **_png_endpoints(model, networks),
+        **_sample_endpoints(model, networks),
         **_label_endpoints(model, networks),
     }
 
@@ -190,6 +192,23 @@ def _to_uint8(images):
 
 def _from_uint8(images):
     return tf.cast(images, "float32") / 127.5 - 1.0
+
+
+def can_sample(model):
+    """Whether the model knows where codes lie, and so can draw new ones."""
+    return model.density is not None or model.unit_prior
+
+
+def _sample_endpoints(model, networks):
+    if not can_sample(model):
+        return {}
+
+    def sample(count, seed):
+        tf.debugging.assert_greater(count, 0, "count must be at least 1")
+        tf.debugging.assert_greater_equal(seed, 0, "seed must be at least 0")
+        return {"images": networks.decode(networks.draw(count, seed))}
+
+    return {"sample": (sample, [_spec("count", dtype="int32"), _spec("seed", dtype="int32")])}
 
 
 def _label_endpoints(model, networks):

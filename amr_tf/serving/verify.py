@@ -13,7 +13,7 @@ from PIL import Image
 
 from amr_tf.evaluation.sheet import to_uint8
 from amr_tf.serving import replay
-from amr_tf.serving.signatures import has_png, has_uint8, label_mixer_of
+from amr_tf.serving.signatures import can_sample, has_png, has_uint8, label_mixer_of
 
 # Of float32 networks, relative to the largest expected value where that is above 1. The bfloat16
 # and float16 of mixed-precision networks keep 8 and 11 bits, which a graph that fuses operations
@@ -48,6 +48,7 @@ def example_requests(model, images):
             **_code_requests(model, images),
             **_image_requests(model, images),
             **_pixel_requests(model, images),
+            **_sample_requests(model),
             **_label_requests(model, images),
         }
     for name, (_, outputs) in answers.items():
@@ -146,6 +147,14 @@ def png_bytes(pixels):
     squeezed = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
     Image.fromarray(squeezed).save(file, format="PNG")
     return file.getvalue()
+
+
+def _sample_requests(model):
+    if not can_sample(model):
+        return {}
+    images = _decode(model, model.inference.draw(_PARENTS, _SEED))
+    given = {"count": np.int32(_PARENTS), "seed": np.int32(_SEED)}
+    return {"sample": (given, {"images": images})}
 
 
 def _label_requests(model, images):

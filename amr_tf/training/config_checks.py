@@ -140,7 +140,7 @@ def check_type(name: str, value: Any, kinds: tuple) -> None:
     if not any(_is_a(value, kind) for kind in kinds):
         wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
         raise ValueError(f"{name} must be of type {wanted}; got {value!r}.")
-    if isinstance(value, numbers.Integral) and abs(value) > _LARGEST_INTEGER:
+    if isinstance(value, numbers.Integral) and abs(int(value)) > _LARGEST_INTEGER:
         raise ValueError(f"{name} must be at most {_LARGEST_INTEGER}; got {value!r:.50}.")
     # A flagfile would hold what follows a line break as a flag of its own.
     if isinstance(value, str) and (value.splitlines() not in ([], [value]) or "\0" in value):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from amr_tf.data import attribute_folder, load
+from amr_tf.data import ImagePreprocessor, load
 from tests.data.prepared import prepare, split_info, write_info
 
 FILES = tuple(f"{number:06d}.png" for number in range(1, 11))
@@ -48,7 +48,7 @@ def assert_whole(data, count):
         assert (colours(split) == split.labels).all()
 
 
-@pytest.mark.parametrize("below", (".", "images", "img_align_celeba"))
+@pytest.mark.parametrize("below", (".", "images", "img_align_celeba", "Img/img_align_celeba"))
 def test_a_csv_table(tmp_path, below):
     write_images(tmp_path / below)
     (tmp_path / "attributes.csv").write_text(csv_table())
@@ -75,6 +75,41 @@ def test_celeba(tmp_path):
     # The crop of 140 leaves nothing of the grey around it.
     for image, bits in zip(data.test.images, data.test.labels):
         assert (image == 255 * bits).all()
+
+
+def test_celeba_in_the_folders_that_it_comes_in(tmp_path):
+    write_images(tmp_path / "Img" / "img_align_celeba")
+    for folder, file, text in (
+        ("Anno", "list_attr_celeba.txt", celeba_table()),
+        (
+            "Eval",
+            "list_eval_partition.txt",
+            "\ufeff" + "".join(f"{file} 2\n" for file in FILES[:3]),
+        ),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text(text)
+    with pytest.raises(ValueError, match="leaves out 7 files of the table: '000004.png'"):
+        load("celeba", data_dir=str(tmp_path))
+    with (tmp_path / "Eval" / "list_eval_partition.txt").open("a") as file:
+        file.write("".join(f"{name} 0\n" for name in FILES[3:]))
+    data = load("celeba", data_dir=str(tmp_path), validation_fraction=0.3)
+    assert (len(data.train), len(data.validation), len(data.test)) == (5, 2, 3)
+    assert data.test.labels.tolist() == BITS[:3].tolist()
+    assert_whole(data, 10)
+
+
+def test_damaged_images_can_be_skipped(tmp_path, caplog):
+    write_images(tmp_path)
+    (tmp_path / "attributes.csv").write_text(csv_table())
+    for file in (FILES[1], FILES[6]):
+        (tmp_path / file).write_text("no image")
+    with pytest.raises(ValueError, match="^2 of 10 files cannot be read as images: '.*2.png', '.*"):
+        load("attribute_folder", data_dir=str(tmp_path))
+    with caplog.at_level("WARNING"):
+        data = load("attribute_folder(on_error='skip')", data_dir=str(tmp_path))
+    assert "2 of 10 files cannot be read as images" in caplog.text
+    assert_whole(data, 8)
 
 
 def test_options_of_celeba(tmp_path):
@@ -176,7 +211,7 @@ def test_a_crop_that_is_too_large(tmp_path):
 def test_the_choice_is_checked_before_any_image_is_read(tmp_path, monkeypatch):
     write_images(tmp_path)
     (tmp_path / "attributes.csv").write_text(csv_table())
-    monkeypatch.setattr(attribute_folder, "read_images", lambda *_: pytest.fail("images were read"))
+    monkeypatch.setattr(ImagePreprocessor, "readable", lambda *_: pytest.fail("images were read"))
     with pytest.raises(ValueError, match="^Unknown attribute 'smiling'. Did you mean 'Smiling'"):
         load("attribute_folder", data_dir=str(tmp_path), attributes="smiling")
 

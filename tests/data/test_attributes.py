@@ -5,7 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from amr_tf.data.attributes import choose_attributes, find_table, read_table, read_test_files
+from amr_tf.data.attributes import (
+    PARTITIONS,
+    choose_attributes,
+    find_table,
+    read_table,
+    read_test_files,
+)
 
 CELEBA = """3
 Male Heavy_Makeup Smiling
@@ -35,6 +41,14 @@ def write(tmp_path, text, name="attributes.csv"):
         ("attributes.csv", CSV),
         ("mine.csv", CSV.replace(",0", ",-1").replace(",", ", ")),
         ("mine.csv", "\ufeff" + CSV.replace("\n", "\r\n")),
+        ("mine.csv", CSV.replace(",", ";")),
+        ("mine.csv", CSV.replace(",", "\t")),
+        ("mine.tsv", CSV.replace(",", "\t")),
+        ("mine.csv", CSV.replace("\n", ",\n")),
+        ("mine.csv", CSV.replace("\n", ",,\n").replace("Smiling,,", "Smiling")),
+        ("mine.csv", CSV.replace("\n", ";;\n").replace(",", ";") + ";;;;;\n"),
+        ("Attributes.CSV", CSV),
+        ("list_attr_celeba.txt", "\ufeff" + CELEBA),
     ],
 )
 def test_the_forms(tmp_path, name, text):
@@ -55,6 +69,9 @@ def test_the_forms(tmp_path, name, text):
         (CSV.replace("Smiling", "Male"), "must name each attribute once; 'Male' comes twice"),
         (CSV.replace("2.jpg,1,0,0", "2.jpg,1,0"), "3 values in each row; '000002.jpg' has 2"),
         (CSV.replace("2.jpg,1,0,0", "2.jpg,1,0,0,1"), "3 values in each row; '000002.jpg' has 4"),
+        (CSV.split("\n", 1)[1], "has no header: its first row is '000001.jpg 0 1 1'; "),
+        (CSV.split("\n", 1)[1].replace(",", ";"), "has no header: its first row"),
+        (CSV.replace(",Male", ","), "has an attribute without a name in its header: column 2"),
         ("file\n1.jpg\n", "must name at least one attribute and one image file"),
         ("file,Male\n", "must name at least one attribute and one image file"),
         ("", "must name at least one attribute and one image file"),
@@ -97,6 +114,24 @@ def test_which_table_is_found(tmp_path):
     assert find_table(tmp_path) == celeba
 
 
+@pytest.mark.parametrize("name", ("Attributes.CSV", "mine.tsv", "Mine.Csv"))
+def test_a_table_is_found_whatever_its_case(tmp_path, name):
+    write(tmp_path, "", "._mine.csv")  # A Mac's, beside the table.
+    write(tmp_path, "", "List_Eval_Partition.CSV")
+    path = write(tmp_path, "", name)
+    assert find_table(tmp_path) == path
+
+
+def test_celebas_own_folders(tmp_path):
+    for folder in ("Anno", "Eval"):
+        (tmp_path / folder).mkdir()
+    path = write(tmp_path / "Anno", CELEBA, "list_attr_celeba.txt")
+    write(tmp_path / "Anno", "", "list_landmarks_celeba.txt")
+    write(tmp_path / "Eval", "000001.jpg 0\n000002.jpg 2\n000003.jpg 1\n", PARTITIONS[0])
+    assert find_table(tmp_path) == path
+    assert read_test_files(tmp_path, read_table(path)).tolist() == [False, True, False]
+
+
 @pytest.fixture
 def table(tmp_path):
     return read_table(write(tmp_path, CSV))
@@ -110,6 +145,9 @@ def table(tmp_path):
             "list_eval_partition.csv",
             "image_id,partition\n000001.jpg,0\n000002.jpg,1\n000003.jpg,2\n",
         ),
+        ("list_eval_partition.txt", "\ufeff000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n"),
+        ("list_eval_partition.csv", "000001.jpg;0\n000002.jpg;1\n000003.jpg;2\n"),
+        ("List_Eval_Partition.CSV", "file\tpart\n000001.jpg\t0\n000002.jpg\t1\n000003.jpg\t2\n"),
     ],
 )
 def test_the_partition(tmp_path, table, name, text):
@@ -145,6 +183,8 @@ NAMES = ("Male", "Heavy_Makeup", "Wearing_Lipstick")
         (None, NAMES, [0, 1, 2]),
         ("Wearing_Lipstick,Male", ("Wearing_Lipstick", "Male"), [2, 0]),
         (" Male , Heavy_Makeup ", ("Male", "Heavy_Makeup"), [0, 1]),
+        ("Male,", ("Male",), [0]),
+        ("Male, Heavy_Makeup, ", ("Male", "Heavy_Makeup"), [0, 1]),
         (("Heavy_Makeup",), ("Heavy_Makeup",), [1]),
         (["Male"], ("Male",), [0]),
     ],
@@ -158,7 +198,8 @@ def test_the_choice_of_attributes(asked, names, columns):
     [
         ("male", "^Unknown attribute 'male'. Did you mean 'Male'"),
         (("Male", "Lipstick"), "^Unknown attribute 'Lipstick'. Did you mean 'Wearing_Lipstick'"),
-        ("Male,", "^Unknown attribute ''"),
+        ("Male,,Heavy_Makeup", "^Unknown attribute ''"),
+        (",", "^attributes must name at least one attribute; got ','"),
         ("Male,Male", "^attributes must name each attribute once; 'Male' comes twice"),
         ("", "^attributes must name at least one attribute; got ''"),
         ((), r"^attributes must name at least one attribute; got \(\)"),

@@ -58,9 +58,40 @@ def test_many_files_keep_their_order(tmp_path):
     assert images[:, 2, 2, 0].tolist() == list(range(100))
 
 
-def test_the_first_bad_file_is_named(tmp_path):
-    paths = [tmp_path / f"{number}.png" for number in range(10)]
-    for path in paths:
+def some_damaged(tmp_path, count, damaged):
+    """Paths of images, of which the first `damaged` are empty; the others are of grey `number`."""
+    paths = [tmp_path / f"{number:02d}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (6, 4), (number,) * 3).save(path)
+    for path in paths[:damaged]:
         path.write_bytes(b"")
-    with pytest.raises(ValueError, match="/0.png' cannot be read as an image"):
+    return paths
+
+
+@pytest.mark.parametrize("damaged", (2, 10, 12))
+def test_bad_files_are_all_named_at_once(tmp_path, damaged):
+    paths = some_damaged(tmp_path, 14, damaged)
+    with pytest.raises(ValueError) as caught:
         ImagePreprocessor(4).batch(paths)
+    message = str(caught.value)
+    named = ", ".join(f"'{path}'" for path in paths[: min(damaged, 10)])
+    more = " and 2 more" if damaged == 12 else ""
+    assert message.startswith(
+        f"{damaged} of 14 files cannot be read as images: {named}{more}; the first because "
+    )
+    assert "\n" not in message
+    assert ("10.png" in message) == ("11.png" in message) == False  # noqa: E712
+
+
+def test_bad_files_can_be_skipped(tmp_path, caplog):
+    paths = some_damaged(tmp_path, 14, 12)
+    with caplog.at_level("WARNING"):
+        images, readable = ImagePreprocessor(4).readable(paths, on_error="skip")
+    assert images[:, 0, 0, 0].tolist() == [12, 13]
+    assert readable.tolist() == [False] * 12 + [True] * 2
+    assert "12 of 14 files cannot be read as images" in caplog.text
+    assert "They are left out." in caplog.text
+    with pytest.raises(ValueError, match="^12 of 12 files cannot be read as images"):
+        ImagePreprocessor(4).batch(paths[:12], on_error="skip")
+    with pytest.raises(ValueError, match="^on_error must be 'raise' or 'skip'; got 'ignore'"):
+        ImagePreprocessor(4).batch(paths, on_error="ignore")

@@ -109,7 +109,24 @@ def test_files_that_are_no_images_are_passed_over(tmp_path):
     assert len(train) == 2
 
 
-@pytest.mark.parametrize("extension", ("png", "jpg", "jpeg", "bmp", "webp", "PNG", "JPG"))
+@pytest.mark.parametrize(
+    "extension",
+    (
+        "png",
+        "jpg",
+        "jpeg",
+        "jfif",
+        "bmp",
+        "webp",
+        "tif",
+        "tiff",
+        "gif",
+        "PNG",
+        "JPG",
+        "JFIF",
+        "TIF",
+    ),
+)
 def test_formats(tmp_path, extension):
     solid(tmp_path / f"1.{extension}", (200, 60, 60))
     train, _, _ = read(tmp_path, 8)
@@ -273,6 +290,175 @@ def test_class_folders_beside_train(tmp_path):
         read(tmp_path, 8)
 
 
+def test_what_systems_make_is_left_out(tmp_path):
+    for name in "ab":
+        solid(tmp_path / name / "1.png")
+        (tmp_path / name / "._1.png").write_bytes(b"\0\5\x16\7")  # Made on a Mac's copy.
+        (tmp_path / name / "Thumbs.db").write_bytes(b"\xd0\xcf")
+        solid(tmp_path / name / ".thumbnails" / "1.png")
+        solid(tmp_path / name / "@eaDir" / "1.png")
+    (tmp_path / "._loose.png").write_bytes(b"\0")
+    for name in (".ipynb_checkpoints", ".thumbnails", "__MACOSX", ".git"):
+        solid(tmp_path / name / "1.png")
+    train, _, names = read(tmp_path, 8)
+    assert names == ("a", "b")
+    assert train.labels.tolist() == [0, 1]
+
+
+def test_a_folder_in_a_hidden_one(tmp_path):
+    for name in "ab":
+        solid(tmp_path / ".cache" / "pictures" / name / "1.png")
+    assert read(tmp_path / ".cache" / "pictures", 8)[2] == ("a", "b")
+
+
+def test_a_class_folder_that_is_called_like_an_image(tmp_path):
+    for name in ("v1.jpg", "v2.jpg"):
+        solid(tmp_path / name / "1.png")
+    assert read(tmp_path, 8)[2] == ("v1.jpg", "v2.jpg")
+
+
+@pytest.mark.parametrize("mode", ("RGBA", "LA", "P"))
+@pytest.mark.parametrize(("background", "ground"), [("white", 255), ("#102030", (16, 32, 48))])
+def test_a_drawing_on_transparent_ground(tmp_path, mode, background, ground):
+    """Black lines, and black where nothing is drawn: all that is seen is the transparency."""
+    drawing = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    drawing.paste((0, 0, 0, 255), (0, 0, 16, 4))
+    if mode == "P":
+        palette = Image.new("P", (16, 16), 0)
+        palette.putpalette([0, 0, 0, 0, 0, 0])
+        palette.paste(1, (0, 0, 16, 4))
+        palette.save(tmp_path / "1.png", transparency=0)
+    else:
+        drawing.convert(mode).save(tmp_path / "1.png")
+    for number in (2, 3):
+        solid(tmp_path / f"{number}.png")
+    data = load(
+        f"image_folder(background={background!r})",
+        data_dir=str(tmp_path),
+        image_size=16,
+        validation_fraction=0.34,
+        seed=1,
+    )
+    images = np.concatenate([data.train.images, data.validation.images])
+    (image,) = (image for image in images if image[0, 0, 0] == 0)
+    assert (image[:4] == 0).all()
+    assert (image[4:] == ground).all()
+
+
+def test_the_first_image_of_a_gif(tmp_path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, GREEN, BLUE)]
+    frames[0].save(tmp_path / "1.gif", save_all=True, append_images=frames[1:])
+    assert_solid(read(tmp_path, 8)[0].images[0], RED)
+
+
+def test_kinds_that_cannot_be_read_are_named_with_their_number(tmp_path, caplog):
+    solid(tmp_path / "1.png")
+    for name in ("2.heic", "3.HEIC", "4.svg"):
+        (tmp_path / name).write_text("hello")
+    with caplog.at_level("WARNING"):
+        assert len(read(tmp_path, 8)[0]) == 1
+    expected = f"3 pictures in '{tmp_path}' are left out: their kinds (.heic, .svg) cannot be read."
+    assert expected in caplog.text
+
+
+def test_linked_folders(tmp_path):
+    solid(tmp_path / "elsewhere" / "cats" / "1.png", RED)
+    solid(tmp_path / "elsewhere" / "more" / "deep" / "2.png", GREEN)
+    solid(tmp_path / "data" / "dog" / "1.png", BLUE)
+    (tmp_path / "data" / "cat").symlink_to(tmp_path / "elsewhere" / "cats")
+    (tmp_path / "data" / "dog" / "more").symlink_to(tmp_path / "elsewhere" / "more")
+    (tmp_path / "data" / "all").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "gone").symlink_to(tmp_path / "nowhere")
+    for name in ("self", "self.png"):
+        (tmp_path / "data" / name).symlink_to(tmp_path / "data" / name)
+        (tmp_path / "data" / "dog" / name).symlink_to(tmp_path / "data" / "dog" / name)
+    train, _, names = read(tmp_path / "data", 8)
+    assert names == ("cat", "dog")
+    assert train.labels.tolist() == [0, 1, 1]
+    assert colours(train) == [RED, BLUE, GREEN]
+
+
+@pytest.mark.parametrize(
+    ("train_name", "test_name"), [("Train", "Test"), ("training", "testing"), ("TRAIN", "test")]
+)
+def test_other_names_of_splits(tmp_path, train_name, test_name):
+    for name in "ab":
+        solid(tmp_path / train_name / name / "1.png", RED)
+        solid(tmp_path / test_name / name / "1.png", BLUE)
+    train, test, names = read(tmp_path, 8)
+    assert names == ("a", "b")
+    assert (colours(train), colours(test)) == ([RED, RED], [BLUE, BLUE])
+
+
+@pytest.mark.parametrize("val_name", ("val", "valid", "Validation"))
+@pytest.mark.parametrize("with_test", (True, False))
+def test_a_folder_with_validation_images_of_its_own(tmp_path, val_name, with_test):
+    parts = {"train": (RED, 5), val_name: (GREEN, 2), **({"test": (BLUE, 3)} if with_test else {})}
+    for part, (colour, count) in parts.items():
+        for name in "ab":
+            for number in range(count):
+                solid(tmp_path / part / name / f"{number}.png", colour)
+    data = load("image_folder", data_dir=str(tmp_path), image_size=8)
+    assert data.class_names == ("a", "b")
+    assert colours(data.train) == [RED] * 10
+    assert colours(data.validation) == [GREEN] * 4
+    assert data.validation.labels.tolist() == [0, 0, 1, 1]
+    assert (colours(data.test) == [BLUE] * 6) if with_test else data.test is None
+
+
+def test_two_folders_of_one_split(tmp_path):
+    for name in ("train", "training"):
+        solid(tmp_path / name / "a" / "1.png")
+    with pytest.raises(ValueError, match="holds 'train' and 'training': put the train images into"):
+        read(tmp_path, 8)
+
+
+def test_images_beside_train(tmp_path, caplog):
+    solid(tmp_path / "train" / "1.png")
+    solid(tmp_path / "loose.png")
+    with caplog.at_level("WARNING"):
+        assert len(read(tmp_path, 8)[0]) == 1
+    assert "1 images that lie beside 'train'" in caplog.text
+
+
+def test_damaged_images_can_be_skipped(tmp_path, caplog):
+    for name in "ab":
+        for number in range(3):
+            solid(tmp_path / name / f"{number}.png")
+    damage(tmp_path / "a" / "1.png", "cut off")
+    damage(tmp_path / "b" / "0.png", "text")
+    with pytest.raises(ValueError, match="^2 of 6 files cannot be read as images: '.*a/1.png', '"):
+        load("image_folder", data_dir=str(tmp_path))
+    with caplog.at_level("WARNING"):
+        train, _, names = read(tmp_path, 8, on_error="skip")
+    assert train.labels.tolist() == [0, 0, 1, 1]
+    assert "2 of 6 files cannot be read as images" in caplog.text
+    data = load("image_folder(on_error='skip')", data_dir=str(tmp_path), validation_fraction=0.5)
+    assert len(data.train) + len(data.validation) == 4
+
+
+def test_a_photograph_of_108_megapixels(tmp_path):
+    path = tmp_path / "1.png"
+    Image.new("L", (12_032, 9_024), 200).save(path, compress_level=1)
+    source = read_image_folder(tmp_path, ImagePreprocessor(8))
+    assert (source.train.images == 200).all()
+    with pytest.raises(ValueError, match="at most max_pixels = 100,000,000 are allowed"):
+        load("image_folder(max_pixels=100_000_000)", data_dir=str(tmp_path))
+
+
+def test_the_limit_of_pixels(tmp_path, recwarn, monkeypatch):
+    """A setting, and not Pillow's own, which is left as it was."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
+    for number in (1, 2):
+        solid(tmp_path / f"{number}.png", size=(20, 10))
+    with pytest.raises(ValueError, match="it has 20 x 10 pixels; at most max_pixels = 199 are all"):
+        load("image_folder(max_pixels=199)", data_dir=str(tmp_path))
+    data = load("image_folder(max_pixels=200)", data_dir=str(tmp_path), validation_fraction=0.5)
+    assert_solid(data.train.images[0], RED)
+    assert Image.MAX_IMAGE_PIXELS == 60
+    assert not [w for w in recwarn if issubclass(w.category, Image.DecompressionBombWarning)]
+
+
 def test_an_image_folder(tmp_path):
     generator = np.random.default_rng(0)
     for label, name in enumerate(("cat", "dog")):
@@ -349,6 +535,32 @@ def test_zappos_pads_its_photographs_to_white_squares(tmp_path):
         assert_solid(image[-24:], (255, 255, 255), tolerance=6)
         # Nothing is cut off at the tips: the shoe goes from edge to edge.
         assert_solid(image[30:34], (20, 20, 20), tolerance=6)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "corner", "tip"),
+    [("background='black'", 0, 20), ("fit='crop'", 255, 20), ("fit='stretch'", 255, 20)],
+)
+def test_other_preprocessing_of_zappos(tmp_path, parameters, corner, tip):
+    data = load(f"zappos({parameters})", data_dir=str(zappos(tmp_path)))
+    for image in data.train.images:
+        assert_solid(image[0, 0], (corner,) * 3, tolerance=6)
+        assert_solid(image[31:33, 0], (tip,) * 3, tolerance=6)
+    assert data.preprocessor.fit == ("pad" if "fit" not in parameters else parameters[5:-1])
+
+
+def test_padding_with_a_crop(tmp_path):
+    image = Image.new("RGB", (200, 160), RED)
+    image.paste(GREEN, (30, 10, 170, 150))
+    for number in range(2):
+        image.save(tmp_path / f"{number}.png")
+    data = load(
+        "image_folder(fit='pad', background='black', crop=140)",
+        data_dir=str(tmp_path),
+        validation_fraction=0.5,
+    )
+    assert_solid(data.train.images[0], GREEN)
+    assert data.preprocessor == ImagePreprocessor(32, 3, "pad", 140, "black")
 
 
 def test_zappos_of_another_size(tmp_path):

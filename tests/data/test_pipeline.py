@@ -207,3 +207,39 @@ def test_lazy_images_are_preprocessed_like_others():
     lazy = lazily(whole, rendered)
     np.testing.assert_array_equal(preprocess(lazy.images[:3], 8), preprocess(whole.images[:3], 8))
     assert rendered == [3]
+
+
+def sprites():
+    """A square of 8 pixels at each of 16 x 16 positions, a pixel apart, on 64 x 64 pixels."""
+    images = np.zeros((256, 64, 64, 1), dtype="uint8")
+    for number in range(256):
+        top, left = 20 + number // 16, 20 + number % 16
+        images[number, top : top + 8, left : left + 8] = 255
+    return images
+
+
+def test_sprites_at_other_positions_stay_other_images():
+    """Without antialiasing, pixels between those that are looked at would be lost."""
+    images = sprites()
+    small = preprocess(images, 16).numpy()
+    # So many levels apart that 8 bits would keep them apart as well.
+    levels = np.round((small.reshape(256, -1) + 1) * 127.5)
+    assert len(np.unique(levels, axis=0)) == 256
+    aliased = tf.image.resize(images.astype("float32"), (16, 16)).numpy()
+    assert len(np.unique(aliased.reshape(256, -1), axis=0)) < 200
+
+
+@pytest.mark.parametrize(("size", "target"), [(28, 32), (8, 16), (8, 8), (5, 7)])
+def test_enlarging_is_what_it_was(size, target):
+    shape = (4, size, size, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+    expected = tf.image.resize(images.astype("float32") / 127.5 - 1.0, (target, target))
+    np.testing.assert_array_equal(preprocess(images, target), expected)
+
+
+def test_shrinking_is_antialiased():
+    """Lines of one pixel become grey, and neither black nor white."""
+    lines = np.zeros((1, 64, 64, 1), dtype="uint8")
+    lines[:, ::2] = 255
+    small = preprocess(lines, 16).numpy()
+    assert abs(small[:, 1:-1]).max() < 0.01

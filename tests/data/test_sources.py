@@ -80,7 +80,7 @@ def test_options_that_are_no_positive_integers(option, value):
 
 
 @pytest.mark.parametrize(("option", "value"), [("attributes", "Male"), ("crop", 140)])
-@pytest.mark.parametrize("name", ("digits", "mnist", "lines", "zappos"))
+@pytest.mark.parametrize("name", ("digits", "mnist", "lines", "spiral"))
 @pytest.mark.parametrize("in_call", (False, True))
 def test_options_that_a_data_set_does_not_take(name, option, value, in_call):
     message = f"^Unknown parameter of data set '{name}': '{option}'. It takes none.$"
@@ -94,7 +94,7 @@ def test_options_that_a_data_set_does_not_take(name, option, value, in_call):
 def test_a_misspelt_option_gives_the_nearest():
     message = (
         r"^Unknown parameter of data set 'celeba': 'attribute'. Did you mean 'attributes'\? "
-        r"Allowed: attributes, crop\.$"
+        r"Allowed: attributes, background, crop, fit, max_pixels, on_error\.$"
     )
     with pytest.raises(ValueError, match=message):
         load("celeba(attribute=('Male',))")

@@ -163,6 +163,24 @@ def test_prepared_files_are_read(prepared_mnist, monkeypatch):
         assert (split.images[:, 5, 5, 0] // 8 % 10 == split.labels).all()
 
 
+@pytest.mark.parametrize("kept", ("nothing", "half", "an empty file"))
+@pytest.mark.parametrize("name", ("dataset_info.json", "features.json", "*test.tfrecord*"))
+def test_a_copy_that_was_broken_off(prepared_mnist, name, kept, network):
+    """Whatever file is not whole: one sentence that names the data set."""
+    path = next(prepared_mnist.rglob(name))
+    content = path.read_bytes()
+    path.unlink()
+    if kept != "nothing":
+        path.write_bytes(content[: len(content) // 2] if kept == "half" else b"")
+    with pytest.raises((FileNotFoundError, ValueError)) as caught:
+        load("mnist", data_dir=str(prepared_mnist))
+    message = str(caught.value)
+    assert "mnist" in message
+    assert str(prepared_mnist) in message
+    assert message.count("\n") == 0
+    assert len(message) < 500
+
+
 @pytest.mark.parametrize("how", ("cut off", "missing"))
 def test_a_damaged_prepared_data_set(prepared_mnist, how):
     path = next(prepared_mnist.rglob("*train.tfrecord*"))

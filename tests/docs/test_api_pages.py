@@ -65,4 +65,4 @@ def _module(name):
 
 
 # Their flags would be defined twice.
-COMMANDS = ("train", "evaluate", "interpolate", "reproduce", "tune", "export", "serve")
+COMMANDS = ("train", "evaluate", "interpolate", "sample", "reproduce", "tune", "export", "serve")

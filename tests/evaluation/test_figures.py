@@ -158,7 +158,7 @@ def test_samples_without_a_mixer(images):
 class Lines:
     """In place of a model: its lines are known."""
 
-    def interpolate(self, images_a, images_b, steps):
+    def interpolate(self, images_a, images_b, steps, path="linear"):
         values = np.linspace(-0.5, 0.5, steps, dtype="float32")
         return np.stack(
             [[solid(value + 0.1 * n) for value in values] for n in range(len(images_a))]

@@ -31,7 +31,7 @@ class Identity:
         assert codes.dtype == np.float32
         return codes
 
-    def interpolate(self, images_a, images_b, steps):
+    def interpolate(self, images_a, images_b, steps, path="linear"):
         weights = np.linspace(0, 1, steps).reshape(1, -1, 1, 1, 1)
         return (1 - weights) * images_a[:, None] + weights * images_b[:, None]
 

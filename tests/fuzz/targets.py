@@ -8,6 +8,7 @@ import dataclasses
 import json
 import pathlib
 import tempfile
+import warnings
 
 import keras
 import numpy as np
@@ -21,11 +22,12 @@ from amr_tf.data.attributes import choose_attributes, read_table
 from amr_tf.evaluation import disentanglement_metrics, fixed_factor_metrics, image_quality
 from amr_tf.evaluation import interpolation_quality as lines
 from amr_tf.evaluation.attributes import attribute_vectors
+from amr_tf.optimizers import SCHEDULES
 from amr_tf.reproduction import Plan, find_cells
 from amr_tf.serving.app import predict_format
 from amr_tf.training import flagfiles
 from amr_tf.training.checkpoints import read_state
-from amr_tf.training.config import TrainingConfig, flag_name
+from amr_tf.training.config import REGISTRIES, TrainingConfig, flag_name
 from amr_tf.tuning import SearchSpace
 
 CLEAR = (ValueError, TypeError, OSError)
@@ -118,6 +120,79 @@ def config_values(case):
 @target("config: one field of any value", st.tuples(st.sampled_from(list(FIELDS)), anything))
 def config_field(case):
     config_values(dict([case]))
+
+
+# Values as a call string writes them: literals, what Python would take but a call does not, and
+# what is neither.
+literals = (anything | st.lists(anything, max_size=2).map(tuple)).map(repr) | st.sampled_from(
+    [
+        *("0.5", "1e-3", "'mixup'", "('mixup', 'spatial')", "(8,)", "None", "True", "1e999", "inf"),
+        *("-1e999", "nan", "1" * 5000, "0x" + "f" * 5000, "1j", "b'x'", "...", "{1: 2}", "{1}"),
+        *("-" * 500 + "1", "(" * 150 + ")" * 150, "(" * 9000, "[" * 99 + "]" * 99, "'\\d'", "'é'"),
+        *("mixup", "x.y", "x[0]", "lambda: 0", "*x", "**x", "f'{1}'", "(x := 1)", "1 if 1 else 2"),
+        *("__import__('os')", "'", '"', "1is 2", "1_0", "٣", "\ud800", "'a\\nb'", "# x", "", " "),
+    ]
+)
+
+
+def calls_of(name, parameters):
+    """Texts that call `name` with values of any kind, one of them maybe a call again."""
+    nested = st.tuples(texts, st.sampled_from([*PARAMETERS, "x"]), literals).map(
+        lambda parts: f"{parts[0]}({parts[1]}={parts[2]})"
+    )
+    pairs = st.tuples(
+        st.sampled_from([*parameters, *parameters, "x"]),
+        st.sampled_from(["=", "=", "=", "=", " = ", "==", ":", ""]),
+    )
+    arguments = st.tuples(pairs, literals | nested).map(
+        lambda parts: "".join((*parts[0], parts[1]))
+    )
+    ends = st.sampled_from([*[")"] * 9, "", "))", ") ", ")x"])
+    return st.tuples(st.lists(arguments, max_size=3).map(", ".join), ends).map(
+        lambda parts: f"{name}({parts[0]}{parts[1]}"
+    )
+
+
+PARAMETERS = sorted(
+    {
+        parameter
+        for registry in (*REGISTRIES.values(), SCHEDULES)
+        for name in registry.names()
+        for parameter in registry.parameters(name)
+    }
+)
+CALLS = {
+    field: st.one_of(calls_of(name, registry.parameters(name)) for name in registry.names())
+    for field, registry in REGISTRIES.items()
+}
+
+
+@target(
+    "call strings: parameters of any kind",
+    st.sampled_from(list(REGISTRIES)).flatmap(
+        lambda field: st.tuples(st.just(field), CALLS[field] | CALLS[field] | texts | literals)
+    ),
+)
+def call_strings(case):
+    field, text = case
+    beta = {"beta": 0.5} if field == "consistency_loss" else {}
+    config = TrainingConfig(**{field: text}, **beta)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            config.validate()
+        finally:  # Python's parser warns on a line of its own.
+            assert not [each for each in told if each.filename == "<unknown>"]
+    try:
+        resolved = config.resolve()
+        resolved.validate()
+        assert resolved.resolve() == TrainingConfig.from_json(resolved.to_json()) == resolved
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "a.cfg"
+            path.write_text(resolved.to_flagfile())
+            assert flagfiles.read_flagfile(path) == resolved
+    except CLEAR as error:  # What was valid must stay so.
+        raise AssertionError(error) from error
 
 
 @target(
@@ -213,7 +288,7 @@ def search_texts(case):
             "lambdas": st.lists(st.floats(0.1, 50), max_size=3, unique=True).map(tuple)
             | st.lists(floats, max_size=3).map(tuple),
             "changes": st.just({})
-            | st.dictionaries(st.sampled_from(["epochs", "depth", "step"]), anything, max_size=1),
+            | st.dictionaries(st.sampled_from(["epochs", "probe", "step"]), anything, max_size=1),
         }
     ),
     cost=20,  # It reads a dozen flagfiles.

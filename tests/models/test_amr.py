@@ -27,7 +27,10 @@ from tests.models.helpers import (
         ({"reconstruction_loss": "mean_squared_error"}, np.square, np.square),
         ({"consistency_loss": "mean_squared_error"}, np.abs, np.square),
         (
-            {"reconstruction_loss": "mean_squared_error", "consistency_loss": "mean_absolute_error"},
+            {
+                "reconstruction_loss": "mean_squared_error",
+                "consistency_loss": "mean_absolute_error",
+            },
             np.square,
             np.abs,
         ),

@@ -247,9 +247,7 @@ def test_networks_that_fit():
 def test_a_discriminator_of_more_than_one_number_an_image_is_refused(output):
     """(N, 1) would be broadcast against targets (N,) to N x N."""
     dense = layers.Dense(int(np.prod(output)))
-    critic = keras.Sequential(
-        [keras.Input(SHAPE), layers.Flatten(), dense, layers.Reshape(output)]
-    )
+    critic = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), dense, layers.Reshape(output)])
     encoder, decoder, _ = networks()
     for method in (AMR, AEGAN, ACAI, PixelMixup):
         mixer = Mixup() if method.takes_mixer else None

@@ -1,6 +1,5 @@
 """What `compile` takes: losses, optimizers, metrics, Keras' own settings, and files of them."""
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -58,10 +57,9 @@ def test_defaults_of_each_method(method, expected):
         assert model.gan_loss is None
     assert model.lambda_ == expected[3]
     assert model.step == "one_pass"
-    for player in model.players.values():
-        kind = keras.optimizers.Adam if method is OriginalACAI else AdamL2
-        if player is not model.players.get("probe"):
-            assert type(player.optimizer) is kind
+    for name, player in model.players.items():
+        plain = method is OriginalACAI and name != "probe"
+        assert type(player.optimizer) is (keras.optimizers.Adam if plain else AdamL2)
 
 
 def test_weights_of_their_own():
@@ -188,7 +186,7 @@ def test_a_tanh_that_is_not_the_output():
         ({"reconstruction_loss": "mae"}, "Unknown reconstruction loss 'mae'"),
         ({"gan_loss": "least_square"}, "Did you mean 'least_squares'"),
         ({"consistency_loss": "mean_square_error"}, "Did you mean 'mean_squared_error'"),
-        ({"autoencoder_optimizer": "adma"}, "Unknown optimizer 'adma'. Did you mean 'adam'"),
+        ({"autoencoder_optimizer": "adamm"}, "Unknown optimizer 'adamm'. Did you mean 'adam'"),
         ({"probe_optimizer": "adam(lr=1e-3)"}, "parameter of optimizer 'adam': 'lr'"),
     ],
 )
@@ -200,7 +198,9 @@ def test_settings_that_need_what_is_not_there():
     model = make(AMR, None, num_classes=None)
     text = sentence(model.compile, beta=2.0)
     assert text.startswith("beta = 2 weighs the consistency of mixes: it needs a mixer")
-    assert sentence(model.compile, supervision=2.0).endswith("weighs the probe's loss: add a probe.")
+    assert sentence(model.compile, supervision=2.0).endswith(
+        "weighs the probe's loss: add a probe."
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,16 +224,6 @@ def test_settings_go_by_name(amr):
         amr.compile("adam", "adam", "adam", "mean_squared_error")
     with pytest.raises(TypeError, match="unexpected keyword argument 'loss'"):
         amr.compile(loss="mse")
-
-
-def test_a_failed_compile_leaves_the_model_as_it_was(amr):
-    amr.compile(lambda_=3.0, run_eagerly=True)
-    optimizer = amr.autoencoder_optimizer
-    for arguments in ({"gan_loss": "no"}, {"probe_optimizer": "no"}, {"lambda_": -1.0}):
-        sentence(amr.compile, **{"lambda_": 5.0, **arguments})
-        assert amr.lambda_ == 3.0
-        assert amr.optimizer is amr.autoencoder_optimizer is optimizer
-    amr.train_on(X, Y)
 
 
 # Optimizers.
@@ -325,12 +315,11 @@ def test_a_frozen_discriminator():
 def test_metrics(tmp_path):
     """Of images and reconstructions; their values are NumPy's, saved and loaded as well."""
     settings = {"metrics": ["mae", keras.metrics.MeanSquaredError(name="squared")]}
-    model = make(AMR, compile_kwargs=settings)
+    one = make(AMR, compile_kwargs=settings)
     path = tmp_path / "model.keras"
-    for one in (model, None):
-        if one is None:
+    for turn in range(2):
+        if turn:
             one = keras.saving.load_model(path)
-            assert not one.run_eagerly or one.run_eagerly
         images = one.reconstruct(X)
         results = one.evaluate(X, Y, batch_size=5, verbose=0, return_dict=True)
         assert results["mae"] == pytest.approx(np.abs(X - images).mean(), rel=1e-5)
@@ -389,7 +378,10 @@ def test_a_global_policy(dtype, eager, policy, tmp_path):
 
 
 def test_running_eagerly_is_the_same_as_a_graph():
-    models = [make(AMR, compile_kwargs={"run_eagerly": eager}) for eager in (True, False)]
+    optimizers = {f"{player}_optimizer": "sgd" for player in PLAYERS}
+    models = [
+        make(AMR, compile_kwargs={"run_eagerly": eager, **optimizers}) for eager in (True, False)
+    ]
     histories = [
         model.fit(X, Y, batch_size=6, shuffle=False, validation_data=(X, Y), verbose=0).history
         for model in models
@@ -401,32 +393,6 @@ def test_running_eagerly_is_the_same_as_a_graph():
 
 
 # Files.
-
-
-def groups(path):
-    """Every group of variables in a saved model, with how many it holds."""
-    import zipfile
-
-    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as weights:
-        found = {}
-
-        def note(name, group):
-            if name.endswith("/vars") and len(group):
-                found[name.removesuffix("/vars")] = len(group)
-
-        h5py.File(weights).visititems(note)
-    return found
-
-
-def test_optimizers_are_saved_under_their_own_names(tmp_path):
-    """Keras saves a layer under the first name that it finds it under, a property's as well."""
-    model = make(SupervisedAMR, "mixup")
-    model.save(tmp_path / "model.keras")
-    names = {name.split("/")[0] for name in groups(tmp_path / "model.keras")}
-    expected = {f"{player}_optimizer" for player in PLAYERS}
-    expected |= {"encoder", "decoder", "discriminator", "probe", "label_mixer", "mixer"}
-    assert names - {"_trackers", "vars"} <= expected
-    assert expected - {"mixer"} <= names
 
 
 @pytest.mark.parametrize("name", METHODS.names())

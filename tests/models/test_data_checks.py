@@ -258,7 +258,10 @@ def bad(value, dtype="float32"):
         ({"x": X, "validation_data": ([X], Y)}, "validation images must be one array"),
         ({"x": batched({"images": X})}, "its images are of type dict."),
         ({"x": batched({"images": X}, Y)}, "its images are of type dict."),
-        ({"x": X, "validation_data": batched((X, X), Y)}, "batch of validation data must be images"),
+        (
+            {"x": X, "validation_data": batched((X, X), Y)},
+            "batch of validation data must be images",
+        ),
         ({"x": batched(X).repeat()}, "The data set never ends: pass steps_per_epoch"),
         (
             {"x": X, "validation_data": batched(X, Y).repeat()},

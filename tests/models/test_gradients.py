@@ -231,9 +231,7 @@ CRITICS = [
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize(("architecture", "shape", "kind"), CRITICS)
-def test_the_librarys_discriminators_raise_no_false_alarm(
-    architecture, shape, kind, dtype, policy
-):
+def test_the_librarys_discriminators_raise_no_false_alarm(architecture, shape, kind, dtype, policy):
     """At the start, and with large weights as a long training leaves them."""
     policy(dtype)
     keras.utils.set_random_seed(0)

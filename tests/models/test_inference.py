@@ -148,7 +148,9 @@ def test_errors(amr, call, message):
 
 
 def test_without_a_mixer():
-    with pytest.raises(ValueError, match="^'amr.*' has no mixer; build it with one to mix images.$"):
+    with pytest.raises(
+        ValueError, match="^'amr.*' has no mixer; build it with one to mix images.$"
+    ):
         make(AMR, None).mix(X)
 
 

@@ -297,7 +297,9 @@ def test_mix_labels_with_a_seed():
     ],
 )
 def test_mix_labels_refuses_other_shapes(arguments):
-    with pytest.raises(ValueError, match=r"must agree in N, labels of shape \(4, 3\); got 4 and [34]"):
+    with pytest.raises(
+        ValueError, match=r"must agree in N, labels of shape \(4, 3\); got 4 and [34]"
+    ):
         supervised().mix_labels(*arguments)
 
 

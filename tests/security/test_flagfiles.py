@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from amr_tf.registry import Call, parse_call
 from amr_tf.training import flagfiles
-from amr_tf.training.config import TrainingConfig
+from amr_tf.training.config import REGISTRIES, TrainingConfig
 from tests.security.conftest import assert_sentence
 
 DEBUGGERS = [
@@ -21,6 +22,20 @@ DEBUGGERS = [
 ]
 # Nothing of these is a command to anyone: they are texts of a flag's value.
 SHELL = ["$(touch {})", "`touch {}`", "; touch {}", "| touch {}", "!touch {}", "${{IFS}}touch {}"]
+
+# What Python would run, if it were asked to.
+ATTACKS = [
+    "__import__('pathlib').Path('{0}').touch()",
+    "open('{0}', 'w')",
+    "(lambda: open('{0}', 'w'))()",
+    "[open('{0}', 'w') for _ in (1,)]",
+    'exec(\'open("{0}", "w")\')',
+    'f\'{{open("{0}", "w")}}\'',
+    "(x := open('{0}', 'w'))",
+    "1 if open('{0}', 'w') else 2",
+    "().__class__.__bases__[0].__subclasses__()",
+    "*open('{0}', 'w')",
+]
 
 
 def write(path, *lines):
@@ -52,6 +67,32 @@ def test_a_value_is_no_command(tmp_path, trap, text):
     assert_refused("does not exist", f"--flagfile={path}")
     write(path, f"--data_dir={value}")
     assert flagfiles.read_flagfile(path).data_dir == value
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("field", REGISTRIES)
+def test_a_call_string_is_no_code(tmp_path, trap, field, attack):
+    """A flagfile's, a config.json's, and one that is a value within another."""
+    value = attack.format(trap)
+    name = REGISTRIES[field].names()[0]
+    for text in (value, f"{name}(x={value})", f"{name}(x=y(z={value}))", f"{name}(x=({value},))"):
+        write(tmp_path / "a.cfg", f"--{field}={text}")
+        config = flagfiles.read_flagfile(tmp_path / "a.cfg")
+        assert getattr(config, field) == text
+        for read in (config, TrainingConfig.from_json(config.to_json())):
+            with pytest.raises(ValueError) as caught:
+                read.validate()
+            assert_sentence(caught)
+
+
+def test_parameters_are_given_as_they_are_written(tmp_path, trap):
+    """A text is a text, whatever stands in it: nothing formats, expands or evaluates it."""
+    texts = [attack.format(trap) for attack in [*SHELL, *ATTACKS]]
+    for text in texts:
+        config = TrainingConfig(dataset=str(Call("celeba", {"attributes": (text,)})))
+        write(tmp_path / "a.cfg", f"--dataset={config.dataset}")
+        resolved = flagfiles.read_flagfile(tmp_path / "a.cfg").resolve()
+        assert parse_call(resolved.dataset).arguments["attributes"] == (text,)
 
 
 def test_unknown_flags_that_a_file_allows(tmp_path):
@@ -116,7 +157,7 @@ def test_bytes_that_are_no_text(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\0"])
-@pytest.mark.parametrize("field", ["run_dir", "data_dir", "attributes", "composite_mixers"])
+@pytest.mark.parametrize("field", ["run_dir", "data_dir", "mixer", "dataset", "method"])
 def test_a_config_cannot_smuggle_a_line_into_the_flagfile(field, end):
     """The run's flagfile.cfg is written from config.json, which may be someone else's."""
     config = TrainingConfig(**{field: f"a{end}--flagfile=/elsewhere"})

@@ -1,6 +1,7 @@
 """Image files from someone else: bombs, other formats under an image's name, and broken files."""
 
 import io
+import itertools
 import os
 import struct
 import zlib
@@ -19,8 +20,11 @@ from tests.security.conftest import assert_sentence
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><script>1</script></svg>'
 # How each is written, and whether its reader is Pillow's for a format that is not taken.
-OTHER_FORMATS = ["GIF", "TIFF", "PPM", "ICO", "PDF", "SGI", "PCX", "DDS", "TGA"]
-TAKEN = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WEBP": ".webp"}
+OTHER_FORMATS = ["PPM", "ICO", "PDF", "SGI", "PCX", "DDS", "TGA"]
+TAKEN = {
+    **{"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WEBP": ".webp"},
+    **{"TIFF": ".tif", "GIF": ".gif"},
+}
 
 
 def encoded(file_format, mode="RGB", size=(9, 7), **options):
@@ -52,7 +56,7 @@ def assert_refused(path, content=None):
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("size", [(10_001, 10_000), (13_000, 13_000), (60_000, 60_000), (2**31, 2)])
+@pytest.mark.parametrize("size", [(15_001, 10_000), (17_000, 17_000), (60_000, 60_000), (2**31, 2)])
 def test_a_bomb(tmp_path, size):
     """A file of 100 bytes that would fill the memory."""
     assert_refused(tmp_path / "a.png", png_of(*size))
@@ -116,7 +120,7 @@ def test_every_kind_of_pixel(tmp_path, mode):
         assert (image == round(40_000 / 257)).all()
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "GIF", "TIFF"])
 def test_a_film_is_its_first_image(tmp_path, file_format):
     frames = [Image.new("RGB", (8, 8), color) for color in ("white", "black", "red")]
     path = tmp_path / f"a{TAKEN[file_format]}"
@@ -146,7 +150,7 @@ def test_changed_bytes(tmp_path_factory, file_format, changes, cut):
 
 
 def test_links(tmp_path):
-    """Links to files are followed, as the user who made the folder may want; loops are not."""
+    """Links are followed, as the user who made the folder may want; loops are not."""
     outside, folder = tmp_path / "outside", tmp_path / "folder"
     outside.mkdir()
     for name in ("a", "b"):
@@ -155,9 +159,9 @@ def test_links(tmp_path):
         (folder / name / "loop").symlink_to(folder)
     (outside / "2.png").write_bytes(encoded("PNG"))
     (folder / "a" / "2.png").symlink_to(outside / "2.png")
-    train, _, names = read_image_folder(folder, ImagePreprocessor(8))
-    assert names == ("a", "b")
-    assert len(train) == 3
+    source = read_image_folder(folder, ImagePreprocessor(8))
+    assert source.class_names == ("a", "b")
+    assert len(source.train) == 3
     # What is linked to is not shown, unless it is an image.
     (outside / "secret").write_text("password=hunter2")
     (folder / "a" / "3.png").symlink_to(outside / "secret")
@@ -166,7 +170,28 @@ def test_links(tmp_path):
     assert "hunter2" not in str(caught.value)
 
 
+def test_folders_that_are_linked_to_each_other(tmp_path):
+    """Thirty folders with two links each: 2^30 ways to the last, each folder is read once."""
+    folders = [tmp_path / "outside" / f"{number:02d}" for number in range(30)]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        (folder / f"{number}.png").write_bytes(encoded("PNG"))
+    for folder, following in itertools.pairwise(folders):
+        (folder / "one").symlink_to(following)
+        (folder / "other").symlink_to(following)
+    (folders[-1] / "back").symlink_to(folders[0])
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "0.png").write_bytes(encoded("PNG"))
+    (tmp_path / "data" / "a" / "more").symlink_to(folders[0])
+    (tmp_path / "data" / "everything").symlink_to(tmp_path)  # Holds the data set.
+    source = read_image_folder(tmp_path / "data", ImagePreprocessor(8))
+    assert source.class_names == ("a", "b")
+    assert np.bincount(source.train.labels).tolist() == [31, 1]
+
+
 def test_names_with_line_breaks_and_escapes(tmp_path):
     (tmp_path / "a\nb\x1b[2J.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="cannot be read as an image"):
-        read_image_folder(tmp_path, ImagePreprocessor(8))  # `commands` makes one printable line of it.
+        # `commands` makes one printable line of it.
+        read_image_folder(tmp_path, ImagePreprocessor(8))

@@ -134,9 +134,11 @@ def test_the_model_itself_is_code(archive, trap, planted):
     assert PLANTED not in sys.modules
 
 
-@pytest.mark.parametrize("name", ["reconstruction_loss", "autoencoder_optimizer"])
+@pytest.mark.parametrize("name", ["reconstruction_loss", "gan_loss", "autoencoder_optimizer"])
 def test_a_loss_or_an_optimizer_that_is_code(archive, trap, planted, name):
     attacks = [function("os", "system"), function(PLANTED, "Model"), lambda_layer(trap)]
+    code = f"__import__('pathlib').Path({str(trap)!r}).touch()"
+    attacks += [code, f"mean_absolute_error(x={code})", f"adam(learning_rate={code})"]
     for attack in [*attacks, named("subprocess", "Popen", **touch(trap))]:
 
         def change(config, attack=attack):
@@ -265,9 +267,9 @@ def test_a_run_from_someone_else(archive, tmp_path, trap):
     (tmp_path / "config.json").write_text("{}")
     state = {"checkpoint": "last-00000001.keras", "step": 1, "best": None}
     (tmp_path / "checkpoints" / "state.json").write_text(json.dumps(state))
-    for last in (False, True):
+    for epoch in ("best", "last"):
         with pytest.raises(ValueError, match="cannot be loaded as a model") as caught:
-            load_run(tmp_path, last)
+            load_run(tmp_path, epoch)
         assert_sentence(caught)
 
 

@@ -76,7 +76,7 @@ WRONG = [None, True, 1.5, "x", [], {}, [1], 10**30, "9" * 5000]
 def test_config_values_of_other_types(tmp_path, field):
     right = type(getattr(TrainingConfig().resolve(), field))
     for value in WRONG:
-        if type(value) is right or (field == "lambda_" and value in (None, 10**30)):
+        if type(value) is right or (field in ("lambda_", "k") and value is None):
             continue
         (tmp_path / "config.json").write_text(json.dumps({field: value}))
         assert_damaged(RunFolder(tmp_path).read_config, tmp_path / "config.json")

@@ -299,11 +299,11 @@ def serving_here(folder):
 
 @needs_browser
 def test_a_model_without_pictures(window, tmp_path):
-    folder = write_servable(tmp_path / "tiny", leave_out=("encode_png",))
+    folder = write_servable(tmp_path / "tiny", leave_out=("encode_uint8",))
     with serving_here(folder) as address:
         window.open(address)
         said = window.wait(TEXT.format("error"))
-    assert "exported without the signatures encode_png" in said
+    assert "exported without the signatures encode_uint8" in said
 
 
 def test_a_picture_as_base64_by_hand(address):

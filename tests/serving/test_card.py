@@ -9,6 +9,8 @@ import keras
 import pytest
 from PIL import Image
 
+from amr_tf import GaussianMixup
+from amr_tf.mixers import MIXERS
 from amr_tf.serving import export
 from amr_tf.serving.run_export import export_run
 from amr_tf.training.build import build_model
@@ -58,7 +60,9 @@ def quick(monkeypatch):
 def test_the_card(run, tmp_path, quick):
     said = []
     version = export_run(run.path, tmp_path / "numbers", notify=said.append)
-    assert [text for text in said if "warm-up" not in text] == []
+    assert [text for text in said if "warm-up" not in text] == [
+        f"Exporting the best epoch (step 0) of '{run.path}'."
+    ]
     card = (version / "README.md").read_text()
     sha = hashlib.sha256(run.config.read_bytes()).hexdigest()
     for line in (
@@ -110,16 +114,33 @@ def test_parameters(tmp_path, quick):
     version = export_run(run.path, tmp_path / "served", notify=lambda text: None)
     card = (version / "README.md").read_text()
     for line in (
-        "| data set | image_folder(crop=20) |",
+        f"| data set | {run.read_config().dataset} |",
         "| method | gaia(balance_target=0.25, balance_rate=0.01), mixer gaussian(sigma=0.5), "
         "k = 2 |",
     ):
         assert line in card.splitlines()
+    assert "| data set | image_folder(" in card
     metadata = json.loads((version / "metadata.json").read_text())
     found = {name: metadata[name] for name in ("method", "mixer", "k", "dataset")}
     assert found == {"method": "gaia", "mixer": "gaussian", "k": 2, "dataset": "image_folder"}
     assert metadata["settings"]["mixer"] == "gaussian(sigma=0.5)"
     assert "where" not in json.dumps(metadata)
+
+
+def test_a_mixer_of_ones_own(tmp_path, quick, monkeypatch):
+    """Registered is a function; its class has a name that no flag takes."""
+    monkeypatch.setattr(MIXERS, "_entries", dict(MIXERS._entries))
+
+    @MIXERS.register("mine")
+    def make_mine(k, share=0.5, seed=None):
+        return GaussianMixup(k, sigma=share, seed=seed)
+
+    run = make_run(tmp_path / "run", mixer="mine(share=0.125)", k=2)
+    version = export_run(run.path, tmp_path / "served", notify=lambda text: None)
+    metadata = json.loads((version / "metadata.json").read_text())
+    assert (metadata["mixer"], metadata["k"]) == ("mine", 2)
+    card = (version / "README.md").read_text()
+    assert "| method | amr, mixer mine(share=0.125), k = 2 |" in card
 
 
 def test_a_label_mixer(tmp_path, quick):
@@ -139,7 +160,7 @@ def test_without_the_data(tmp_path, quick):
     run = make_run(tmp_path / "run", dataset="image_folder", data_dir=str(tmp_path / "nowhere"))
     said = []
     version = export_run(run.path, tmp_path / "served", notify=said.append)
-    (sentence,) = [text for text in said if "warm-up" not in text]
+    _, sentence = (text for text in said if "warm-up" not in text)
     assert sentence.startswith("No sheet of samples and no class names: ")
     assert "nowhere" in sentence
     assert not (version / "samples.png").exists()

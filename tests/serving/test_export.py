@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from amr_tf import AMR
 from amr_tf.serving import export, replay
@@ -148,7 +149,10 @@ def test_files_of_other_sizes_and_colours(model, exported):
     sent = tf.constant([png_bytes(pixels), png_bytes(grey), jpeg])
     codes = exported[1]["encode_png"](png_bytes=sent)["codes"]
     seen = [pixels, np.repeat(grey, 3, axis=-1), tf.io.decode_jpeg(jpeg).numpy()]
-    images = [tf.image.resize(image / np.float32(127.5) - 1, (8, 8)).numpy() for image in seen]
+    images = [
+        tf.image.resize(image / np.float32(127.5) - 1, (8, 8), antialias=True).numpy()
+        for image in seen
+    ]
     np.testing.assert_allclose(codes, model.encode(np.stack(images)), atol=1e-5)
 
 
@@ -202,6 +206,29 @@ def zeros(*shape):
 def test_requests_that_are_wrong(exported, name, request_, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         exported[1][name](**request_)
+
+
+def test_each_network_is_saved_once_and_nothing_of_the_training(tmp_path):
+    """Signatures share the networks' graphs; discriminator, probe and optimizers stay behind."""
+    keras.utils.set_random_seed(0)
+    model = AMR.convolutional((8, 8, 1), depth=2, num_classes=3)
+    model.compile(run_eagerly=True)
+    model.train_on(make_images(model, 4), np.arange(4) % 3)
+    model.interpolate(make_images(model, 2), make_images(model, 2))  # Traced before, too.
+    export.write_saved_model(model, tmp_path / "model")
+    content = (tmp_path / "model" / "saved_model.pb").read_bytes()
+    functions = saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].graph_def.library
+    saved = [node.op for function in functions.function for node in function.node_def]
+    networks = [model.inference.encode, model.inference.decode]
+    graphs = [network.get_concrete_function().graph for network in networks]
+    traced = [operation.type for graph in graphs for operation in graph.get_operations()]
+    assert saved.count("Conv2D") == traced.count("Conv2D") > 4
+    variables = tf.train.list_variables(str(tmp_path / "model" / "variables" / "variables"))
+    weights = [*model.encoder.weights, *model.decoder.weights]
+    # Keras lists each variable once more, as "_all_variables".
+    saved = [tuple(shape) for name, shape in variables if name.startswith("variables/")]
+    assert sorted(saved) == sorted(tuple(weight.shape) for weight in weights)
+    assert len(variables) == 2 * len(weights) + 1
 
 
 def test_the_keras_file(model, exported):

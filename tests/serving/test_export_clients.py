@@ -43,7 +43,10 @@ def files():
 def expected(model, files):
     """The pixels of the mix with a share of 0.25."""
     pixels = [tf.io.decode_png(file).numpy() for file in files]
-    images = [tf.image.resize(image / np.float32(127.5) - 1, (8, 8)).numpy() for image in pixels]
+    images = [
+        tf.image.resize(image / np.float32(127.5) - 1, (8, 8), antialias=True).numpy()
+        for image in pixels
+    ]
     codes = model.encode(np.stack(images))
     image = model.decode(0.25 * codes[:1] + 0.75 * codes[1:])[0]
     return np.rint((np.clip(image, -1, 1) + 1) * 127.5)

@@ -12,6 +12,7 @@ import pytest
 from amr_tf import AMR
 from amr_tf.training import checkpoints
 from amr_tf.training.checkpoints import (
+    Best,
     Checkpoints,
     best_path,
     load_model,
@@ -48,17 +49,18 @@ def best_step(folder):
     [
         ("max", (0.5, 0.9, 0.7), 2),
         ("max", (0.9, 0.5, 0.7), 1),
-        ("max", (0.5, 0.9, 0.9), 2),
+        ("max", (0.5, 0.9, 0.9), 3),
         ("max", (0.0,), 1),
         ("min", (0.5, 0.1, 0.7), 2),
         ("min", (0.5, 0.4, 0.3), 3),
-        ("min", (0.5, 0.5, 0.6), 1),
+        ("min", (0.5, 0.5, 0.6), 2),
     ],
 )
-def test_the_first_of_the_best_epochs_is_kept(tmp_path, model, mode, values, epoch):
+def test_the_last_of_the_best_epochs_is_kept(tmp_path, model, mode, values, epoch):
     callback = Checkpoints(tmp_path, "val_x", mode)
     run_epochs(callback, model, values)
-    best = max(values) if mode == "max" else min(values)
+    value = max(values) if mode == "max" else min(values)
+    best = Best(value, None, epoch, since=1 + values.index(value))
     assert callback.best == best
     assert read_state(tmp_path)["best"] == best
     assert best_step(tmp_path) == 4 * epoch
@@ -69,10 +71,10 @@ def test_a_resumed_run_must_beat_the_best_so_far(tmp_path, model):
     run_epochs(Checkpoints(tmp_path, "val_x", "max"), model, (0.8,))
     again = Checkpoints(tmp_path, "val_x", "max", best=read_state(tmp_path)["best"])
     run_epochs(again, model, (0.7,), first=1)
-    assert read_state(tmp_path)["best"] == 0.8
+    assert read_state(tmp_path)["best"] == Best(0.8, None, 1, 1)
     assert best_step(tmp_path) == 4
     run_epochs(again, model, (0.9,), first=2)
-    assert read_state(tmp_path)["best"] == 0.9
+    assert read_state(tmp_path)["best"] == Best(0.9, None, 3, 3)
     assert best_step(tmp_path) == 12
 
 
@@ -114,11 +116,15 @@ def test_the_state_names_the_checkpoint(tmp_path, model):
     assert json.loads((tmp_path / "state.json").read_text()) == {
         "checkpoint": "last-00000004.keras",
         "step": 4,
-        "best": 0.25,
         "monitor": "val_x",
+        "best": 0.25,
+        "best_tie": None,
+        "best_epoch": 1,
+        "best_since": 1,
     }
     path = tmp_path / "last-00000004.keras"
-    assert read_state(tmp_path) == {"checkpoint": path, "step": 4, "best": 0.25}
+    best = Best(0.25, None, 1, 1)
+    assert read_state(tmp_path) == {"checkpoint": path, "step": 4, "best": best}
 
 
 def test_a_run_folder_can_be_moved(tmp_path, model):
@@ -178,7 +184,8 @@ def test_a_kill_while_saving_leaves_the_old_checkpoint(tmp_path, model, monkeypa
     monkeypatch.undo()
     assert (tmp_path / "last-00000008.keras").exists() == ("state" in moment)
     state = read_state(tmp_path)
-    assert state == {"checkpoint": tmp_path / "last-00000004.keras", "step": 4, "best": 0.5}
+    path, best = tmp_path / "last-00000004.keras", Best(0.5, None, 1, 1)
+    assert state == {"checkpoint": path, "step": 4, "best": best}
     after = checkpoint_arrays(state["checkpoint"])
     assert all(np.array_equal(after[name], before[name]) for name in before)
     assert int(load_model(state["checkpoint"]).step_counter) == 4
@@ -308,8 +315,8 @@ def two(tmp_path, model):
 
 
 def test_the_newest_whole_checkpoint_is_the_one_to_resume_from(two, caplog):
-    newest = {"checkpoint": two / "last-00000008.keras", "step": 8, "best": 0.6, "rollbacks": 0}
-    assert resumable_state(two) == newest
+    newest = {"checkpoint": two / "last-00000008.keras", "step": 8, "rollbacks": 0}
+    assert resumable_state(two) == {**newest, "best": Best(0.6, None, 2, 2)}
     assert caplog.text == ""
 
 
@@ -319,7 +326,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(two, model, caplog, da
     damage(path)
     state = resumable_state(two)
     assert (state["checkpoint"].name, state["step"]) == ("last-00000004.keras", 4)
-    assert state["best"] == 0.6  # What best.keras, of epoch 2, stands for.
+    assert state["best"] == Best(0.6, None, 2, 2)  # What best.keras, of epoch 2, stands for.
     (record,) = caplog.records
     assert path.name in record.getMessage()
     assert record.getMessage().endswith("; going on from 'last-00000004.keras'.")
@@ -336,14 +343,16 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(two, model, caplog, da
 def test_a_state_that_is_damaged_or_lost_is_found_in_the_checkpoints(two, caplog, text):
     path = two / "state.json"
     path.unlink() if text is None else path.write_text(text)
-    assert (resumable_state(two)["step"], resumable_state(two)["best"]) == (8, 0.6)
+    state = resumable_state(two)
+    assert (state["step"], state["best"]) == (8, Best(0.6, None, 2, 2))
     assert ("state.json' is damaged" in caplog.text) == (text is not None)
 
 
 def test_a_changed_figure_in_the_state_is_not_believed(two):
     path = two / "state.json"
     path.write_text(path.read_text().replace('"step": 8', '"step": 9').replace("0.6", "0.7"))
-    assert (resumable_state(two)["step"], resumable_state(two)["best"]) == (8, 0.6)
+    state = resumable_state(two)
+    assert (state["step"], state["best"]) == (8, Best(0.6, None, 2, 2))
 
 
 def test_no_checkpoint_is_whole(two):
@@ -374,8 +383,8 @@ def test_a_folder_from_before_there_were_seals(tmp_path, model):
         '{"checkpoint": "last-00000004.keras", "step": 4, "best": 0.5, "monitor": "val_x"}'
     )
     checkpoint = tmp_path / "last-00000004.keras"
-    expected = {"checkpoint": checkpoint, "step": 4, "best": 0.5, "rollbacks": 0}
-    assert resumable_state(tmp_path) == expected
+    expected = {"checkpoint": checkpoint, "step": 4, "rollbacks": 0}
+    assert resumable_state(tmp_path) == {**expected, "best": Best(0.5, None, 0, 0)}
     assert load_model(best_path(tmp_path)).image_shape == (8, 8, 1)
     assert resumable_state(tmp_path / "nowhere") is None
 
@@ -437,7 +446,7 @@ def test_a_diverged_model_is_never_saved(two, model, value, where):
 def test_a_figure_that_is_no_number_is_never_the_best(tmp_path, model):
     callback = Checkpoints(tmp_path, "val_x", "min")
     run_epochs(callback, model, (np.nan, 0.5, np.nan))
-    assert callback.best == 0.5
+    assert callback.best == Best(0.5, None, 2, 2)
     assert best_step(tmp_path) == 8
 
 

@@ -37,6 +37,8 @@ OTHERS = {
     "batch_size": 16,
     "seed": 12,
     "sample_every": 0,
+    "monitor": "val_loss:min",
+    "patience": 3,
     "checkpoint_every": 4,
     "verbose": 2,
     "dataset": "celeba(attributes=('Male', 'Wearing_Lipstick'), crop=128)",
@@ -520,6 +522,7 @@ UNUSED = [
         "^temperature is the concrete estimator's",
     ),
     ({"jit_compile": "true", "strategy": "mirrored"}, "^jit_compile=true needs strategy none"),
+    ({"patience": 3, "strategy": "multi_worker"}, "^patience needs strategy none or mirrored"),
     # Set elsewhere.
     ({"mixer": "mixup(k=3)"}, "^k of mixer 'mixup' is set by --k, not in a call"),
     ({"mixer": "mixup(seed=3)"}, "^seed of mixer 'mixup' is set by --seed, not in a call"),
@@ -552,7 +555,7 @@ def test_a_setting_that_is_used(changes):
 
 
 POSITIVE = ("epochs", "batch_size", "checkpoint_every", "steps_per_execution")
-POSITIVE_OR_NONE = ("generator_update_every", "image_size", "train_subset", "labelled")
+POSITIVE_OR_NONE = ("patience", "generator_update_every", "image_size", "train_subset", "labelled")
 NOT_NEGATIVE = ("seed", "sample_every")
 NOT_NEGATIVE_OR_NONE = ("lambda_", "beta", "supervision")
 # One wrong name for each flag that takes a name; further ones for some.
@@ -585,7 +588,7 @@ WRONG_NAMES = [
     ("strategy", "mirored", "strategy", "mirrored"),
 ]
 # What cannot be told before the data are there (see test_run.py), or has a test of its own.
-NEED_THE_DATA = ("run_dir", "data_dir", "validation_fraction")
+NEED_THE_DATA = ("run_dir", "data_dir", "validation_fraction", "monitor")
 OTHER_TESTS = ("k", "consistency_loss", "verbose", "deterministic")
 
 
@@ -658,7 +661,7 @@ WRONG_CALLS = [
         {"mixer": "gaussian(sigma='wide')"},
         "^sigma of mixer 'gaussian' must be a number, such as 0.",
     ),
-    ({"mixer": "gaussian(sigma=wide)"}, "sigma must be a number, True, .*: 'wide', or a tuple"),
+    ({"mixer": "gaussian(sigma=wide)"}, "sigma must be a finite number, True, .*: 'wide', or"),
     ({"mixer": "gaussian(0.3)"}, "every value needs its parameter's name, parameter=value"),
     ({"mixer": "gaussian(sigma=0.3"}, r"^mixer 'gaussian\(sigma=0.3' cannot be read: write NAME"),
     ({"mixer": "gaussian(sigma=0.3, sigma=0.4)"}, "^mixer .* cannot be read"),
@@ -823,6 +826,7 @@ def test_what_may_change_in_a_resumed_run():
         "epochs",
         "sample_every",
         "checkpoint_every",
+        "patience",
         "verbose",
         "steps_per_execution",
         "on_nan",

@@ -15,7 +15,7 @@ class Limits:
 
     Attributes:
         upload_bytes: of its body.
-        instances: examples.
+        instances: examples, or samples to draw.
         parents: codes in a mix (K).
         steps: images in a line.
         numbers: pixels times channels of all the images that are made or read.
@@ -48,6 +48,7 @@ def check_inputs(inputs, specs, image_shape, limits):
     instances = _common_size(inputs, specs, 0, "N", limits.instances)
     _common_size(inputs, specs, 1, "K", limits.parents)
     steps = _steps(inputs, limits)
+    instances *= _samples(inputs, limits)
     asked = instances * steps * math.prod(image_shape)
     if asked > limits.numbers:
         raise ValueError(
@@ -84,6 +85,15 @@ def _steps(inputs, limits):
     if not 2 <= steps <= limits.steps:
         raise ValueError(f"Input 'steps' must lie in 2 to {limits.steps}; got {steps}.")
     return steps
+
+
+def _samples(inputs, limits):
+    if "count" not in inputs:
+        return 1
+    count = int(inputs["count"])
+    if not 1 <= count <= limits.instances:
+        raise ValueError(f"Input 'count' must lie in 1 to {limits.instances}; got {count}.")
+    return count
 
 
 def check_pictures(pictures, limits):

@@ -1,0 +1,47 @@
+"""New images from a run: the density of its codes, fitted once and kept in its folder."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from amr_tf.data import ImageData, prepared
+from amr_tf.models.density import CodeDensity
+
+_FITTED = 5_000
+
+
+def some_images(data: ImageData, count: int = _FITTED, seed: int = 0) -> np.ndarray:
+    """Up to `count` training images, float32 (N, H, W, C) in [-1, 1], drawn at random."""
+    chosen = np.random.default_rng(seed).permutation(len(data.train))[:count]
+    return prepared(data.train, np.sort(chosen), data.image_size)
+
+
+def add_density(
+    path: str | pathlib.Path, model: Any, data: ImageData, notify: Callable[[str], Any] = print
+) -> None:
+    """Gives a run's model the density that `sample` draws from, unless it is a VAE.
+
+    It is read from the run's folder, or fitted on training images and written there.
+
+    Args:
+        path: the run's folder.
+        model: a model of the run.
+        data: the run's data.
+        notify: called with a sentence where the folder cannot be written.
+
+    Raises:
+        ValueError: the file in the folder is damaged.
+    """
+    if model.unit_prior or model.density is not None:
+        return
+    file = pathlib.Path(path) / f"density-{model.steps_made:08d}.npz"
+    if file.is_file():
+        model.density = CodeDensity.load(file)
+        return
+    model.fit_density(some_images(data))
+    try:
+        model.density.save(file)
+    except OSError as error:
+        notify(f"The density of codes is not kept: {error.strerror or error}.")

@@ -1,0 +1,137 @@
+"""Where a model's codes lie, to draw new ones: a Gaussian mixture fitted on codes."""
+
+import io
+import pathlib
+import zipfile
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from amr_tf import checks
+from amr_tf.files import write_whole
+
+_ARRAYS = ("offset", "axes", "weights", "means", "factors")
+_JITTER = 1e-6
+
+
+class CodeDensity:
+    """A Gaussian mixture over the principal components of flattened codes.
+
+    Codes of many numbers have few directions in which they differ much; the mixture is fitted in
+    these, and what is left out of a code is its mean. Ghosh et al. (2020, "From variational to
+    deterministic autoencoders") sample deterministic auto-encoders in this way.
+
+    Args:
+        offset: mean code, (D,).
+        axes: principal directions, (P, D).
+        weights: of the mixture's components, (M,), which sum to one.
+        means: of the components, (M, P).
+        factors: Cholesky factors of their covariances, (M, P, P).
+
+    Example:
+
+    >>> density = CodeDensity.fit(np.random.default_rng(0).normal(size=(500, 4, 4, 2)))
+    >>> density.draw(3, seed=0).shape
+    TensorShape([3, 32])
+    """
+
+    def __init__(
+        self,
+        offset: np.ndarray,
+        axes: np.ndarray,
+        weights: np.ndarray,
+        means: np.ndarray,
+        factors: np.ndarray,
+    ):
+        given = (offset, axes, weights, means, factors)
+        self.offset, self.axes, self.weights, self.means, self.factors = (
+            np.asarray(array, dtype="float32") for array in given
+        )
+        size, kept, count = len(self.offset), len(self.axes), len(self.weights)
+        expected = ((size,), (kept, size), (count,), (count, kept), (count, kept, kept))
+        for name, shape in zip(_ARRAYS, expected):
+            if getattr(self, name).shape != shape or not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} must be finite numbers of the shape {shape}.")
+
+    @classmethod
+    def fit(
+        cls, codes: np.ndarray, components: int = 10, directions: int = 64, seed: int = 0
+    ) -> "CodeDensity":
+        """Fits scikit-learn's `PCA` and `GaussianMixture` on codes.
+
+        Args:
+            codes: (N, ...), N at least 2.
+            components: of the mixture, at most one for twenty codes.
+            directions: principal components that are kept, at most.
+            seed: of the fit's start.
+        """
+        from sklearn.decomposition import PCA
+        from sklearn.mixture import GaussianMixture
+
+        checks.check_positive_integer("components", components)
+        checks.check_positive_integer("directions", directions)
+        flat = np.asarray(codes, dtype="float64").reshape(len(codes), -1)
+        if len(flat) < 2:
+            raise ValueError(f"A density needs at least 2 codes; got {len(flat)}.")
+        kept = min(directions, flat.shape[1], len(flat) - 1)
+        pca = PCA(kept, random_state=seed).fit(flat)
+        scores = pca.transform(flat)
+        variance = float(scores.var(axis=0).max()) or 1.0
+        mixture = GaussianMixture(
+            max(1, min(components, len(flat) // 20)),
+            reg_covar=_JITTER * variance,
+            random_state=seed,
+        ).fit(scores)
+        return cls(
+            pca.mean_,
+            pca.components_,
+            mixture.weights_,
+            mixture.means_,
+            np.linalg.cholesky(mixture.covariances_),
+        )
+
+    def draw(self, count: Any, seed: Any) -> tf.Tensor:
+        """Flattened codes, float32 (count, D); works in graphs.
+
+        Args:
+            count: an integer, or a scalar integer tensor.
+            seed: an integer, or a scalar integer tensor: the same codes for the same seed.
+        """
+        seed = tf.cast(seed, "int32")
+        logits = tf.math.log(tf.constant(self.weights))[None]
+        chosen = tf.random.stateless_categorical(logits, count, tf.stack([seed, 0]))[0]
+        shape = tf.stack([tf.cast(count, "int32"), self.means.shape[1]])
+        noise = tf.random.stateless_normal(shape, tf.stack([seed, 1]))
+        factors = tf.gather(tf.constant(self.factors), chosen)
+        scores = tf.gather(tf.constant(self.means), chosen) + tf.linalg.matvec(factors, noise)
+        return tf.matmul(scores, tf.constant(self.axes)) + self.offset
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The constructor's arguments, by name."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+    def save(self, path: str | pathlib.Path) -> None:
+        """Writes an `.npz` file, whole or not at all."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **self.arrays())
+        write_whole(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: str | pathlib.Path) -> "CodeDensity":
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(**{name: file[name] for name in _ARRAYS})
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"'{path}' is not a density of codes: {error}") from error
+
+
+def prior(count: Any, size: int, seed: Any) -> tf.Tensor:
+    """Codes of a Gaussian prior, float32 (count, size), of mean 0 and variance 1."""
+    shape = tf.stack([tf.cast(count, "int32"), size])
+    return tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, "int32"), 1]))
