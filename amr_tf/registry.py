@@ -8,6 +8,7 @@ value may be a call again, as in `adam(learning_rate=cosine_decay(...))`. Nothin
 import ast
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -101,13 +102,16 @@ def _value(node: ast.expr, wrong: str) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return str(Call(node.func.id, _arguments(node, wrong)))
     try:
-        return ast.literal_eval(node)
+        value = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        value = node
+    if not is_literal(value):
         hint = f": {node.id!r}" if isinstance(node, ast.Name) else ""
         raise ValueError(
             f"{wrong} must be a number, True, False, None, a text in quotes{hint}, "
             "or a tuple of these."
-        ) from None
+        )
+    return value
 
 
 def keyword_parameters(entry: Callable, method: str = "__init__") -> dict[str, inspect.Parameter]:
@@ -145,7 +149,9 @@ def is_literal(value: Any) -> bool:
     """Whether a value can stand in a call string."""
     if isinstance(value, (tuple, list)):
         return all(map(is_literal, value))
-    return value is None or isinstance(value, (bool, int, float, str))
+    if isinstance(value, float):
+        return math.isfinite(value)  # Python writes no other as a literal.
+    return value is None or isinstance(value, (bool, int, str))
 
 
 class Registry:
@@ -264,7 +270,14 @@ class Registry:
         change. Defaults of None and False, which stand for "not used", are left out.
         """
         name, arguments = self.parse(text)
-        return str(Call(name, {**self._defaults(name), **arguments}))
+        values = {**self._defaults(name), **arguments}
+        known = self.parameters(name).items()
+        given = {
+            key: values[key]
+            for key, parameter in known
+            if key in values and not (_unused(values[key]) and values[key] is parameter.default)
+        }
+        return str(Call(name, given))
 
     def describe(self, name: str) -> str:
         """The entry as a call string with its defaults, for help texts."""
@@ -276,7 +289,7 @@ class Registry:
         return {
             key: value
             for key, value in defaults.items()
-            if is_literal(value) and value is not None and value is not False
+            if is_literal(value) and not _unused(value)
         }
 
     def build(self, call: str | Call, /, **context: Any) -> Any:
@@ -293,6 +306,10 @@ class Registry:
         takes = self._signature(name)
         given = {key: value for key, value in context.items() if key in takes}
         return self.get(name)(**given, **arguments)
+
+
+def _unused(value: Any) -> bool:
+    return value is None or value is False
 
 
 def _check_kind(title: str, parameter: inspect.Parameter, value: Any) -> None:

@@ -1,5 +1,6 @@
 """Checks of what users hand in: what passes, what does not, and the one sentence it gets."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -161,6 +162,59 @@ def test_a_wrong_image_far_back_is_found():
     images[4999] = 3
     with pytest.raises(ValueError, match="span 0 to 3"):
         checks.check_images(images, (1, 1, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ml_dtypes.bfloat16])
+def test_images_of_every_floating_type(dtype):
+    images = np.linspace(-1, 1, 32).reshape(2, 4, 4, 1).astype(dtype)
+    assert checks.is_floating(images.dtype)
+    checks.check_images(images, (4, 4, 1))
+    found = checks.as_images(images, (4, 4, 1))
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, images.astype("float32"))
+    with pytest.raises(ValueError, match=r"must lie in \[-1, 1\]"):
+        checks.check_images(images * 2, (4, 4, 1))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "complex64", "<U3", object])
+def test_images_of_other_types(dtype):
+    images = np.zeros((2, 4, 4, 1)).astype(dtype)
+    assert not checks.is_floating(images.dtype)
+    for check in (checks.check_images, checks.as_images):
+        with pytest.raises(ValueError, match="^images must be floating point.*got .*127.5 - 1.$"):
+            check(images, (4, 4, 1))
+
+
+def test_images_to_work_on():
+    """What a decoder made may leave [-1, 1]; what it cannot have made is refused."""
+    images = np.zeros((2, 4, 4, 1))
+    for value in (1.5, -9.9):
+        images[1, 2, 2] = value
+        assert checks.as_images(images, (4, 4, 1)).flat[26] == np.float32(value)
+    checks.as_images(images.tolist(), (4, 4, 1))
+    for value, message in (
+        (11.0, r"images must lie in \[-1, 1\]; its values span 0 to 11"),
+        (np.nan, "images must be finite"),
+        (np.inf, "images must be finite"),
+    ):
+        images[1, 2, 2] = value
+        with pytest.raises(ValueError, match=message):
+            checks.as_images(images, (4, 4, 1))
+
+
+def test_steps():
+    for steps in (2, 9, np.int64(3)):
+        checks.check_steps(steps)
+    for steps in (1, 0, -3, 2.0, True, "3", None):
+        with pytest.raises(ValueError, match="^steps must be an integer of at least 2; got "):
+            checks.check_steps(steps)
+
+
+def test_numbers_that_numpy_does_not_take():
+    """Python's integers know no limit."""
+    with pytest.raises(ValueError, match="beta must be a finite number of at least 0; got 1000"):
+        checks.check_not_negative("beta", 10**400)
+    checks.check_not_negative("beta", 2**70)
 
 
 def test_batch_sizes():

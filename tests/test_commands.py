@@ -86,9 +86,9 @@ class Weighed(amr_tf.AMR):
 
 @DATASETS.register("stripes")
 def stripes(image_size, count=100):
-    labels = np.arange(count) % 2
+    labels = np.arange(count) // 2 % 2
     images = np.zeros((count, 8, 8, 1), dtype="uint8")
-    for image, label, place in zip(images, labels, np.arange(count) // 2 % 8):
+    for image, label, place in zip(images, labels, np.arange(count) // 4 % 8):
         image[(place,) if label else (slice(None), place)] = 255
     splits = (Split(images[half::2], labels[half::2]) for half in range(2))
     return Source(*splits, class_names=("level", "upright"), image_size=image_size or 8)

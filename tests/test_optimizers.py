@@ -1,9 +1,12 @@
+"""Adam with coupled decay against NumPy, and optimizers and schedules from call strings."""
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import AdamL2
+from amr_tf import AdamL2, optimizers
+from amr_tf.optimizers import OPTIMIZERS, SCHEDULES
 
 
 def numpy_adam(value, gradients, rate=0.01, beta_1=0.5, beta_2=0.99, epsilon=1e-3, decay=0.1):
@@ -60,10 +63,157 @@ def test_defaults_are_the_papers():
     assert [config[name] for name in names] == [0.5, 0.99, 1e-8, 1e-5]
 
 
-def test_bad_arguments():
-    with pytest.raises(ValueError, match="at least 0; got -1"):
-        AdamL2(l2_weight_decay=-1)
-    with pytest.raises(ValueError, match="AdamW"):
-        AdamL2(weight_decay=1e-4)
-    with pytest.raises(ValueError, match="amsgrad"):
-        AdamL2(amsgrad=True)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"l2_weight_decay": -1}, "l2_weight_decay must be a finite number of at least 0; got -1"),
+        ({"learning_rate": -1e-3}, "learning_rate must be a finite number of at least 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number"),
+        ({"epsilon": -1e-8}, "epsilon must be a finite number of at least 0"),
+        ({"beta_1": 1.0}, "beta_1 must be below 1; got 1.0"),
+        ({"beta_1": -0.1}, "beta_1 must be a finite number of at least 0"),
+        ({"beta_2": 2}, "beta_2 must be below 1; got 2"),
+        ({"weight_decay": 1e-4}, "AdamW"),
+        ({"amsgrad": True}, "amsgrad"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AdamL2(**arguments)
+
+
+# From call strings.
+
+
+def test_every_optimizer_of_keras_has_a_name():
+    """Its class' in lower case, as in Keras; those that wrap others have none."""
+    wrappers = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
+    own = {
+        name.lower(): entry
+        for name, entry in vars(keras.optimizers).items()
+        if isinstance(entry, type)
+        and issubclass(entry, keras.optimizers.Optimizer)
+        and name not in wrappers
+    }
+    own["adam_l2"] = AdamL2
+    assert set(OPTIMIZERS.names()) == set(own)
+    for name, expected in own.items():
+        made = optimizers.get(name)
+        assert type(made) is expected
+        config = expected().get_config()
+        del config["name"]  # Keras numbers it.
+        assert config.items() <= made.get_config().items()
+
+
+def test_values_out_of_range_in_the_call_string():
+    with pytest.raises(ValueError, match="beta_1 must be below 1; got 2"):
+        optimizers.get("adam_l2(beta_1=2)")
+
+
+def test_parameters_in_the_call_string():
+    made = optimizers.get("adamw(learning_rate=3e-3, beta_1=0.25, weight_decay=0.5, clipnorm=1.0)")
+    config = made.get_config()
+    assert type(made) is keras.optimizers.AdamW
+    assert config["learning_rate"] == pytest.approx(3e-3)
+    assert (config["beta_1"], config["weight_decay"], config["clipnorm"]) == (0.25, 0.5, 1.0)
+    averaged = optimizers.get("sgd(use_ema=True, ema_momentum=0.5)")
+    assert (averaged.use_ema, averaged.ema_momentum) == (True, 0.5)
+
+
+def test_what_keras_takes_is_taken():
+    made = keras.optimizers.Adam(1e-3)
+    assert optimizers.get(made) is made
+    again = optimizers.get(keras.optimizers.serialize(made))
+    assert again.get_config() == made.get_config()
+
+
+# A schedule's call string, and its rate at a step.
+RATES = {
+    "cosine_decay(initial_learning_rate=0.5, decay_steps=8)": (
+        lambda step: 0.25 * (1 + np.cos(np.pi * step / 8))
+    ),
+    "exponential_decay(initial_learning_rate=0.5, decay_steps=2, decay_rate=0.5)": (
+        lambda step: 0.5 * 0.5 ** (step / 2)
+    ),
+    "piecewise_constant_decay(boundaries=(2, 5), values=(0.5, 0.25, 0.125))": (
+        lambda step: 0.5 if step <= 2 else 0.25 if step <= 5 else 0.125
+    ),
+    "polynomial_decay(initial_learning_rate=0.5, decay_steps=8, end_learning_rate=0.1)": (
+        lambda step: 0.1 + 0.4 * (1 - step / 8)
+    ),
+    "inverse_time_decay(initial_learning_rate=0.5, decay_steps=2, decay_rate=1.0)": (
+        lambda step: 0.5 / (1 + step / 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("schedule", RATES)
+@pytest.mark.parametrize("name", ["adam", "adam_l2", "sgd"])
+def test_schedules(name, schedule):
+    """Nested without quotes, and in them; the rate moves with the optimizer's steps."""
+    for text in (f"{name}(learning_rate={schedule})", f'{name}(learning_rate="{schedule}")'):
+        made = optimizers.get(text)
+        variable = keras.Variable(np.zeros(2, "float32"))
+        for step in range(7):
+            expected = RATES[schedule](step)
+            assert float(made.learning_rate) == pytest.approx(expected, rel=1e-5)
+            made.apply([tf.ones(2)], [variable])
+
+
+def test_a_schedule_survives_a_file():
+    text = "adam(learning_rate=cosine_decay(initial_learning_rate=0.5, decay_steps=8))"
+    made = optimizers.get(text)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(made))
+    assert float(again.learning_rate) == 0.5
+    assert again.get_config() == made.get_config()
+
+
+def test_every_schedule_of_keras_has_a_name():
+    own = [
+        entry
+        for entry in vars(keras.optimizers.schedules).values()
+        if isinstance(entry, type) and entry is not keras.optimizers.schedules.LearningRateSchedule
+    ]
+    assert {SCHEDULES.get(name) for name in SCHEDULES.names()} == set(own)
+    assert "cosine_decay_restarts" in SCHEDULES.names()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("adamm", "Unknown optimizer 'adamm'. Did you mean 'adam'?"),
+        ("adam(lr=1)", "Unknown parameter of optimizer 'adam': 'lr'."),
+        ("adam(learning_rat=1)", "Did you mean 'learning_rate'"),
+        ("adam(name='mine')", "name of optimizer 'adam' is set by Keras"),
+        ("adam(beta_1='high')", "beta_1 of optimizer 'adam' must be a number, such as 0.9"),
+        ("adam(learning_rate='fast')", "Unknown learning rate schedule 'fast'"),
+        ("adam(learning_rate=cosin_decay(a=1))", "Did you mean 'cosine_decay'"),
+        (
+            "adam(learning_rate=cosine_decay(initial_learning_rate=1.0))",
+            "learning rate schedule 'cosine_decay' needs its parameter decay_steps",
+        ),
+        ("adam(learning_rate=cosine_decay(decay_step=1))", "Did you mean 'decay_steps'"),
+        ("adam(learning_rate=None)", "learning_rate of optimizer 'adam' must be a number"),
+        ("adam(epsilon=cosine_decay(a=1))", "epsilon of optimizer 'adam' must be a number"),
+    ],
+)
+def test_bad_call_strings(text, message):
+    for refuse in (optimizers.get, OPTIMIZERS.parse):
+        with pytest.raises(ValueError) as error:
+            refuse(text)
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_ones_own_optimizer():
+    @OPTIMIZERS.register("slow_sgd")
+    class SlowSGD(keras.optimizers.SGD):
+        def __init__(self, learning_rate=1e-6, factor=0.5, **kwargs):
+            super().__init__(learning_rate, **kwargs)
+            self.factor = factor
+
+    try:
+        made = optimizers.get("slow_sgd(factor=0.25, momentum=0.5)")
+        assert (made.factor, made.momentum) == (0.25, 0.5)
+    finally:
+        del OPTIMIZERS._entries["slow_sgd"]

@@ -4,7 +4,7 @@ import numpy as np
 
 from amr_tf.data.attributes import choose_attributes, find_table, read_table, read_test_files
 from amr_tf.data.image_files import EXTENSIONS, MOST_PIXELS
-from amr_tf.data.image_folder import existing_folder
+from amr_tf.data.image_folder import existing_folder, read_files
 from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
@@ -59,7 +59,7 @@ def read_attribute_folder(
 
     def read(rows):
         chosen = [paths[row] for row in np.flatnonzero(rows)]
-        images, readable = preprocessor.readable(chosen, on_error)
+        images, readable = read_files(chosen, preprocessor, on_error)
         return Split(images, values[rows][readable])
 
     test = read(in_test) if in_test.any() else None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from absl import logging
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp"),
@@ -151,10 +151,17 @@ def opened(source: Any, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
     Raises:
         ValueError: it has more than `max_pixels` pixels.
     """
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
     with contextlib.ExitStack() as stack:
+        if isinstance(source, bytes):
+            file = io.BytesIO(source)
+        else:
+            file = stack.enter_context(open(source, "rb"))
+            file.peek(1)  # Threads wait for the disk here, not one after another below.
         with _without_pillows_limit():
-            image = stack.enter_context(Image.open(file, formats=_FORMATS))
+            try:
+                image = stack.enter_context(Image.open(file, formats=_FORMATS))
+            except UnidentifiedImageError:
+                raise ValueError(f"it is not one of {', '.join(_FORMATS)}") from None
         pixels = image.width * image.height
         if pixels > max_pixels:
             raise ValueError(
@@ -278,13 +285,17 @@ class Damaged(ValueError):
         self.name = name
 
 
+class DamagedFiles(ValueError):
+    """What is said of all files that cannot be read."""
+
+
 def _all_damaged(damaged, count):
     if len(damaged) == 1:
-        return ValueError(f"{damaged[0]}.")
+        return DamagedFiles(f"{damaged[0]}.")
     named = ", ".join(f"'{error.name}'" for error in damaged[:_NAMED])
     more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
     reason = str(damaged[0]).split(" cannot be read as an image: ", 1)[1]
-    return ValueError(
+    return DamagedFiles(
         f"{len(damaged)} of {count} files cannot be read as images: {named}{more}; the first "
         f"because {reason}."
     )

@@ -8,6 +8,7 @@ from absl import logging
 from amr_tf.data.image_files import (
     EXTENSIONS,
     MOST_PIXELS,
+    DamagedFiles,
     find_images,
     holds_images,
     loose_images,
@@ -161,8 +162,20 @@ def _read_split(folder, root, class_names, preprocessor, on_error):
         labels = np.repeat(np.arange(len(by_class)), [len(paths) for paths in by_class])
     if not files:
         raise ValueError(f"'{folder}' holds no image files ({', '.join(EXTENSIONS)}).")
-    images, readable = preprocessor.readable(files, on_error)
+    images, readable = read_files(files, preprocessor, on_error)
     return Split(images, None if labels is None else labels[readable])
+
+
+def read_files(files, preprocessor, on_error):
+    """As `preprocessor.readable`; an error says how a data set leaves files out."""
+    try:
+        return preprocessor.readable(files, on_error)
+    except DamagedFiles as error:
+        if on_error != "raise":
+            raise
+        raise ValueError(
+            f"{error} The data set's on_error='skip' leaves such files out."
+        ) from error
 
 
 @DATASETS.register("image_folder")

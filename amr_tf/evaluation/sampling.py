@@ -40,7 +40,7 @@ def add_density(
     if file.is_file():
         model.density = CodeDensity.load(file)
         return
-    model.fit_density(some_images(data))
+    model.density = CodeDensity.fit(model.encode(some_images(data)))
     try:
         model.density.save(file)
     except OSError as error:

@@ -543,6 +543,7 @@ class ResynthesisModel(keras.Model):
         Returns:
             A dictionary from metric names to scalar tensors of this batch.
         """
+        self._assert_compile_called("train_on")
         return self._train(StepTensors(images, labels, permutations, coefficients))[1]
 
     def _train(self, step):
@@ -607,6 +608,12 @@ class ResynthesisModel(keras.Model):
         count = tf.cast(tf.shape(step.images)[0], "float32")
         weights = {**dict.fromkeys(results, count), **self.metric_weights(step)}
         results, weights = over_replicas(results, weights)
+        unknown = sorted(set(results) - set(self._trackers))
+        if unknown:
+            raise ValueError(
+                f"The losses of {type(self).__name__} return {', '.join(unknown)}, which its METRICS "
+                "do not name."
+            )
         for name, value in results.items():
             self._trackers[name].update_state(value, sample_weight=weights[name])
         tracked = {name: self._trackers[name].result() for name in results}
@@ -656,9 +663,8 @@ class ResynthesisModel(keras.Model):
                 weights.
         """
         check_weights(sample_weight, class_weight)
-        k = self.mixer.k if self.mixer is not None and self.trains_on_mixes else 1
         steps = ("steps_per_epoch", steps_per_epoch)
-        x, y = checked_data(self, x, y, batch_size or 32, k, steps=steps)
+        x, y = checked_data(self, x, y, batch_size or 32, self._mixed_at_once(), steps=steps)
         if validation_data is not None:
             steps = ("validation_steps", validation_steps)
             validation_data = checked_data(
@@ -709,6 +715,31 @@ class ResynthesisModel(keras.Model):
                 return_dict=return_dict,
                 **kwargs,
             )
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One training step: `keras.Model.train_on_batch`, after checking the data as `fit` does."""
+        check_weights(sample_weight, class_weight)
+        x, y = checked_data(self, x, y, None, self._mixed_at_once())
+        return super().train_on_batch(x, y, return_dict=return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Metrics on one batch: `keras.Model.test_on_batch`, after checking the data."""
+        check_weights(sample_weight)
+        x, y = checked_data(self, x, y, None, 1)
+        return super().test_on_batch(x, y, return_dict=return_dict)
+
+    def _mixed_at_once(self):
+        """How many examples a batch of a training must hold."""
+        return self.mixer.k if self.mixer is not None and self.trains_on_mixes else 1
 
     @property
     def inference(self) -> inference.Inference:

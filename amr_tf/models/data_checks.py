@@ -79,6 +79,7 @@ def checked_data(
     images = np.asarray(x)
     checks.check_images(images, model.image_shape, f"{prefix}images")
     checks.check_batch_size(min(batch_size or len(images), len(images)), k)
+    y = np.asarray(y) if isinstance(y, (list, tuple)) else y  # Keras would take several labels.
     _check_labels(expected, y, len(images), prefix)
     return x, y
 

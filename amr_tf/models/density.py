@@ -114,7 +114,7 @@ class CodeDensity:
     def save(self, path: str | pathlib.Path) -> None:
         """Writes an `.npz` file, whole or not at all."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **self.arrays())
+        np.savez_compressed(buffer, allow_pickle=False, **self.arrays())
         write_whole(path, buffer.getvalue())
 
     @classmethod

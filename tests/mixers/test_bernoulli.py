@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from amr_tf.mixers import BernoulliMixup
 from tests.mixers.common import SHAPES, codes_of, drawn, mixed_parents
 
-
 # Values of k and of the probability that go together.
 VARIANTS = [(2, probability) for probability in BernoulliMixup.PROBABILITIES]
 VARIANTS += [(k, "batch") for k in (3, 4, 5)]

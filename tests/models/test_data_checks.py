@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from amr_tf import AMR, VAE, Mixup, checks
-from tests.models.helpers import ATTRIBUTES, SHAPE, X, Y, everything, make, same, values
+from tests.models.helpers import ATTRIBUTES, SHAPE, X, Y, everything, make, make_dense, same, values
 
 pytestmark = pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Of generators.
 ONE_HOT = np.eye(3, dtype="int64")[Y]
@@ -44,7 +44,7 @@ def generator(images=X, labels=Y):
 @pytest.fixture(scope="module")
 def model():
     """A model that tests may train: what it refuses does not depend on its weights."""
-    return make(AMR, Mixup(3, seed=0))
+    return make_dense(mixer=Mixup(3, seed=0))
 
 
 def refused(model, *args, method="fit", **kwargs):
@@ -68,6 +68,7 @@ def sentence(error):
 
 LABELLED = {
     "arrays": {"x": X, "y": Y, "batch_size": 4},
+    "list of labels": {"x": X, "y": Y.tolist(), "batch_size": 4},
     "dataset": {"x": batched(X, Y)},
     "float64 dataset": {"x": batched(X.astype("float64"), Y.astype("uint8"))},
     "bfloat16 dataset": {"x": batched(tf.cast(X, "bfloat16"), Y[:, None])},
@@ -356,7 +357,7 @@ def test_batches_are_checked_as_they_come(model, kind, images, message):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_are_checked_in_a_graph(kind):
-    model = make(AMR, compile_kwargs={"run_eagerly": False})
+    model = make_dense(compile_kwargs={"run_eagerly": False})
     with pytest.raises(ValueError) as error:
         model.fit(KINDS[kind](bad(np.nan), Y), shuffle=False, verbose=0)
     assert "images must be finite" in sentence(error)
@@ -414,20 +415,47 @@ def test_weights_are_refused(model, method, arguments, name):
     assert refused(model, method=method, **arguments).startswith(f"{name} is not supported")
 
 
+# Single batches.
+
+
+@pytest.mark.parametrize("method", ["train_on_batch", "test_on_batch"])
 @pytest.mark.parametrize(
-    ("method", "name"),
+    ("data", "message"),
     [
-        ("train_on_batch", "sample_weight"),
-        ("train_on_batch", "class_weight"),
-        ("test_on_batch", "sample_weight"),
+        ({"x": X, "y": Y, "sample_weight": WEIGHTS}, "sample_weight is not supported"),
+        ({"x": (X * 127 + 128).astype("uint8")}, "images must be floating point"),
+        ({"x": X * 127 + 128}, "images must lie in [-1, 1]"),
+        ({"x": bad(np.nan)}, "images must be finite"),
+        ({"x": X, "y": Y + 1}, "labels must lie in 0 to 2"),
+        ({"x": [X]}, "images must be one array"),
     ],
 )
-def test_weights_of_single_batches_are_refused(model, method, name):
+def test_single_batches_are_checked(model, method, data, message):
     before = everything(model)
-    weights = WEIGHTS if name == "sample_weight" else {0: 1.0, 1: 2.0, 2: 1.0}
-    with pytest.raises(ValueError, match="^sample_weight is not supported"):
-        getattr(model, method)(X, Y, **{name: weights})
+    with pytest.raises(ValueError) as error:
+        getattr(model, method)(**data)
+    assert message in sentence(error)
     assert same(before, everything(model))
+
+
+def test_single_batches(model):
+    expected = model.evaluate(X, Y, verbose=0, return_dict=True)
+    assert model.test_on_batch(X, Y, return_dict=True) == expected
+    before = int(model.step_counter)
+    results = model.train_on_batch(X, Y.tolist(), return_dict=True)
+    assert int(model.step_counter) == before + 1
+    assert results.keys() == expected.keys()
+    with pytest.raises(ValueError, match="class_weight is not supported"):
+        model.train_on_batch(X, Y, class_weight={0: 1.0, 1: 2.0, 2: 1.0})
+    with pytest.raises(ValueError, match="A batch of 2 is too small to mix k = 3"):
+        model.train_on_batch(X[:2], Y[:2])
+
+
+def test_a_step_of_ones_own_loop_takes_no_weights(model):
+    """Keras' own loop of a strategy's data set comes here unchecked."""
+    for step in (model.train_step, model.test_step):
+        with pytest.raises(ValueError, match="sample_weight is not supported"):
+            step((X, Y, WEIGHTS))
 
 
 def test_methods_that_make_no_mixes_take_any_batch():

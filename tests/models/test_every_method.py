@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import ACAI, GAIA, VAE, SupervisedAMR
+from amr_tf import ACAI, AMR, GAIA, VAE, SupervisedAMR
 from amr_tf.models import METHODS
 from tests.models.helpers import SHAPE, X, Y, make, same, values
 
@@ -96,3 +96,24 @@ def test_mixed_precision_trains(method, half_precision):
         assert not same(old, values(network.trainable_variables)), network.name
     assert all(result.dtype == "float32" for result in results.values())
     assert model.encode(X).dtype == "float32"
+
+
+def test_a_metric_that_is_not_declared():
+    class Own(AMR):
+        def autoencoder_losses(self, step):
+            loss, terms = super().autoencoder_losses(step)
+            return loss, {**terms, "mine": loss}
+
+    with pytest.raises(ValueError, match="^The losses of Own return mine, which its METRICS do no"):
+        make(Own).fit(X, Y, verbose=0)
+    Own.METRICS = (*AMR.METRICS, "mine")
+    history = make(Own).fit(X, Y, verbose=0).history
+    assert history["mine"][0] < history["loss"][0] + 1e-6
+
+
+def test_a_model_that_is_not_compiled():
+    model = AMR.convolutional(SHAPE, depth=2)
+    for train in (model.fit, model.evaluate, model.train_on_batch, model.train_on):
+        with pytest.raises(ValueError, match=r"You must call `compile\(\)` before using the model"):
+            train(X, Y)
+    assert model.mix(model.reconstruct(X)).shape == X.shape

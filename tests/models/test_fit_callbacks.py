@@ -1,4 +1,4 @@
-"""Keras' callbacks with more than one player: which way is up, learning rates, backups, averages."""
+"""Keras' callbacks with more than one player: directions, learning rates, backups, averages."""
 
 import keras
 import numpy as np
