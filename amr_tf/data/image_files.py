@@ -155,7 +155,7 @@ def opened(source: Any, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
         if isinstance(source, bytes):
             file = io.BytesIO(source)
         else:
-            file = stack.enter_context(open(source, "rb"))
+            file = stack.enter_context(pathlib.Path(source).open("rb"))
             file.peek(1)  # Threads wait for the disk here, not one after another below.
         with _without_pillows_limit():
             try:

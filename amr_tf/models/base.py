@@ -611,8 +611,8 @@ class ResynthesisModel(keras.Model):
         unknown = sorted(set(results) - set(self._trackers))
         if unknown:
             raise ValueError(
-                f"The losses of {type(self).__name__} return {', '.join(unknown)}, which its METRICS "
-                "do not name."
+                f"The losses of {type(self).__name__} return {', '.join(unknown)}, which its "
+                "METRICS do not name."
             )
         for name, value in results.items():
             self._trackers[name].update_state(value, sample_weight=weights[name])
@@ -724,7 +724,7 @@ class ResynthesisModel(keras.Model):
         class_weight: dict | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One training step: `keras.Model.train_on_batch`, after checking the data as `fit` does."""
+        """One training step: `keras.Model.train_on_batch`, after checking the data."""
         check_weights(sample_weight, class_weight)
         x, y = checked_data(self, x, y, None, self._mixed_at_once())
         return super().train_on_batch(x, y, return_dict=return_dict)

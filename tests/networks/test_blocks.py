@@ -35,7 +35,9 @@ def test_files_that_name_the_initialiser_as_before():
 
 
 @pytest.mark.parametrize(
-    "initializer", ["he_normal", PortNormal, PortNormal(), keras.initializers.HeNormal()], ids=repr
+    "initializer",
+    ["he_normal", PortNormal, PortNormal(), keras.initializers.HeNormal()],
+    ids=["name", "class", "ours", "keras"],
 )
 def test_each_layer_gets_an_initializer_of_its_own(initializer):
     one, two = make_initializer(initializer), make_initializer(initializer)
