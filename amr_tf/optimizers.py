@@ -21,6 +21,8 @@ class _Optimizers(Registry):
         schedule = keras.optimizers.schedules.LearningRateSchedule
         if parameter.name == "learning_rate" and isinstance(value, str):
             SCHEDULES.parse(value)
+        elif isinstance(value, str) and parameter.default is None:
+            raise ValueError(f"{parameter.name} of {title} must be a number; got {value!r}.")
         elif parameter.name != "learning_rate" or not isinstance(value, schedule):
             super().check_value(title, parameter, value)
 

@@ -108,7 +108,7 @@ def _value(node: ast.expr, wrong: str) -> Any:
     if not is_literal(value):
         hint = f": {node.id!r}" if isinstance(node, ast.Name) else ""
         raise ValueError(
-            f"{wrong} must be a number, True, False, None, a text in quotes{hint}, "
+            f"{wrong} must be a finite number, True, False, None, a text in quotes{hint}, "
             "or a tuple of these."
         )
     return value

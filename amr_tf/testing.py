@@ -205,7 +205,7 @@ class MethodContract:
         options = {"batch_size": 32, "epochs": 1, "shuffle": False, "verbose": 0}
         model.fit(images, labels, **options)
         model.save(tmp_path / "model.keras")
-        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
         np.testing.assert_array_equal(loaded.encode(images), model.encode(images))
         histories = [one.fit(images, labels, **options).history for one in (model, loaded)]
         assert histories[0] == histories[1]

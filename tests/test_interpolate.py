@@ -14,11 +14,14 @@ from tests.test_commands import finish, run, start
 
 pytestmark = pytest.mark.slow
 
-TINY = {"image_size": 8, "depth": 2}
+TINY = {"image_size": 8, "architecture": "convolutional(depth=2)"}
 RUNS = {
     "k2": {"mixer": "bernoulli"},
     "gan": {"method": "ae_gan", "seed": 1},
-    "labels": {"method": "supervised_amr", "mask_condition": "parents"},
+    "labels": {
+        "method": "supervised_amr(label_mixer=supervised_bernoulli(condition='parents'))",
+    },
+    "more labels": {"method": "supervised_amr", "seed": 1},
     "large": {"image_size": 16, "method": "ae_gan"},
 }
 # Calls the command for each of many lists of flags and prints what it says.
@@ -57,8 +60,10 @@ def draw(folder, *flags):
     """The picture that the command says it drew."""
     code, out, err = run("interpolate", *flags, cwd=folder)
     assert code == 0, err
-    assert out.startswith("Drew ")
-    return Image.open(folder / out.removeprefix("Drew ").strip())
+    *models, drew = out.splitlines()
+    assert all(line.endswith(": the best epoch (step 0)") for line in models)
+    assert drew.startswith("Drew ")
+    return Image.open(folder / drew.removeprefix("Drew "))
 
 
 def inches(picture):
@@ -95,7 +100,11 @@ def test_labels(folder):
         # A header, and for each pair the marks of two classes, a row of images and a gap.
         height = TITLE + HEADER + 2 * (2 * 0.19 + CELL + 0.15)
         assert inches(picture) == [LABELS + 5 * CELL, height]
+        single = picture.size
     assert (folder / "labels" / "interpolation_labels.png").is_file()
+    with draw(folder, "--run=labels,more labels", "--kind=labels", "--pairs=2") as picture:
+        assert picture.size[1] > single[1]
+    assert (folder / "labels" / "comparison_labels.png").is_file()
 
 
 def test_a_film_of_crossover(folder):

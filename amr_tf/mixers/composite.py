@@ -47,7 +47,7 @@ class CompositeMixer(Mixer):
         if len(set(map(id, self.mixers))) < len(self.mixers):
             raise ValueError("mixers holds one mixer twice: weights say how often one is drawn.")
         # Keras has an attribute `weights` of its own.
-        self.mixer_weights = None if weights is None else [float(weight) for weight in weights]
+        self.mixer_weights = None if weights is None else _numbers(weights)
         self._check_weights()
 
     def _member(self, mixer, index):
@@ -126,6 +126,13 @@ class CompositeMixer(Mixer):
     def from_config(cls, config):
         mixers = [keras.saving.deserialize_keras_object(mixer) for mixer in config["mixers"]]
         return super().from_config({**config, "mixers": mixers})
+
+
+def _numbers(weights):
+    try:
+        return [float(weight) for weight in weights]
+    except (TypeError, ValueError):
+        raise ValueError(f"weights must be a list of numbers; got {weights!r}.") from None
 
 
 def _broadcast(sizes):

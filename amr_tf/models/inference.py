@@ -181,9 +181,26 @@ def mix(
     images = as_images(model, images)
     if permutations is None:
         checks.check_batch_size(len(images), model.mixer.k)
+    else:
+        _check_permutations(np.asarray(permutations), model.mixer.k, len(images))
     given = in_batches(model.inference.before_mixing, images, batch_size)
     mixed, _ = model.mixer.mix_batch(tf.constant(given), permutations, coefficients, seed)
     return in_batches(model.inference.after_mixing, mixed, batch_size)
+
+
+def _check_permutations(permutations: np.ndarray, k: int, count: int) -> None:
+    """Raises a ValueError unless they are (k, N) of the images' numbers."""
+    integers = np.issubdtype(permutations.dtype, np.integer)
+    if permutations.shape != (k, count) or not integers:
+        raise ValueError(
+            f"permutations must be integers of the shape ({k}, {count}); got "
+            f"{permutations.dtype} of {permutations.shape}."
+        )
+    if permutations.min() < 0 or permutations.max() >= count:
+        raise ValueError(
+            f"permutations must lie in 0 to {count - 1}; got {permutations.min()} to "
+            f"{permutations.max()}."
+        )
 
 
 def interpolate(

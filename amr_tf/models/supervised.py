@@ -92,9 +92,11 @@ class SupervisedAMR(AMR):
     @classmethod
     def check_settings(cls, **settings: Any):
         super().check_settings(**settings)
-        label_mixer = settings.get("label_mixer")
-        if isinstance(label_mixer, str):  # Its constructor checks the values.
-            cls._check_label_mixer(mixers.get(label_mixer, num_labels=2, seed=0))
+        if "label_mixer" in settings:
+            label_mixer = settings["label_mixer"]
+            if isinstance(label_mixer, str):  # Its constructor checks the values.
+                label_mixer = mixers.get(label_mixer, num_labels=2, seed=0)
+            cls._check_label_mixer(label_mixer)
 
     def create_state(self):
         if not self.label_mixer.built:

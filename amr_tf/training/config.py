@@ -168,12 +168,18 @@ class TrainingConfig:
             values["k"] = _default_k(parse_call(values["mixer"], "mixer").name)
         if not values["beta"]:
             values["consistency_loss"] = None  # Without its weight it is not computed.
-        values["architecture"] = str(architecture_call(method, values["architecture"]))
+        architecture = architecture_call(method, values["architecture"])
+        values["architecture"] = str(architecture)
         values |= {"dataset": self.dataset, "method": self.method}
         for name, registry in REGISTRIES.items():
             chosen = values[name] is not None and (name, values[name]) != ("mixer", "none")
             if chosen:
                 values[name] = registry.canonical(values[name])
+        if architecture.arguments.get("output_activation", "") is None:
+            # Not asked for, though the method would ask: a None that must be kept.
+            call = parse_call(values["architecture"])
+            kept = {**call.arguments, "output_activation": None}
+            values["architecture"] = str(Call(call.name, kept))
         return self.replace(**values)
 
     def validate(self, parts: bool = True) -> None:

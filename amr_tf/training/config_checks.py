@@ -107,9 +107,11 @@ def check_parts(config: Any) -> None:
     method, created, compiled = METHODS.split(config.method)
     if config.step not in (*STEPS, "auto"):
         raise unknown_name("step", config.step, (*STEPS, "auto"))
-    numbers_ = {name: getattr(config, name) for name in _NUMBERS}
     with _naming("method", config.method):
-        method.check_settings(**created, **compiled, **numbers_)
+        method.check_settings(**created, **compiled)
+    for name in _NUMBERS:
+        if getattr(config, name) is not None:  # As the flag is called.
+            method.setting_checks[name](name.rstrip("_"), getattr(config, name))
     with _naming("mixer", config.mixer):
         mixer = make_mixer(method, config.mixer, config.k, config.seed)
     method.check_mixer(mixer)

@@ -1,16 +1,16 @@
 """Which values of which flags a search tries."""
 
-import ast
 import dataclasses
 import inspect
 import itertools
+import math
 import typing
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras_tuner
 
-from amr_tf.registry import unknown_name
+from amr_tf.registry import parse_call, unknown_name
 from amr_tf.training.config import REGISTRIES, TrainingConfig, flag_name
 
 # What a search decides or where its files go.
@@ -101,10 +101,11 @@ class SearchSpace:
 
 
 def _combinations(searched: dict[str, tuple]) -> Iterator[dict[str, Any]]:
-    """Dictionaries from names to values: each value once, then combinations."""
-    first = {name: values[0] for name, values in searched.items()}
-    for name, values in searched.items():
-        yield from ({**first, name: value} for value in values)
+    """Dictionaries from names to values: all, or of many each value once and the first ones."""
+    if math.prod(map(len, searched.values())) > _CHECKED:
+        first = {name: values[0] for name, values in searched.items()}
+        for name, values in searched.items():
+            yield from ({**first, name: value} for value in values)
     for combined in itertools.islice(itertools.product(*searched.values()), _CHECKED):
         yield dict(zip(searched, combined))
 
@@ -188,15 +189,19 @@ def _literal(text: str) -> Any:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return parse_call(f"a(value={text})").arguments["value"]
+    except ValueError:
         return text
 
 
 def _one_type(values: tuple) -> tuple:
     """Numbers as floats where one of them is."""
-    kinds = {type(value) for value in values}
-    return tuple(map(float, values)) if kinds == {int, float} else values
+    if {type(value) for value in values} != {int, float}:
+        return values
+    try:
+        return tuple(map(float, values))
+    except OverflowError:  # An integer of hundreds of digits, which no parameter takes.
+        return values
 
 
 def _value(kind: type, flag: str, text: str) -> Any:

@@ -56,6 +56,8 @@ class Pooled:
 class Stub:
     """A model whose reconstructions and mixes are functions of the images."""
 
+    density, unit_prior = None, False
+
     def __init__(self, reconstruct, mix=None):
         self.mixer = mix
         self._reconstruct = reconstruct

@@ -137,6 +137,15 @@ def test_in_batches(amr):
         (lambda model: model.decode(np.zeros((0, 4, 4, 2))), "codes is empty"),
         (lambda model: model.decode(np.full((1, 4, 4, 2), np.inf)), "codes must be finite"),
         (lambda model: model.mix(X[:1]), "A batch of 1 is too small to mix k = 2"),
+        (
+            lambda model: model.mix(X, np.zeros((3, 12), int)),
+            r"permutations must be integers of the shape \(2, 12\); got int64 of \(3, 12\)",
+        ),
+        (lambda model: model.mix(X, np.zeros((2, 12))), r"\(2, 12\); got float64 of \(2, 12\)"),
+        (
+            lambda model: model.mix(X, np.full((2, 12), 12)),
+            "permutations must lie in 0 to 11; got 12 to 12",
+        ),
         (lambda model: model.interpolate(X[:2], X[:3]), "same number of images; got 2 and 3"),
         (lambda model: model.interpolate(X, X, steps=1), "steps must be an integer of at least 2"),
     ],

@@ -207,13 +207,24 @@ def test_the_log(whole):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_results_are_those_of_the_best_epoch(whole, variant):
     folder, results = whole(variant)
-    accuracies = [row["val_probe_accuracy"] for row in read_log(folder.log)]
+    rows = read_log(folder.log)
+    accuracies = [row["val_probe_accuracy"] for row in rows]
     assert results["best_val_probe_accuracy"] == max(accuracies)
     best = load_model(folder.checkpoints / "best.keras")
-    assert int(best.step_counter) == STEPS * (1 + int(np.argmax(accuracies)))
+    assert int(best.step_counter) == STEPS * results["best_epoch"]
+    tied = [row for row in rows if row["val_probe_accuracy"] == max(accuracies)]
+    chosen = rows[results["best_epoch"] - 1]
+    assert chosen in tied
+    assert chosen["val_reconstruction_loss"] == min(row["val_reconstruction_loss"] for row in tied)
     assert (int(best.step_counter) < STEPS * EPOCHS) == (variant == "mixup")
     assert results["validation"]["probe_accuracy"] == pytest.approx(max(accuracies), abs=1e-6)
-    assert set(results) == {"best_val_probe_accuracy", "validation", "test", "linear_probe"}
+    assert set(results) == {
+        "best_val_probe_accuracy",
+        "best_epoch",
+        "validation",
+        "test",
+        "linear_probe",
+    }
     assert ("consistency_loss" in results["test"]) == (variant == "bernoulli")
     assert 0.3 < results["linear_probe"]["test_accuracy"] <= 1
 
@@ -388,7 +399,7 @@ def test_images_without_labels(tmp_path):
     folder = RunFolder(config.run_dir)
     losses = [row["val_reconstruction_loss"] for row in read_log(folder.log)]
     assert results["best_val_reconstruction_loss"] == min(losses)
-    assert set(results) == {"best_val_reconstruction_loss", "validation"}
+    assert set(results) == {"best_val_reconstruction_loss", "best_epoch", "validation"}
     assert not any("probe" in name for name in results["validation"])
     best = load_model(folder.checkpoints / "best.keras")
     assert best.probe is None
@@ -413,7 +424,7 @@ def test_points(tmp_path):
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert rows[1]["val_reconstruction_loss"] < rows[0]["val_reconstruction_loss"]
     assert not any("probe" in name for name in rows[0])
-    assert set(results) == {"best_val_reconstruction_loss", "validation", "test"}
+    assert set(results) == {"best_val_reconstruction_loss", "best_epoch", "validation", "test"}
     assert results["best_val_reconstruction_loss"] == rows[1]["val_reconstruction_loss"]
     assert [path.name for path in folder.samples.iterdir()] == ["epoch_00002.png"]
     with Image.open(folder.samples / "epoch_00002.png") as picture:
@@ -444,7 +455,7 @@ def test_a_single_label_is_enough(tmp_path):
     results = train(config)
     (row,) = read_log(RunFolder(config.run_dir).log)
     assert all(math.isfinite(value) for value in row.values())
-    assert set(results) == {"best_val_probe_accuracy", "validation", "test"}
+    assert set(results) == {"best_val_probe_accuracy", "best_epoch", "validation", "test"}
 
 
 def test_attributes(tmp_path, monkeypatch):
@@ -466,7 +477,13 @@ def test_attributes(tmp_path, monkeypatch):
     (row,) = read_log(folder.log)
     assert all(math.isfinite(value) for value in row.values())
     assert {"classification_loss", "classifier_loss", "val_classifier_accuracy"} <= set(row)
-    assert set(results) == {"best_val_probe_accuracy", "validation", "test", "linear_probe"}
+    assert set(results) == {
+        "best_val_probe_accuracy",
+        "best_epoch",
+        "validation",
+        "test",
+        "linear_probe",
+    }
     assert [path.name for path in folder.samples.iterdir()] == ["epoch_00001.png"]
     _, model = load_run(folder.path)
     assert model.multi_label
