@@ -178,7 +178,10 @@ def test_nothing_is_evaluated(text):
         ("f(**{'a': 1})", "every value needs its parameter's name"),
         ("f(a=1, a=2)", "cannot be read: it gives a twice."),
         ("f(a=1", "write NAME(parameter=value, ...), with texts in quotes."),
-        ("f(a=mixup)", "a must be a finite number, True, False, None, a text in quotes: 'mixup', or a"),
+        (
+            "f(a=mixup)",
+            "a must be a finite number, True, False, None, a text in quotes: 'mixup', or a",
+        ),
         ("f(a=(b, 1))", "a text in quotes: 'b'"),
         ("f(a={'b': 1})", "or a tuple of these"),
         ("f(a=1+1)", "or a tuple of these"),

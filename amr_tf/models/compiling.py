@@ -72,8 +72,7 @@ def logit_decoder(decoder: keras.Model, reconstruction_loss: Callable) -> Callab
     if not losses.takes_logits(reconstruction_loss):
         return None
     last = decoder.layers[-1]
-    is_tanh = getattr(last, "activation", None) is keras.activations.tanh and not last.weights
-    if not is_tanh or last.output is not decoder.outputs[0]:
+    if getattr(last, "activation", None) is not keras.activations.tanh or last.weights:
         raise ValueError(
             "This reconstruction loss takes the logits that the decoder's tanh is applied to: the "
             "decoder's last layer must be keras.layers.Activation('tanh') "

@@ -175,8 +175,9 @@ class TrainingConfig:
             chosen = values[name] is not None and (name, values[name]) != ("mixer", "none")
             if chosen:
                 values[name] = registry.canonical(values[name])
-        if architecture.arguments.get("output_activation", "") is None:
-            # Not asked for, though the method would ask: a None that must be kept.
+        asked = method.output_activation is not None
+        if asked and architecture.arguments.get("output_activation", "") is None:
+            # Not what the method asks for: a None that must be kept.
             call = parse_call(values["architecture"])
             kept = {**call.arguments, "output_activation": None}
             values["architecture"] = str(Call(call.name, kept))

@@ -7,7 +7,11 @@ import pathlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from amr_tf.evaluation.sheet import shortened
 from amr_tf.files import write_whole
+
+_LONGEST = 40  # Characters of a tick's name.
+_ACROSS = 30  # Characters of all ticks' names that stand side by side.
 
 
 def finished_trials(tuner):
@@ -67,7 +71,10 @@ def tuning_figure(tuner, names):
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
         values = [trial.hyperparameters.values[name] for trial in trials]
         numbers = all(isinstance(value, (int, float)) for value in values)
-        values = values if numbers else [str(value) for value in values]
+        if not numbers:
+            texts = list(dict.fromkeys(values))
+            values = [texts.index(value) for value in values]
+            _name_ticks(axes, texts)
         axes.plot(values, [100 * trial.score for trial in trials], "o", alpha=0.6)
         if numbers and min(values) > 0 and max(values) > 10 * min(values):
             axes.set_xscale("log")
@@ -77,6 +84,15 @@ def tuning_figure(tuner, names):
         axes.set(xlabel=name.rstrip("_"), ylabel="validation accuracy, %")
         axes.grid(alpha=0.3)
     return figure
+
+
+def _name_ticks(axes, texts):
+    """Names the places 0, 1, ... of the x axis, aslant where call strings would overlap."""
+    shown = [shortened(text, _LONGEST) for text in texts]
+    aslant = sum(map(len, shown)) > _ACROSS
+    turned = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if aslant else {}
+    axes.set_xticks(range(len(shown)), shown, **turned)
+    axes.margins(x=0.15)
 
 
 def write_results(tuner, names, directory):

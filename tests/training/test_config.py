@@ -363,6 +363,7 @@ def test_an_unknown_method_is_not_resolved():
         ("mixer", ("composite(mixers=['mixup'])", "composite(mixers=('mixup',))")),
         ("architecture", ("convolutional", "convolutional(latent_width=4, depth=16)")),
         ("architecture", ("convolutional", "convolutional(latent_dim=None)")),
+        ("architecture", ("convolutional", "convolutional(output_activation=None)")),
         ("dataset", ("digits", "digits()")),
         ("dataset", ("image_folder", "image_folder(crop=None)")),
         (

@@ -712,7 +712,7 @@ def test_training_alone(tmp_path):
     assert (trained.data, trained.folder) == (data, folder)
     assert [epoch for epoch, _ in epochs] == [0, 1]
     assert (trained.monitor, trained.chief) == ("val_probe_accuracy", True)
-    assert trained.best == max(accuracy for _, accuracy in epochs)
+    assert trained.best.value == max(accuracy for _, accuracy in epochs)
     names = sorted(path.name for path in folder.path.iterdir())
     assert names == ["checkpoints", "config.json", "flagfile.cfg", "log.csv", "tensorboard"]
     assert [row["val_probe_accuracy"] for row in read_log(folder.log)] == [

@@ -22,6 +22,7 @@ from amr_tf.tuning import (
     oracles,
     summary_table,
     tuner,
+    tuning_figure,
     write_results,
 )
 from tests.training.conftest import tiny_config
@@ -225,6 +226,10 @@ def test_parameters_and_calls(trained, tmp_path):
     path = write_results(made, space.names, tmp_path / "two")
     assert read_flagfile(path) == best_config(made, tmp_path / "two" / "best")
     assert "--mixer=mixup\n" in path.read_text()
+    (axes,) = tuning_figure(made, space.names).axes
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["mixup", "bernoulli(probability='example')"]
+    assert sorted(axes.lines[0].get_xdata()) == [0, 1]
 
 
 def test_values_of_several_types(trained, tmp_path):
