@@ -152,6 +152,7 @@ def opened(source: Any, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
         ValueError: it has more than `max_pixels` pixels.
     """
     with contextlib.ExitStack() as stack:
+        file: Any
         if isinstance(source, bytes):
             file = io.BytesIO(source)
         else:

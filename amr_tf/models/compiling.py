@@ -79,7 +79,7 @@ def logit_decoder(decoder: keras.Model, reconstruction_loss: Callable) -> Callab
             "(output_activation='tanh')."
         )
     # In a function: Keras would save a network that is a model's attribute once more.
-    return functools.partial(keras.Model(decoder.inputs, [last.input, decoder.outputs[0]]))
+    return functools.partial(keras.Model(decoder.inputs[0], [last.input, decoder.outputs[0]]))
 
 
 def choose_step(step: str, discriminator: keras.Model | None) -> str:

@@ -172,11 +172,13 @@ def _one_float32_logit(discriminator: keras.Model) -> bool:
     """Whether one number an example says how the players' gradients at the images differ.
 
     Scaling is exact to float32's relative rounding however small the discriminator's gradient is,
-    but float16 would lose small ones, so there the backward pass is made twice.
+    but a logit of half precision would round it, and float16 layers would lose small ones: there
+    the backward pass is made twice.
     """
-    shape = discriminator.output_shape
+    outputs = discriminator.outputs
     half = any(layer.compute_dtype == "float16" for layer in discriminator.layers)
-    return not isinstance(shape, list) and len(shape) == 1 and not half
+    one = len(outputs) == 1 and len(outputs[0].shape) == 1
+    return one and outputs[0].dtype == "float32" and not half
 
 
 def _probe_gradients(model: Any, tape: tf.GradientTape, losses: dict) -> list | None:

@@ -26,7 +26,8 @@ def caption_of(config: Any) -> str:
     if not method.compared_by_mixer or config.mixer == "none":
         return caption
     name = MIXERS.parse(config.mixer).name
-    return f"{caption} {getattr(MIXERS.get(name), 'title', None) or name} k={config.k}"
+    caption += f" {getattr(MIXERS.get(name), 'title', None) or name}"
+    return caption if config.k is None else f"{caption} k={config.k}"
 
 
 def captions_of(configs):

@@ -7,6 +7,7 @@ from typing import Any
 
 from amr_tf import checks, losses, optimizers
 from amr_tf.data.sources import check_request
+from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
 from amr_tf.models.building import make_mixer
 from amr_tf.models.gradients import STEPS
@@ -37,20 +38,22 @@ def check_used(config: Any) -> None:
     method = METHODS.get(name)
     mixes = method.takes_mixer and config.mixer != "none"
     for setting in method.unused_settings:
-        value = getattr(config, setting)
+        value = getattr(config, setting, None)
         if value and value != "none":
             flag = setting.rstrip("_")
             raise ValueError(f"method {name} does not use {flag} (got {value}): leave it out.")
-    if config.mixer is None:
-        mixes = mixes and METHODS.default_of(name, "mixer") is not None
+    mixer = METHODS.default_of(name, "mixer") if config.mixer is None else config.mixer
+    mixes = mixes and mixer is not None
     if config.k is not None and not mixes:
         raise ValueError(
             f"k = {config.k} says how many codes a mix combines, but there is no mixer."
         )
+    if config.k is not None and not MIXERS.takes(parse_call(mixer, "mixer").name, "k"):
+        raise ValueError(f"mixer {mixer} does not use k (got {config.k}): leave it out.")
     if config.beta and not (mixes and method.trains_on_mixes):
         raise ValueError(
             f"beta = {config.beta:g} weighs the consistency of mixes, but in training method "
-            f"{name} with mixer {config.mixer or 'none'} makes none."
+            f"{name} with mixer {mixer or 'none'} makes none."
         )
     if config.consistency_loss is not None and not config.beta:
         raise ValueError(

@@ -14,7 +14,7 @@ from amr_tf.registry import parse_call, unknown_name
 from amr_tf.training.config import REGISTRIES, TrainingConfig, flag_name
 
 # What a search decides or where its files go.
-_FIXED = ("run_dir", "seed", "data_dir", "epochs", "verbose")
+_FIXED = ("run_dir", "seed", "data_dir", "epochs", "verbose", "monitor")
 _CHECKED = 500  # Combinations; each takes 20 ms.
 _WORDS = {"true": True, "false": False, "none": None}
 _BRACKETS = {"(": 1, "[": 1, ")": -1, "]": -1}

@@ -52,6 +52,10 @@ def make_tuner(
     for name, count in (("executions", executions), ("max_trials", max_trials)):
         if count is not None and count < 1:
             raise ValueError(f"{name} must be at least 1; got {count}.")
+    if config.monitor not in (None, OBJECTIVE):
+        raise ValueError(
+            f"A search compares trials by {OBJECTIVE}, which is its monitor; got {config.monitor}."
+        )
     if not 1 <= worker_timeout < float("inf"):
         raise ValueError(f"worker_timeout must be at least 1 second; got {worker_timeout:g}.")
     space.check(config)

@@ -32,6 +32,7 @@ CALLS = [
     ("mixer", "gaussian(sigma=0x" + "f" * 5000 + ")"),
     ("mixer", "gaussian(sigma=" + "x" * 20_000 + ")"),
     ("mixer", "gaussian(sigma='\\d')"),
+    ("mixer", "gaussian(sigma=1is 2)"),
     ("mixer", "mixup(k=1000000000000000000000000000000)"),
     ("mixer", "composite(mixers=3)"),
     ("mixer", "composite(mixers=('mixup', 3))"),

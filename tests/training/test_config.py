@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import amr_tf
+from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
 from amr_tf.registry import parse_call
 from amr_tf.training import flagfiles
@@ -345,6 +346,43 @@ def test_a_method_of_ones_own_has_the_common_defaults(monkeypatch):
     resolved = TrainingConfig(method="mine").resolve()
     assert resolved == TrainingConfig().resolve().replace(method="mine")
     resolved.validate()
+
+
+def test_the_k_of_a_mixer_of_ones_own(monkeypatch):
+    """A function may leave its default to the base class, or take no k at all."""
+
+    def without_default(k, seed=None):
+        return amr_tf.Mixup(k, seed)
+
+    def without_k(seed=None):
+        return amr_tf.Mixup(2, seed)
+
+    monkeypatch.setitem(MIXERS._entries, "without_default", without_default)
+    monkeypatch.setitem(MIXERS._entries, "without_k", without_k)
+    for name, k in (("without_default", 2), ("without_k", None)):
+        config = TrainingConfig(mixer=name)
+        config.validate()
+        assert config.resolve().k == k
+        config.resolve().validate()
+        assert build_model(config, (8, 8, 1)).mixer.k == 2
+    assert TrainingConfig(mixer="without_default", k=3).resolve().k == 3
+    assert_refused(r"^mixer without_k does not use k \(got 3\)", mixer="without_k", k=3)
+
+
+def test_what_a_method_of_ones_own_does_not_use(monkeypatch):
+    """Its defaults are None; some of its settings may be no flags."""
+
+    class Plain(amr_tf.AMR):
+        unused_settings = ("beta", "gan_loss", "metrics")
+
+        def compile(self, *optimizers, gan_loss=None, **kwargs):
+            super().compile(*optimizers, gan_loss=gan_loss, **kwargs)
+
+    monkeypatch.setitem(METHODS._entries, "plain", Plain)
+    resolved = TrainingConfig(method="plain").resolve()
+    assert (resolved.gan_loss, resolved.lambda_) == (None, 10.0)
+    resolved.validate()
+    assert_refused("^method plain does not use gan_loss", method="plain", gan_loss="least_squares")
 
 
 def test_an_unknown_method_is_not_resolved():

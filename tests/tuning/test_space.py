@@ -93,6 +93,7 @@ def test_any_integers(values):
         ("lambda:", "^search must be FLAG"),
         ("lamda:2", "^Unknown flag to search 'lamda'. Did you mean 'lambda'?"),
         ("seed:1,2", "^Unknown flag to search 'seed'."),
+        ("monitor:val_loss", "^Unknown flag to search 'monitor'."),
         ("k:2,x", "^k takes int values; got 'x'.$"),
         ("k:2.5", "^k takes int values; got '2.5'.$"),
         ("lambda:9..2", "^A range goes from low to high; got lambda:9..2.$"),

@@ -315,6 +315,10 @@ def test_reports(trained, tmp_path):
         ({"max_trials": 0}, "^max_trials must be at least 1; got 0.$"),
         ({"worker_timeout": 0}, "^worker_timeout must be at least 1 second; got 0.$"),
         ({"oracle": "hyperband", "max_trials": 3}, "^max_trials is not for hyperband"),
+        (
+            {"config": tiny_config("x", monitor="val_loss")},
+            "^A search compares trials by val_probe_accuracy, which is its monitor; got val_loss.$",
+        ),
         ({"space": SearchSpace({})}, "^search needs at least one flag"),
         (
             {"space": SearchSpace.parse(["lambda:1..2"])},
