@@ -33,7 +33,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         k: how many codes go into each mix, at least 2.
         seed: an integer, or None for one drawn from Keras' global seed. The state of the random
             generator is saved with the layer, so a resumed training continues its draws.
-        **kwargs: as of `keras.layers.Layer`.
+        **kwargs: further arguments of `keras.layers.Layer`.
 
     Call arguments:
         codes: shape (N, H, W, C) or (N, D), N at least k.
@@ -119,7 +119,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
 
         Args:
             stack: shape (N, k, H, W, C) or (N, k, D).
-            coefficients: as of the call; anything that broadcasts against `stack`.
+            coefficients: as the call takes them; anything that broadcasts against `stack`.
 
         Returns:
             Codes of shape (N, H, W, C) or (N, D).

@@ -16,13 +16,13 @@ class BernoulliMixup(Mixer):
     over axis 1, of shape (N, k, 1, 1, C) or (N, k, D).
 
     Args:
-        k: as of `Mixer`.
+        k: the same as for `Mixer`.
         probability: for k = 2 only, how often p ~ Uniform(0, 1) is drawn: "batch", once for all
             examples (higher variance, the variant of the paper's tables), "example", once for
             each example, or "element", for each feature map of each example, which makes both
             parents equally likely.
-        seed: as of `Mixer`.
-        **kwargs: as of `Mixer`.
+        seed: the same as for `Mixer`.
+        **kwargs: further arguments of `Mixer`.
 
     Raises:
         ValueError: another probability, or k out of range.

@@ -20,11 +20,11 @@ class CompositeMixer(Mixer):
 
     Args:
         mixers: names registered in `MIXERS`, or `Mixer` instances with the same k, at least one.
-        k: as of `Mixer`.
+        k: the same as for `Mixer`.
         weights: how often each mixer is drawn, numbers of at least 0 that need not sum to one; or
             None for equally often.
-        seed: as of `Mixer`; mixers given by name get seeds that derive from it.
-        **kwargs: as of `Mixer`.
+        seed: the same as for `Mixer`; mixers given by name get seeds that derive from it.
+        **kwargs: further arguments of `Mixer`.
 
     Raises:
         ValueError: no mixer, the same instance twice, one with another k, one that needs labels or

@@ -22,7 +22,7 @@ class Mixup(_OneSetPerExample):
     For k = 2 that is `alpha * h1 + (1 - alpha) * h2` with alpha uniform in [0, 1] (paper,
     equations 4 and 6). Coefficients have the shape (N, k, 1, 1, 1) or (N, k, 1).
 
-    Arguments as of `Mixer`.
+    Arguments are those of `Mixer`.
 
     Example:
 
@@ -46,7 +46,7 @@ class ChannelwiseMixup(Mixer):
     [0, 1]. Mixes fill the box that has the parents at its corners. Coefficients have the shape
     (N, k, 1, 1, C) or (N, k, D).
 
-    Arguments as of `Mixer`.
+    Arguments are those of `Mixer`.
     """
 
     def draw_coefficients(self, code_shape, batch_size, seed=None):
@@ -68,8 +68,8 @@ class GaussianMixup(_OneSetPerExample):
     Args:
         k: 2.
         sigma: standard deviation of alpha, above 0.
-        seed: as of `Mixer`.
-        **kwargs: as of `Mixer`.
+        seed: the same as for `Mixer`.
+        **kwargs: further arguments of `Mixer`.
 
     Raises:
         ValueError: k is not 2, or sigma is not above 0.
@@ -104,8 +104,8 @@ class FoldedMixup(_OneSetPerExample):
 
     Args:
         k: 2.
-        seed: as of `Mixer`.
-        **kwargs: as of `Mixer`.
+        seed: the same as for `Mixer`.
+        **kwargs: further arguments of `Mixer`.
 
     Raises:
         ValueError: k is not 2.

@@ -22,7 +22,7 @@ class SpatialMixup(Mixer):
 
     Coefficients are one-hot over axis 1, of shape (N, k, H, W, 1).
 
-    Arguments as of `Mixer`.
+    Arguments are those of `Mixer`.
 
     Raises:
         ValueError: codes are vectors (N, D), which have no positions, or of unknown height or
@@ -67,7 +67,7 @@ def _interval(size, share, place):
     Args:
         size: an integer.
         share: (N, k - 1) in [0, 1).
-        place: likewise, as a share of the size.
+        place: (N, k - 1) in [0, 1), of the centre, as a share of the size.
 
     Returns:
         Booleans (N, k - 1, size), at least one of them true, the true ones in one piece.

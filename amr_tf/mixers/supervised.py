@@ -38,8 +38,8 @@ class SupervisedBernoulliMixup(Mixer):
             |y~ - y2|: from which parent a map has to come for y~ is linear in these).
         alphas: `y~ = alpha y1 + (1 - alpha) y2` with one alpha ~ Uniform(0, 1) an "example" (the
             paper's), or one for each "attribute".
-        seed: as of `Mixer`.
-        **kwargs: as of `Mixer`.
+        seed: the same as for `Mixer`.
+        **kwargs: further arguments of `Mixer`.
 
     Raises:
         ValueError: a value that is not allowed.
@@ -172,7 +172,7 @@ class SupervisedBernoulliMixup(Mixer):
         return self.mix(stack, coefficients), coefficients, mixed_labels
 
     def mix_pairs(self, codes_a, codes_b, mixed_labels, parents=None, seed=None):
-        """Mixes given pairs of codes under given labels; arguments as of `mix_labelled`."""
+        """Mixes given pairs of codes under given labels; see `mix_labelled`."""
         codes_a = ops.convert_to_tensor(codes_a)
         mask = self.draw_mask(self.mask_logits(ops.convert_to_tensor(mixed_labels), parents), seed)
         coefficients = self._coefficients(mask, len(codes_a.shape))

@@ -239,7 +239,7 @@ class ResynthesisModel(keras.Model):
 
     def autoencoder_parts(self) -> list:
         """What the auto-encoder's optimizer trains: encoder, decoder and mixer."""
-        # No property: Keras would save the layers once more, under its name.
+        # Not a property: Keras would save the layers a second time, under its name.
         return [part for part in (self.encoder, self.decoder, self.mixer) if part is not None]
 
     @property

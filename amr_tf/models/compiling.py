@@ -16,7 +16,8 @@ from amr_tf.registry import unknown_name
 class Player:
     """One of those that are trained beside each other.
 
-    It is no tuple: Keras would save what a model's property holds in tuples under its name.
+    Not a tuple: Keras would save the optimizer a second time, under the name of the property that
+    holds the tuple.
 
     Attributes:
         optimizer: a Keras optimizer.

@@ -190,10 +190,11 @@ def read_state(directory):
 
 def read_best(directory: str | pathlib.Path) -> tuple[Best | None, str]:
     """The best epoch so far, or None where none is known, and the metric that chose it."""
-    path = pathlib.Path(directory) / _STATE
-    if not path.exists():
-        return None, ""
-    values = read_json(path)
+    values = {}
+    with contextlib.suppress(ValueError, OSError):  # What is damaged tells nothing.
+        values = read_json(pathlib.Path(directory) / _STATE)
+        # The file itself: it may be of a later epoch than the state.
+        values |= _checked_note(best_path(directory)) or {}
     problem = _problem_of(values, {**_BEST_KINDS, "monitor": str})
     return (None, "") if problem else (_best_of(values), values["monitor"])
 

@@ -239,7 +239,8 @@ def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=())
     if is_chief(strategy):
         trim_log(folder.log, first_epoch)
         checkpoints = _checkpoints(model, config, folder, state, rollbacks)
-        writing = [*_logging_callbacks(data, config, folder), *callbacks, checkpoints]
+        logging_ = _logging_callbacks(data, config, folder)
+        writing = [*logging_, *callbacks, _check_logged(checkpoints.monitor), checkpoints]
     else:
         checkpoints = None
         writing = [_check_finite_callback(model)]
@@ -310,6 +311,16 @@ def _set_steps_per_execution(model, wanted, steps):
 def _check_finite_callback(model):
     """What the chief's `Checkpoints` does after an epoch, for workers that save nothing."""
     return keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: check_finite(model))
+
+
+def _check_logged(monitor):
+    """Stops a run after its first epoch that never logs what is to choose the best one."""
+
+    def check(epoch, logs):
+        if monitor not in logs:
+            raise unknown_name("metric to monitor", monitor, logs)
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=check)
 
 
 def _checkpoints(model, config, folder, state, rollbacks):

@@ -162,7 +162,7 @@ def test_a_plateau_reduces_every_players_rate():
 
 
 def test_a_plateau_of_an_accuracy():
-    """Its direction too is found: a rising accuracy is no plateau."""
+    """Its direction is found as well: a rising accuracy is not a plateau."""
     model = compiled(0.5, 0.25, 0.125)
     plateau = keras.callbacks.ReduceLROnPlateau("val_probe_accuracy", factor=0.5, patience=1)
     told = Told("val_probe_accuracy", [0.1, 0.2, 0.3, 0.3])

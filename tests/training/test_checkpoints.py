@@ -16,6 +16,7 @@ from amr_tf.training.checkpoints import (
     Checkpoints,
     best_path,
     load_model,
+    read_best,
     read_state,
     resumable_state,
 )
@@ -199,6 +200,17 @@ def test_a_newer_file_that_the_state_does_not_name_is_ignored(tmp_path, model):
     run_epochs(Checkpoints(tmp_path, "val_x", "max"), model, (0.5,))
     (tmp_path / "last-00000099.keras").write_bytes(b"half a file")
     assert read_state(tmp_path)["checkpoint"].name == "last-00000004.keras"
+
+
+def test_the_best_epoch_is_that_of_its_file(tmp_path, model):
+    """The state to resume from may be older, damaged or lost."""
+    run_epochs(Checkpoints(tmp_path, "val_x", "max", every=2), model, (0.5, 0.6, 0.7), epochs=9)
+    assert read_state(tmp_path)["best"] == Best(0.6, None, 2, 2)
+    assert read_best(tmp_path) == (Best(0.7, None, 3, 3), "val_x")
+    (tmp_path / "state.json").write_text("{")
+    assert read_best(tmp_path) == (None, "")
+    (tmp_path / "state.json").unlink()
+    assert read_best(tmp_path) == read_best(tmp_path / "nowhere") == (None, "")
 
 
 def test_no_checkpoint_yet(tmp_path):

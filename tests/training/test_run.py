@@ -720,6 +720,15 @@ def test_training_alone(tmp_path):
     ]
 
 
+def test_a_metric_that_is_never_logged_cannot_choose(tmp_path):
+    """It is told after the first epoch, and not at the end, when there is no best model."""
+    config = tiny_config(tmp_path / "run", monitor="val_consistency_loss")
+    message = r"^Unknown metric to monitor 'val_consistency_loss'\. Did you mean '.*'\? Allowed: .*"
+    with pytest.raises(ValueError, match=message + "val_reconstruction_loss"):
+        train(config)
+    assert len(read_log(RunFolder(config.run_dir).log)) == 1
+
+
 def test_a_folder_that_holds_no_run(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match="is not a run folder: it has no config.json"):
