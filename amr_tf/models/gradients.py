@@ -66,6 +66,11 @@ def one_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
             model.read_discriminator(step)
         losses, results = compute_losses(model, step, training=True)
         losses = scale_losses(model, losses)
+        # What of the discriminator's loss does not pass through its outputs.
+        terms = step.regularization.items()
+        penalty = scale_losses(
+            model, {name: term for name, term in terms if name == "discriminator"}
+        )
     probe = _probe_gradients(model, tape, losses)
     ae_loss, ae_variables = losses["autoencoder"], model.autoencoder_variables
     if model.discriminator is None:
@@ -85,8 +90,7 @@ def one_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
     else:
         d_gradients = tape.gradient(outputs, d_variables, d_grad)
         ae_image_grad = tape.gradient(outputs, inputs, ae_grad)
-    if "discriminator" in step.regularization:  # It does not pass through the outputs.
-        penalty = scale_losses(model, {"discriminator": step.regularization["discriminator"]})
+    if penalty:
         d_gradients = _sum(d_gradients, tape.gradient(penalty["discriminator"], d_variables))
 
     def autoencoder():

@@ -56,7 +56,9 @@ def decoder_of(model):
 
 def encoder_of(model):
     """A Keras model from images to codes, float32 whatever the policy."""
-    return _float32(model.encoder, model.codes_of(model.encoder.output), "encoder")
+    # A layer, which a method's `codes_of` may call TensorFlow in.
+    codes = keras.layers.Lambda(model.codes_of)(model.encoder.output)
+    return _float32(model.encoder, codes, "encoder")
 
 
 def _float32(network, output, name):

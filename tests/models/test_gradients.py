@@ -397,6 +397,22 @@ def test_regularisation_is_added_to_each_players_loss(kind, step):
     assert all(np.abs(gradients[name][0]).max() > 1e-3 for name in PLAYERS)
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_regularisation_under_loss_scaling(step, policy):
+    """The penalty is scaled with the rest of the loss, and so is its gradient."""
+    policy("mixed_float16")
+    with_it, without = regularised("weights", step), regularised("none", step)
+    kernel = without.discriminator.layers[1].kernel
+    expected = -RATE * PENALTY * 2 * np.asarray(kernel) / kernel.shape.num_elements()
+    for model in (with_it, without):
+        assert isinstance(model.discriminator_optimizer, keras.optimizers.LossScaleOptimizer)
+        model.discriminator_optimizer.dynamic_scale.assign(64.0)  # With which nothing overflows.
+        model.train_on(X, Y, *GIVEN)
+    moved = np.asarray(with_it.discriminator.layers[1].kernel) - np.asarray(kernel)
+    np.testing.assert_allclose(moved, expected, atol=0.02 * np.abs(expected).max())
+    assert np.abs(expected).max() > 1e-3
+
+
 def test_regularisation_is_shown_by_fit_and_evaluate():
     model = regularised("weights", beta=0.5, supervision=0.5)
     history = model.fit(X, Y, validation_data=(X, Y), batch_size=6, verbose=0).history

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from amr_tf import AMR
 from amr_tf.serving import converted
 from tests.serving.conftest import make_images, make_model
 
@@ -19,6 +20,22 @@ VAE = {
     "latent_dim": 3,
 }
 HALF = {**VAE, "method": "ae_gan", "policy": "mixed_bfloat16"}
+
+
+class OwnCodes(AMR):
+    """A user's method that reads its codes with TensorFlow's functions."""
+
+    encoder_outputs = 2
+
+    @property
+    def latent_shape(self):
+        return (*self.encoder.output_shape[1:-1], self.encoder.output_shape[-1] // 2)
+
+    def codes_of(self, encoded):
+        return tf.split(encoded, 2, axis=-1)[1] * 2.0
+
+
+OWN = {**VAE, "method": OwnCodes}
 
 
 def run_tflite(path, codes):
@@ -41,7 +58,7 @@ def test_tflite(model, tmp_path):
         np.testing.assert_allclose(images, model.decode(codes), atol=1e-5)
 
 
-@pytest.mark.parametrize("arguments", (VAE, HALF), ids=("vae", "mixed_precision"))
+@pytest.mark.parametrize("arguments", (VAE, HALF, OWN), ids=("vae", "mixed_precision", "own"))
 def test_what_is_converted_is_float32_codes_and_images(arguments):
     model = make_model(**arguments)
     encoder, decoder = converted.encoder_of(model), converted.decoder_of(model)

@@ -68,7 +68,10 @@ FAMILIES = {
 PNG = {"decode_png", "encode_png"}
 PIXELS = {"decode_uint8", "encode_uint8"}
 FLOATS = {"serving_default", "decode", "encode", "reconstruct", "mix", "mix_maps", "interpolate"}
+# Of methods whose codes have a prior to draw from.
+SAMPLED = ("vae", "beta_vae", "vae_bfloat16", "own_variational")
 OTHERS = {
+    **dict.fromkeys(SAMPLED, FLOATS | PIXELS | PNG | {"sample"}),
     "points": FLOATS,
     "two_channels": FLOATS | PIXELS,
     "supervised_amr": FLOATS | PIXELS | PNG | {"mix_labels"},
