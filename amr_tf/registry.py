@@ -9,6 +9,7 @@ import ast
 import difflib
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -77,7 +78,9 @@ def parse_call(text: str, kind: str = "call") -> Call:
     if len(text) > _LONGEST:
         raise ValueError(f"{wrong}: it has more than {_LONGEST:,} characters.")
     try:
-        node = ast.parse("f" + text.strip()[text.strip().index("(") :], mode="eval").body
+        with warnings.catch_warnings():  # Of "1is 2" Python's parser would print a warning.
+            warnings.simplefilter("ignore")
+            node = ast.parse("f" + text.strip()[text.strip().index("(") :], mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         node = None
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id != "f":

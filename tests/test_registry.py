@@ -2,6 +2,7 @@
 
 import inspect
 import keyword
+import warnings
 
 import keras
 import pytest
@@ -473,3 +474,10 @@ def test_what_every_keras_layer_takes_is_not_read():
             super().__init__(**kwargs)
 
     assert list(keyword_parameters(Layer)) == ["size"]
+
+
+def test_pythons_parser_prints_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="beta_1 must be a finite number"):
+            parse_call("adam(beta_1=1is 2)")
