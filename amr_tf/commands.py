@@ -39,8 +39,9 @@ def run(main: Callable, show_help: Callable[[bool], str] | None = None) -> None:
     except (ValueError, OSError) as error:
         _fail(str(error))
     for argument in argv[1:]:
-        if show_help is not None and argument.lstrip("-") in _HELP:
-            print(show_help(_HELP[argument.lstrip("-")]), end="")
+        name = argument.lstrip("-")
+        if show_help is not None and name in _HELP and name != argument:  # No flag's value.
+            print(show_help(_HELP[name]), end="")
             sys.exit(0)
     app.run(guarded, argv=argv, flags_parser=_parse)
 

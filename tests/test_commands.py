@@ -547,6 +547,7 @@ def test_parts_that_a_command_does_not_know(mine, name, word):
 BAD_INPUT = [
     ("train", ("--mixer=mixupp",), "Unknown mixer 'mixupp'. Did you mean 'mixup'?"),
     ("train", ("--dataset=mnits",), "Unknown data set 'mnits'. Did you mean 'mnist'?"),
+    ("train", ("--mixer", "help"), "Unknown mixer 'help'."),
     ("train", ("--k=9", "--batch_size=8"), "A batch of 8 is too small to mix k = 9 examples"),
     ("train", ("--lambda=-1",), "lambda must be a finite number of at least 0; got -1.0."),
     ("train", ("--dataset=mnist", "--data_dir=nowhere"), "--data_dir 'nowhere' is not a folder"),
