@@ -11,6 +11,14 @@ from amr_tf.training.flagfiles import expand_flagfiles
 _HELP = {"help": False, "h": False, "helpshort": False, "helpfull": True}
 
 
+ALLOW_CHANGED_DATA = "Go on with data that have changed since the run was trained."
+
+
+def define_allow_changed_data() -> flags.FlagHolder:
+    """The flag of the commands that load a run's data."""
+    return flags.DEFINE_bool("allow_changed_data", False, ALLOW_CHANGED_DATA)
+
+
 def run(main: Callable, show_help: Callable[[bool], str] | None = None) -> None:
     """Runs a command: what the user got wrong is told in one line, exit code 2.
 

@@ -12,7 +12,7 @@ from amr_tf import commands
 from amr_tf.evaluation.evaluate import MEASURES, SPLITS, measure, results_table
 from amr_tf.evaluation.probes import PROBES
 from amr_tf.files import write_whole
-from amr_tf.training.folder import load_data, load_run, which_epoch
+from amr_tf.training.folder import load_run, load_run_data, which_epoch
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a training run.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of amr_tf.train; by default the run's.")
@@ -35,14 +35,13 @@ _INCEPTION = flags.DEFINE_string(
     "default features of a classifier that is trained on the data set.",
 )
 _OUT = flags.DEFINE_string("out", None, "JSON to write; by default evaluation.json in the run.")
+_ALLOW = commands.define_allow_changed_data()
 
 
 def main(argv):
     del argv
     config, model = load_run(_RUN.value, _EPOCH.value)
-    if _DATA_DIR.value is not None:
-        config = config.replace(data_dir=_DATA_DIR.value)
-    data = load_data(config)
+    data = load_run_data(_RUN.value, config, _DATA_DIR.value, _ALLOW.value)
     results = measure(model, data, _PROBES.value, SPLITS, _MEASURES.value, _INCEPTION.value)
     path = pathlib.Path(_OUT.value or pathlib.Path(_RUN.value) / "evaluation.json")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,12 +17,15 @@ _SAMPLES = 10
 _POINTS = 1000
 
 
-def train(config: TrainingConfig, resume: bool = False) -> dict | None:
+def train(
+    config: TrainingConfig, resume: bool = False, allow_changed_data: bool = False
+) -> dict | None:
     """Trains a model, draws samples on the way, and evaluates its best epoch.
 
     Args:
         config: a `TrainingConfig`.
         resume: whether to continue the run in `config.run_dir`.
+        allow_changed_data: whether a resumed run may go on with data that have changed.
 
     Returns:
         The results: a dictionary, also written as `results.json`; an empty one on workers that are
@@ -36,7 +39,7 @@ def train(config: TrainingConfig, resume: bool = False) -> dict | None:
     >>> from amr_tf.training.config import TrainingConfig
     >>> results = train(TrainingConfig(run_dir="runs/digits", epochs=5))
     """
-    trained = run.train(config, resume, make_callbacks=sample_grids)
+    trained = run.train(config, resume, sample_grids, allow_changed_data)
     if trained is None:
         return None
     if not trained.chief:

@@ -26,6 +26,7 @@ _EPOCH = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "As of amr_tf.train, for the sheet of samples; by default the run's."
 )
+_ALLOW = commands.define_allow_changed_data()
 
 
 def main(argv):
@@ -37,6 +38,7 @@ def main(argv):
         formats=_FORMATS.value,
         epoch=_EPOCH.value,
         data_dir=_DATA_DIR.value,
+        allow_changed_data=_ALLOW.value,
     )
     print(f"Exported {version}")
 

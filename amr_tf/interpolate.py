@@ -61,6 +61,7 @@ _EPOCH = flags.DEFINE_string(
     "epoch", "best", "best: the best epochs' models; last: the newest checkpoints'."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of amr_tf.train; by default the run's.")
+_ALLOW = commands.define_allow_changed_data()
 
 
 def _lines(models, data, title):
@@ -153,7 +154,7 @@ def main(argv):
         raise ValueError("--run needs the folder of a training run.")
     path = _out_path(paths, kind)
     models, data, config = load_runs(
-        paths, _DATA_DIR.value, kind in ("labels", "codes"), _EPOCH.value
+        paths, _DATA_DIR.value, kind in ("labels", "codes"), _EPOCH.value, _ALLOW.value
     )
     shown = [
         f"'{run_path}': {which_epoch(run_path, _EPOCH.value, model)}"

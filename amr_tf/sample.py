@@ -11,7 +11,7 @@ from amr_tf import commands
 from amr_tf.evaluation.figures import sheet_figure
 from amr_tf.evaluation.sampling import add_density
 from amr_tf.training.comparison import caption_of
-from amr_tf.training.folder import load_data, load_run, which_epoch
+from amr_tf.training.folder import load_run, load_run_data, which_epoch
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a training run.", required=True)
 _COUNT = flags.DEFINE_integer("count", 64, "How many images.", lower_bound=1, upper_bound=4096)
@@ -22,6 +22,7 @@ _EPOCH = flags.DEFINE_string(
 )
 _OUT = flags.DEFINE_string("out", None, "PNG to write; by default samples.png in the run's folder.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data lie; by default the run's.")
+_ALLOW = commands.define_allow_changed_data()
 
 
 def main(argv):
@@ -33,9 +34,8 @@ def main(argv):
     if len(model.image_shape) != 3:
         raise ValueError(f"Data set '{config.dataset}' holds points; only images are drawn.")
     if not model.unit_prior:
-        if _DATA_DIR.value is not None:
-            config = config.replace(data_dir=_DATA_DIR.value)
-        add_density(_RUN.value, model, load_data(config))
+        data = load_run_data(_RUN.value, config, _DATA_DIR.value, _ALLOW.value)
+        add_density(_RUN.value, model, data)
     title = f"{config.dataset}, {caption_of(config)}: samples"
     figure = sheet_figure(model.sample(_COUNT.value, seed=_SEED.value), _COLUMNS.value, title)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from amr_tf.training.help import command_help
 
 flagfiles.define_flags(TrainingConfig)
 _RESUME = flags.DEFINE_bool("resume", False, "Continue the run in --run_dir with its own settings.")
+_ALLOW = commands.define_allow_changed_data()
 
 
 def main(argv):
@@ -25,7 +26,7 @@ def main(argv):
     if _RESUME.value:
         saved = RunFolder(flags.FLAGS.run_dir).read_config()
     config = flagfiles.config_from_flags(TrainingConfig, base=saved)
-    results = train(config, resume=_RESUME.value)
+    results = train(config, _RESUME.value, _ALLOW.value)
     if results is None:
         return 130
     if not results:  # Another worker than the chief.
@@ -39,6 +40,7 @@ def run():
     """Runs the command; a script calls it after registering mixers or data sets of its own."""
     further = {
         "resume": "Continue the run in --run_dir with its own settings.",
+        "allow_changed_data": commands.ALLOW_CHANGED_DATA,
         "flagfile=FILE": "Read flags, one a line; those behind it win.",
     }
     commands.run(main, command_help(__doc__, further))

@@ -14,6 +14,7 @@ from amr_tf.data import (  # noqa: F401
 from amr_tf.data.lazy import LazyImages
 from amr_tf.data.pipeline import evaluation_batches, prepared, preprocess, training_batches
 from amr_tf.data.preprocessing import ImagePreprocessor
+from amr_tf.data.sequences import images_of
 from amr_tf.data.sources import DATASETS, ImageData, Source, load
 from amr_tf.data.splits import Split
 
@@ -25,6 +26,7 @@ __all__ = [
     "Source",
     "Split",
     "evaluation_batches",
+    "images_of",
     "load",
     "prepared",
     "preprocess",

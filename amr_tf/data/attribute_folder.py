@@ -4,7 +4,9 @@ import numpy as np
 
 from amr_tf.data.attributes import choose_attributes, find_table, read_table, read_test_files
 from amr_tf.data.image_files import EXTENSIONS, MOST_PIXELS
-from amr_tf.data.image_folder import existing_folder, read_files
+from amr_tf.data.image_folder import existing_folder
+from amr_tf.data.image_store import keep_images, read_files
+from amr_tf.data.lazy import LazyImages
 from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
@@ -28,7 +30,12 @@ _TFDS_CELEBA = "celeb_a"
 
 
 def read_attribute_folder(
-    folder, preprocessor, attributes=None, on_error="raise", name="attribute_folder"
+    folder,
+    preprocessor,
+    attributes=None,
+    on_error="raise",
+    name="attribute_folder",
+    cache="auto",
 ):
     """Reads image files and the attributes that a table gives them.
 
@@ -41,6 +48,7 @@ def read_attribute_folder(
             None for all.
         on_error: "raise", or "skip" to leave out files that cannot be read.
         name: the data set's name, for the error where no folder was named.
+        cache: where the decoded images are kept, as `read_image_folder` takes it.
 
     Returns:
         A multi-label `Source`.
@@ -59,7 +67,7 @@ def read_attribute_folder(
 
     def read(rows):
         chosen = [paths[row] for row in np.flatnonzero(rows)]
-        images, readable = read_files(chosen, preprocessor, on_error)
+        images, readable = read_files(chosen, root, preprocessor, on_error, cache)
         return Split(images, values[rows][readable])
 
     test = read(in_test) if in_test.any() else None
@@ -105,10 +113,11 @@ def _attribute_folder(
     background="white",
     on_error="raise",
     max_pixels=MOST_PIXELS,
+    cache="auto",
 ):
     """Image files and a table of their attributes; see `read_attribute_folder`."""
     preprocessor = ImagePreprocessor(image_size or 32, 3, fit, crop, background, max_pixels)
-    return read_attribute_folder(data_dir, preprocessor, attributes, on_error)
+    return read_attribute_folder(data_dir, preprocessor, attributes, on_error, cache=cache)
 
 
 @DATASETS.register("celeba_hq")
@@ -121,10 +130,11 @@ def _celeba_hq(
     background="white",
     on_error="raise",
     max_pixels=MOST_PIXELS,
+    cache="auto",
 ):
     """A folder of CelebA-HQ's image files with their attributes."""
     preprocessor = ImagePreprocessor(image_size or 128, 3, fit, crop, background, max_pixels)
-    return read_attribute_folder(data_dir, preprocessor, attributes, on_error, "celeba_hq")
+    return read_attribute_folder(data_dir, preprocessor, attributes, on_error, "celeba_hq", cache)
 
 
 @DATASETS.register("celeba")
@@ -137,12 +147,13 @@ def _celeba(
     background="white",
     on_error="raise",
     max_pixels=MOST_PIXELS,
+    cache="auto",
 ):
     """CelebA, aligned, 178 x 218 pixels: TFDS' `celeb_a`, or a folder with the original files."""
     preprocessor = ImagePreprocessor(image_size or 64, 3, fit, crop, background, max_pixels)
     if data_dir is None or _holds_prepared_celeba(data_dir):
-        return _tfds_celeba(data_dir, preprocessor, attributes)
-    return read_attribute_folder(data_dir, preprocessor, attributes, on_error, "celeba")
+        return _tfds_celeba(data_dir, preprocessor, attributes, cache)
+    return read_attribute_folder(data_dir, preprocessor, attributes, on_error, "celeba", cache)
 
 
 def _holds_prepared_celeba(data_dir):
@@ -150,13 +161,14 @@ def _holds_prepared_celeba(data_dir):
     return any(folder.glob("*/dataset_info.json"))
 
 
-def _tfds_celeba(data_dir, preprocessor, attributes):
+def _tfds_celeba(data_dir, preprocessor, attributes, cache):
     builder = prepared_builder(_TFDS_CELEBA, data_dir)
     with naming_damage(builder):
         known = sorted(builder.info.features["attributes"])
     names, _ = choose_attributes(known, attributes)
     train, test = (
-        _read_tfds(builder, split, names, preprocessor) for split in ("train+validation", "test")
+        _read_tfds(builder, split, names, preprocessor, cache)
+        for split in ("train+validation", "test")
     )
     return Source(
         train,
@@ -168,22 +180,44 @@ def _tfds_celeba(data_dir, preprocessor, attributes):
     )
 
 
-def _read_tfds(builder, split, names, preprocessor):
+def _read_tfds(builder, split, names, preprocessor, cache):
     """Reads image by image: 160,000 of them would not fit into memory before they are resized."""
-    import tensorflow_datasets as tfds
     from PIL import Image
 
-    wanted = tfds.decode.PartialDecoding({"image": True, "attributes": dict.fromkeys(names, True)})
+    def decode():
+        for number, example in enumerate(_examples(builder, split, {"image": True})):
+            image = Image.fromarray(example["image"])
+            yield preprocessor.pixels(image, f"{builder.name} {split} {number}")
+
+    attributes = {"attributes": dict.fromkeys(names, True)}
+    labels = np.array(
+        [
+            [example["attributes"][name] for name in names]
+            for example in _examples(builder, split, attributes)
+        ],
+        dtype="int64",
+    )
+    kept = keep_images(
+        decode,
+        len(labels),
+        preprocessor.image_shape,
+        cache,
+        lambda: [repr(preprocessor), str(builder.data_path), split],
+        f"{builder.name} {split}",
+    )
+    return Split(LazyImages(kept.read, np.arange(len(labels)), preprocessor.image_shape), labels)
+
+
+def _examples(builder, split, features):
+    """The chosen features of a prepared data set's examples, one by one."""
+    import tensorflow_datasets as tfds
+
+    wanted = tfds.decode.PartialDecoding(features)
     with naming_damage(builder, split):
-        dataset = builder.as_dataset(split=split, decoders=wanted)
-        count = len(dataset)
-        examples = iter(tfds.as_numpy(dataset))
-    images = np.empty((count, *preprocessor.image_shape), dtype="uint8")
-    labels = np.empty((count, len(names)), dtype="int64")
-    for number in range(count):
+        examples = iter(tfds.as_numpy(builder.as_dataset(split=split, decoders=wanted)))
+    while True:
         with naming_damage(builder, split):
-            example = next(examples)
-        image = Image.fromarray(example["image"])
-        images[number] = preprocessor.pixels(image, f"{builder.name} {split} {number}")
-        labels[number] = [example["attributes"][name] for name in names]
-    return Split(images, labels)
+            example = next(examples, None)
+        if example is None:
+            return
+        yield example

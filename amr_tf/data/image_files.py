@@ -34,6 +34,7 @@ MOST_PIXELS = 150_000_000
 # Images from here on up are decoded one at a time: a few together would fill the memory.
 _LARGE = 25_000_000
 _NAMED = 10  # Damaged files that an error names.
+_AT_ONCE = 4096
 ON_ERROR = ("raise", "skip")
 
 _pillows_limit = threading.RLock()
@@ -226,18 +227,42 @@ def _eight_bits(image):
     return Image.merge("LA", (grey, Image.fromarray(alpha)))
 
 
+def decoded(files: Sequence[Any], read: Callable[[Any], np.ndarray]) -> Iterator[Any]:
+    """Reads image files in threads.
+
+    Args:
+        files: paths, or the bytes of files.
+        read: from one of them to its pixels; it raises `Damaged` for a file that is no image that
+            can be read.
+
+    Yields:
+        For each file its pixels, or `Damaged`.
+    """
+
+    def attempt(file):
+        try:
+            return read(file)
+        except Damaged as error:
+            return error
+
+    # Pillow decodes and resizes without Python's lock, so threads share the work.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        # In parts: the pool keeps what it has been given and what is not yet asked for.
+        for start in range(0, len(files), _AT_ONCE):
+            yield from pool.map(attempt, files[start : start + _AT_ONCE])
+
+
 def read_images(
     files: Sequence[Any],
     read: Callable[[Any], np.ndarray],
     image_shape: tuple[int, int, int],
     on_error: str = "raise",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads image files in threads.
+    """Reads image files into an array.
 
     Args:
         files: paths, or the bytes of files.
-        read: from one of them to its pixels, uint8 of `image_shape`; it raises `Damaged` for a
-            file that is no image that can be read.
+        read: as `decoded` takes it.
         image_shape: (H, W, C).
         on_error: "raise", or "skip" to leave out files that cannot be read, with a warning of
             their number.
@@ -249,32 +274,34 @@ def read_images(
         ValueError: files cannot be read, and `on_error` is "raise" or none is left. It names at
             most ten of them, and their number.
     """
-    if on_error not in ON_ERROR:
-        raise ValueError(f"on_error must be 'raise' or 'skip'; got {on_error!r}.")
     images = np.empty((len(files), *image_shape), dtype="uint8")
     readable = np.ones(len(files), dtype=bool)
     damaged = []
+    for number, image in enumerate(decoded(files, read)):
+        if isinstance(image, Damaged):
+            readable[number] = False
+            damaged.append(image)
+        else:
+            images[number] = image
+    check_damaged(damaged, len(files), on_error)
+    return images if readable.all() else images[readable], readable
 
-    def attempt(file):
-        try:
-            return read(file)
-        except Damaged as error:
-            return error
 
-    # Pillow decodes and resizes without Python's lock, so threads share the work.
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        for number, image in enumerate(pool.map(attempt, files)):
-            if isinstance(image, Damaged):
-                readable[number] = False
-                damaged.append(image)
-            else:
-                images[number] = image
+def check_damaged(damaged: Sequence["Damaged"], count: int, on_error: str) -> None:
+    """Names the files that cannot be read, in a `DamagedFiles` or in a warning.
+
+    Args:
+        damaged: what was found.
+        count: how many files there are.
+        on_error: "raise", or "skip" to warn where some of the files can be read.
+    """
+    if on_error not in ON_ERROR:
+        raise ValueError(f"on_error must be 'raise' or 'skip'; got {on_error!r}.")
     if not damaged:
-        return images, readable
-    if on_error == "raise" or not readable.any():
-        raise _all_damaged(damaged, len(files)) from damaged[0]
-    logging.warning("%s They are left out.", _all_damaged(damaged, len(files)))
-    return images[readable], readable
+        return
+    if on_error == "raise" or len(damaged) == count:
+        raise _all_damaged(damaged, count) from damaged[0]
+    logging.warning("%s They are left out.", _all_damaged(damaged, count))
 
 
 class Damaged(ValueError):
@@ -284,6 +311,7 @@ class Damaged(ValueError):
         reason = " ".join(str(reason).split())
         super().__init__(f"'{name}' cannot be read as an image: {reason}")
         self.name = name
+        self.reason = reason
 
 
 class DamagedFiles(ValueError):
@@ -295,8 +323,7 @@ def _all_damaged(damaged, count):
         return DamagedFiles(f"{damaged[0]}.")
     named = ", ".join(f"'{error.name}'" for error in damaged[:_NAMED])
     more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
-    reason = str(damaged[0]).split(" cannot be read as an image: ", 1)[1]
     return DamagedFiles(
         f"{len(damaged)} of {count} files cannot be read as images: {named}{more}; the first "
-        f"because {reason}."
+        f"because {damaged[0].reason}."
     )

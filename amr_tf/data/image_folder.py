@@ -8,13 +8,13 @@ from absl import logging
 from amr_tf.data.image_files import (
     EXTENSIONS,
     MOST_PIXELS,
-    DamagedFiles,
     find_images,
     holds_images,
     loose_images,
     subfolders,
     warn_of_other_pictures,
 )
+from amr_tf.data.image_store import read_files
 from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
@@ -47,6 +47,7 @@ def read_image_folder(
     preprocessor: ImagePreprocessor,
     on_error: str = "raise",
     name: str = "image_folder",
+    cache: str = "auto",
 ) -> Source:
     """Reads image files.
 
@@ -63,6 +64,9 @@ def read_image_folder(
         preprocessor: an `ImagePreprocessor`, which reads the files.
         on_error: "raise", or "skip" to leave out files that cannot be read.
         name: the data set's name, for the error where no folder was named.
+        cache: where the decoded images are kept: "memory", "disk" (a file in `$AMR_TF_CACHE`, by
+            default `~/.cache/amr_tf`), "auto" for memory up to 1 GiB and else disk, or the path of
+            a folder.
 
     Returns:
         A `Source`, with class names in alphabetical order or None.
@@ -82,7 +86,7 @@ def read_image_folder(
                 f"{class_names} and {_class_names(splits[part], root)}."
             )
     read = {
-        part: _read_split(splits[part], root, class_names, preprocessor, on_error)
+        part: _read_split(splits[part], root, class_names, preprocessor, on_error, cache)
         for part in splits
     }
     return Source(
@@ -152,7 +156,7 @@ def _class_names(folder, root):
     return names
 
 
-def _read_split(folder, root, class_names, preprocessor, on_error):
+def _read_split(folder, root, class_names, preprocessor, on_error, cache):
     warn_of_other_pictures(folder, root)
     if class_names is None:
         files, labels = find_images(folder, root), None
@@ -162,20 +166,8 @@ def _read_split(folder, root, class_names, preprocessor, on_error):
         labels = np.repeat(np.arange(len(by_class)), [len(paths) for paths in by_class])
     if not files:
         raise ValueError(f"'{folder}' holds no image files ({', '.join(EXTENSIONS)}).")
-    images, readable = read_files(files, preprocessor, on_error)
+    images, readable = read_files(files, root, preprocessor, on_error, cache)
     return Split(images, None if labels is None else labels[readable])
-
-
-def read_files(files, preprocessor, on_error):
-    """As `preprocessor.readable`; an error says how a data set leaves files out."""
-    try:
-        return preprocessor.readable(files, on_error)
-    except DamagedFiles as error:
-        if on_error != "raise":
-            raise
-        raise ValueError(
-            f"{error} The data set's on_error='skip' leaves such files out."
-        ) from error
 
 
 @DATASETS.register("image_folder")
@@ -187,10 +179,11 @@ def _image_folder(
     background="white",
     on_error="raise",
     max_pixels=MOST_PIXELS,
+    cache="auto",
 ):
     """Image files in `data_dir`, one subfolder per class; see `read_image_folder`."""
     preprocessor = ImagePreprocessor(image_size or 32, 3, fit, crop, background, max_pixels)
-    return read_image_folder(data_dir, preprocessor, on_error)
+    return read_image_folder(data_dir, preprocessor, on_error, cache=cache)
 
 
 @DATASETS.register("zappos")
@@ -202,6 +195,7 @@ def _zappos(
     background="white",
     on_error="raise",
     max_pixels=MOST_PIXELS,
+    cache="auto",
 ):
     """UT-Zap50K's folders, CATEGORY/SUBCATEGORY/BRAND/*.jpg; the categories are the classes.
 
@@ -209,4 +203,4 @@ def _zappos(
     tips off the shoes.
     """
     preprocessor = ImagePreprocessor(image_size or 64, 3, fit, crop, background, max_pixels)
-    return read_image_folder(data_dir, preprocessor, on_error, "zappos")
+    return read_image_folder(data_dir, preprocessor, on_error, "zappos", cache)

@@ -7,13 +7,15 @@ class LazyImages:
     """An array-like of uint8 images: indexing chooses images, `np.asarray` makes them.
 
     It stands in a `Split` where an array of all images would not fit into memory: `lazy[indices]`
-    is another view, without any image made; `lazy[3]` and `np.asarray(lazy)` make theirs.
+    is another view, without any image made; `lazy[3]`, `lazy[:, 0]` and `np.asarray(lazy)` make
+    theirs.
 
     Args:
         render: function from int64 numbers (N,) to uint8 images (N, H, W, C); the same number
             must always give the same image.
         numbers: int64 (N,), what `render` is given for each image.
         image_shape: (H, W, C).
+        names: a string for each number that `render` knows, such as a file's name; or None.
 
     Example:
 
@@ -29,8 +31,9 @@ class LazyImages:
     dtype = np.dtype("uint8")
     ndim = 4
 
-    def __init__(self, render, numbers, image_shape):
+    def __init__(self, render, numbers, image_shape, names=None):
         self._render = render
+        self._names = names
         self._numbers = np.asarray(numbers, dtype="int64")
         self._image_shape = tuple(image_shape)
 
@@ -39,14 +42,24 @@ class LazyImages:
         """(N, H, W, C)."""
         return (len(self._numbers), *self._image_shape)
 
+    @property
+    def names(self):
+        """The images' names, a list, or None."""
+        return None if self._names is None else [self._names[number] for number in self._numbers]
+
     def __len__(self):
         return len(self._numbers)
 
     def __getitem__(self, key):
+        if isinstance(key, tuple):  # Parts of images, which must be made for that.
+            chosen = self[key[0]]
+            if isinstance(chosen, LazyImages):
+                return np.asarray(chosen)[(slice(None), *key[1:])]
+            return chosen[key[1:]]
         numbers = self._numbers[key]
         if numbers.ndim == 0:
             return self._render(numbers[None])[0]
-        return LazyImages(self._render, numbers, self._image_shape)
+        return LazyImages(self._render, numbers, self._image_shape, self._names)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:

@@ -3,8 +3,6 @@
 import numpy as np
 import tensorflow as tf
 
-from amr_tf.data.lazy import LazyImages
-
 
 def preprocess(images, image_size):
     """Scales and resizes a batch of images; points pass through unchanged.
@@ -74,7 +72,7 @@ def training_batches(split, batch_size, image_size, seed=0, first_step=0):
 
     epochs = tf.data.Dataset.counter(start=first_epoch)
     numbers = epochs.map(order).unbatch().skip(first_batch)
-    # Gathering whole batches from memory is many times cheaper than batching single images.
+    # Choosing whole batches is many times cheaper than batching single images.
     return _gather(split, numbers, image_size)
 
 
@@ -107,29 +105,25 @@ def steps_per_epoch(split, batch_size):
 
 
 def _gather(split, numbers, image_size):
-    choose = _chooser(split.images)
-    labels = None if split.labels is None else tf.constant(split.labels)
+    """The images and labels at the numbers of each batch.
+
+    NumPy chooses them: what it chooses from stays where it is, in the computer's memory or on its
+    disk, without a copy of TensorFlow's on some device.
+    """
+    kinds = [split.images.dtype] if split.labels is None else [split.images.dtype, "int64"]
+
+    def choose(indices):
+        images = np.asarray(split.images[indices])
+        return [images] if split.labels is None else [images, split.labels[indices]]
 
     def batch(indices):
-        chosen = preprocess(choose(indices), image_size)
-        return chosen if labels is None else (chosen, tf.gather(labels, indices))
+        images, *labels = tf.numpy_function(choose, [indices], kinds, stateful=False)
+        images = tf.ensure_shape(images, (*indices.shape, *split.images.shape[1:]))
+        images = preprocess(images, image_size)
+        if not labels:
+            return images
+        return images, tf.ensure_shape(labels[0], (*indices.shape, *split.labels.shape[1:]))
 
     parallel = tf.data.AUTOTUNE
     dataset = numbers.map(batch, num_parallel_calls=parallel, deterministic=True)
     return dataset.prefetch(parallel)
-
-
-def _chooser(images):
-    """A function from int64 indices (B,) to the images at these, (B, H, W, C) or (B, D)."""
-    if isinstance(images, LazyImages):
-        return lambda indices: _render(images, indices)
-    in_memory = tf.constant(images)
-    return lambda indices: tf.gather(in_memory, indices)
-
-
-def _render(images, indices):
-    """Renders the lazy images of one batch."""
-    rendered = tf.numpy_function(
-        lambda chosen: np.asarray(images[chosen]), [indices], images.dtype, stateful=False
-    )
-    return tf.ensure_shape(rendered, (*indices.shape, *images.shape[1:]))

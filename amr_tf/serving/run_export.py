@@ -4,46 +4,61 @@ import pathlib
 
 from amr_tf.evaluation.sampling import add_density
 from amr_tf.serving.export import check_arguments, export_model
-from amr_tf.training.folder import RunFolder, load_data, load_run, which_epoch
+from amr_tf.training.folder import (
+    ChangedData,
+    RunFolder,
+    load_run,
+    load_run_data,
+    which_epoch,
+)
 
 
 def export_run(
-    path, directory=None, keep=None, formats=("keras",), epoch="best", data_dir=None, notify=print
+    path,
+    directory=None,
+    keep=None,
+    formats=("keras",),
+    epoch="best",
+    data_dir=None,
+    notify=print,
+    allow_changed_data=False,
 ):
     """Exports a run's model as the next version of a servable.
 
     Args:
         path: the run's folder.
         directory: the servable's; None for `saved_models/` and the run folder's name.
-        keep: as of `export_model`.
-        formats: likewise.
+        keep: as `export_model` takes it.
+        formats: as `export_model` takes them.
         epoch: "best" for the best epoch's model, "last" for that of the newest checkpoint.
         data_dir: where the data lie, if not where the run found them, or None. Where they cannot
             be loaded, the export goes without a sheet of samples, and says so.
         notify: called with a sentence for what is exported, and for what is left out.
+        allow_changed_data: whether the data may have changed since the run was trained.
 
     Returns:
         The path of the new version.
 
     Raises:
         FileNotFoundError: the folder holds no run, or no model yet.
-        ValueError, FileExistsError: as of `export_model`, or a file of the run is damaged.
+        ValueError, FileExistsError: as `export_model`, or a file of the run is damaged, or the
+            data have changed.
     """
     directory = directory or pathlib.Path("saved_models") / pathlib.Path(path).resolve().name
     check_arguments(directory, keep, formats)
     config, model = load_run(path, epoch)
     notify(f"Exporting {which_epoch(path, epoch, model)} of '{path}'.")
-    if data_dir is not None:
-        config = config.replace(data_dir=data_dir)
-    data = _load_data(config, notify)
+    data = _load_data(path, config, data_dir, allow_changed_data, notify)
     if data is not None:
         add_density(path, model, data, notify)
     return export_model(model, directory, keep, formats, RunFolder(path), data, notify)
 
 
-def _load_data(config, notify):
+def _load_data(path, config, data_dir, allow_changes, notify):
     try:
-        return load_data(config)
+        return load_run_data(path, config, data_dir, allow_changes)
+    except ChangedData:
+        raise
     except (ValueError, OSError) as error:
         notify(f"No sheet of samples and no class names: {error}")
         return None

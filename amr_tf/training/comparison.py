@@ -10,7 +10,7 @@ from amr_tf.files import user_path
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
 from amr_tf.registry import Call
-from amr_tf.training.folder import RunFolder, load_data, load_run
+from amr_tf.training.folder import RunFolder, load_run, load_run_data
 
 
 def caption_of(config: Any) -> str:
@@ -54,6 +54,7 @@ def load_runs(
     data_dir: str | None = None,
     same_labels: bool = False,
     epoch: str = "best",
+    allow_changed_data: bool = False,
 ) -> tuple[dict, Any, Any]:
     """The models of runs on the same data, and these data.
 
@@ -62,6 +63,7 @@ def load_runs(
         data_dir: in place of the runs' own, or None.
         same_labels: whether the runs must have chosen the same attributes, too.
         epoch: "best" or "last", as `load_run` takes it.
+        allow_changed_data: whether the data may have changed since the runs were trained.
 
     Returns:
         A dictionary from captions to `ResynthesisModel`s, the runs' `ImageData`, and the first
@@ -84,7 +86,7 @@ def load_runs(
     models = {captions[path]: load_run(path, epoch)[1] for path in paths}
     _check_sizes(paths, models)
     config = configs[paths[0]]
-    data = load_data(config)
+    data = load_run_data(paths[0], config, allow_changes=allow_changed_data)
     if data.test is None:
         # The images held out for validation are drawn by these.
         _check_agree(configs, ("seed", "validation_fraction"))

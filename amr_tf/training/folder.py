@@ -8,9 +8,12 @@ import pathlib
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from amr_tf import data as data_lib
-from amr_tf.files import read_text, write_whole
+from amr_tf.data import ImageData
+from amr_tf.data.fingerprint import difference, fingerprint
+from amr_tf.files import read_json, read_text, write_whole
 from amr_tf.registry import unknown_name
 from amr_tf.training.checkpoints import (
     best_path,
@@ -38,6 +41,7 @@ class RunFolder:
         tensorboard: folder of TensorBoard's events.
         samples: folder of image grids.
         results: `results.json`, written at the end.
+        data: `data.json`, the fingerprint of the data that the run was trained on.
     """
 
     def __init__(self, path):
@@ -49,6 +53,7 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.samples = self.path / "samples"
         self.results = self.path / "results.json"
+        self.data = self.path / "data.json"
 
     def read_config(self):
         """The run's `TrainingConfig`.
@@ -78,6 +83,65 @@ def load_data(config):
         labelled=config.labelled,
         seed=config.seed,
     )
+
+
+class ChangedData(ValueError):
+    """A run's data are not those that it was trained on."""
+
+
+def load_run_data(
+    path: str | pathlib.Path,
+    config: TrainingConfig,
+    data_dir: str | None = None,
+    allow_changes: bool = False,
+) -> ImageData:
+    """The data of a run, as long as they are those that it was trained on.
+
+    Args:
+        path: the run's folder.
+        config: the run's.
+        data_dir: where the data lie, if not where the run found them.
+        allow_changes: whether images may have been added or removed since, or classes renamed.
+
+    Raises:
+        ChangedData: the data have changed.
+        ValueError, FileNotFoundError: they cannot be loaded.
+    """
+    if data_dir is not None:
+        config = config.replace(data_dir=data_dir)
+    data = load_data(config)
+    check_same_data(RunFolder(path), data, allow_changes)
+    return data
+
+
+def check_same_data(folder: RunFolder, data: ImageData, allow_changes: bool = False) -> None:
+    """Raises `ChangedData` where data are not those that a run was trained on.
+
+    Without the check, a new class folder would shift the numbers of the classes, and a new image
+    would draw other images for validation, among them some that the model has been trained on.
+
+    Args:
+        folder: the run's.
+        data: an `ImageData`.
+        allow_changes: whether changes that leave the number of classes as it was are only warned
+            of.
+    """
+    if not folder.data.exists():  # The run of an earlier version.
+        return
+    before, now = read_json(folder.data), fingerprint(data)
+    changed = difference(before, now)
+    if changed is None:
+        return
+    same_number = len(before.get("classes") or ()) == len(now["classes"] or ())
+    said = f"The data of '{folder.path}' have changed since it was trained: {changed}."
+    if not same_number:
+        raise ChangedData(f"{said} Its model knows other classes: train a new one.")
+    if not allow_changes:
+        raise ChangedData(
+            f"{said} Images that it was trained on may be held out now. Bring the data back as "
+            "they were, or accept the change with --allow_changed_data."
+        )
+    logging.warning("%s It is accepted: figures on held-out images can be too good.", said)
 
 
 EPOCHS = ("best", "last")

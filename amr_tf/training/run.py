@@ -1,6 +1,7 @@
 """A training run in a folder: model, data, callbacks and resuming."""
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from absl import logging
 
 from amr_tf import data as data_lib
 from amr_tf.data import prepared
+from amr_tf.data.fingerprint import fingerprint
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.files import write_whole
 from amr_tf.registry import unknown_name
@@ -33,7 +35,14 @@ from amr_tf.training.divergence import (
     order_seed,
     other_draws,
 )
-from amr_tf.training.folder import RunFolder, check_writable, disk_error, load_data, trim_log
+from amr_tf.training.folder import (
+    RunFolder,
+    check_same_data,
+    check_writable,
+    disk_error,
+    load_data,
+    trim_log,
+)
 from amr_tf.training.health import IMAGES, PREFIX, HealthMonitor
 from amr_tf.training.precision import SkippedUpdates, warn_of_precision
 from amr_tf.training.strategy import (
@@ -67,7 +76,10 @@ class Trained(NamedTuple):
 
 
 def train(
-    config: TrainingConfig, resume: bool = False, make_callbacks: Callable | None = None
+    config: TrainingConfig,
+    resume: bool = False,
+    make_callbacks: Callable | None = None,
+    allow_changed_data: bool = False,
 ) -> Trained | None:
     """Trains a model as `config` says and leaves everything in `config.run_dir`.
 
@@ -80,6 +92,7 @@ def train(
         resume: whether to continue the run in `config.run_dir`.
         make_callbacks: called with the resolved config, the `ImageData` and the `RunFolder` for a
             list of further callbacks; or None.
+        allow_changed_data: whether a resumed run may go on with data that have changed.
 
     Returns:
         What was trained, or None after an interruption.
@@ -104,6 +117,8 @@ def train(
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     data = load_data(config)
+    if resume:
+        check_same_data(folder, data, allow_changed_data)
     steps = steps_per_epoch(data.train, config.batch_size)
     model = _model_of(state, config, data, strategy)
     monitor = monitor_of(config, model)
@@ -111,6 +126,7 @@ def train(
     chief = is_chief(strategy)
     if chief:
         _write_config(folder, config)
+        write_whole(folder.data, json.dumps(fingerprint(data), indent=2) + "\n")
     callbacks = make_callbacks(config, data, folder) if chief and make_callbacks else []
     while True:
         try:

@@ -138,7 +138,7 @@ def test_options_of_celeba(tmp_path):
         image_size=16,
         labelled=4,
     )
-    assert (in_call.train.images == data.train.images).all()
+    np.testing.assert_array_equal(in_call.train.images, data.train.images)
     assert (in_call.train.labels == data.train.labels).all()
 
 

@@ -94,7 +94,7 @@ def test_options_that_a_data_set_does_not_take(name, option, value, in_call):
 def test_a_misspelt_option_gives_the_nearest():
     message = (
         r"^Unknown parameter of data set 'celeba': 'attribute'. Did you mean 'attributes'\? "
-        r"Allowed: attributes, background, crop, fit, max_pixels, on_error\.$"
+        r"Allowed: attributes, background, cache, crop, fit, max_pixels, on_error\.$"
     )
     with pytest.raises(ValueError, match=message):
         load("celeba(attribute=('Male',))")

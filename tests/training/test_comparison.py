@@ -63,7 +63,7 @@ def fake(monkeypatch, tmp_path):
             self.test = None if config.dataset == "image_folder" else object()
 
     monkeypatch.setattr(comparison, "load_run", load_run)
-    monkeypatch.setattr(comparison, "load_data", Data)
+    monkeypatch.setattr(comparison, "load_run_data", lambda path, config, **_: Data(config))
 
     def write(**settings):
         for name, values in settings.items():

@@ -1,0 +1,241 @@
+"""Where decoded images are kept: in memory where they fit, else in a file that is read as needed.
+
+A data set of any size is decoded once. What does not fit into memory goes into a NumPy file of the
+cache folder, one image of uint8 after another, from which batches are read image by image. So each
+epoch is shuffled as a whole, a run resumes at any batch, and the next run starts at once.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from amr_tf.data.image_files import Damaged, DamagedFiles, check_damaged, decoded
+from amr_tf.data.lazy import LazyImages
+from amr_tf.files import read_json, user_path, write_whole
+
+CACHES = ("auto", "memory", "disk")
+MOST_IN_MEMORY = 2**30
+"""Bytes of decoded images that `cache="auto"` keeps in memory."""
+_FORMAT = 1  # Of the cache's files: one more where they change, so that older ones are left alone.
+
+
+class Kept(NamedTuple):
+    """Decoded images.
+
+    Attributes:
+        read: a function from int64 numbers (N,) to images, uint8 (N, H, W, C).
+        damaged: what could not be read, by number: black images stand in its place.
+    """
+
+    read: Callable[[np.ndarray], np.ndarray]
+    damaged: dict[int, Damaged]
+
+
+def cache_folder() -> pathlib.Path:
+    """Where decoded images go: `$AMR_TF_CACHE`, or `amr_tf` in the user's folder of caches."""
+    own = os.environ.get("AMR_TF_CACHE")
+    if own:
+        return user_path(own)
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "amr_tf"
+
+
+def read_files(
+    files: Sequence[pathlib.Path],
+    root: pathlib.Path,
+    preprocessor: Any,
+    on_error: str = "raise",
+    cache: str = "auto",
+) -> tuple[LazyImages, np.ndarray]:
+    """The images of files, decoded once.
+
+    Args:
+        files: paths.
+        root: the folder that holds them, from which their names are told.
+        preprocessor: an `ImagePreprocessor`, which reads the files.
+        on_error: "raise", or "skip" to leave out files that cannot be read.
+        cache: "memory", "disk" (the cache folder), "auto" for memory up to 1 GiB and else disk, or
+            the path of a folder to keep them in.
+
+    Returns:
+        The readable files' images, and which files could be read, bool (files,).
+
+    Raises:
+        ValueError: files cannot be read, and `on_error` is "raise" or none is left.
+        OSError: the disk has no room.
+    """
+    names = [path.relative_to(root).as_posix() for path in files]
+    kept = keep_images(
+        lambda: decoded(files, preprocessor.pixels),
+        len(files),
+        preprocessor.image_shape,
+        cache,
+        lambda: [repr(preprocessor), *map(_state_of, names, files)],
+        str(root),
+    )
+    try:
+        check_damaged(list(kept.damaged.values()), len(files), on_error)
+    except DamagedFiles as error:
+        if on_error != "raise":
+            raise
+        raise ValueError(
+            f"{error} The data set's on_error='skip' leaves such files out."
+        ) from error
+    readable = np.ones(len(files), dtype=bool)
+    readable[list(kept.damaged)] = False
+    numbers = np.flatnonzero(readable)
+    return LazyImages(kept.read, numbers, preprocessor.image_shape, names), readable
+
+
+def keep_images(
+    decode: Callable[[], Iterable[Any]],
+    count: int,
+    image_shape: tuple[int, int, int],
+    cache: str,
+    identity: Callable[[], Iterable[str]],
+    source: str,
+) -> Kept:
+    """Decodes images into memory or into a file of the cache, where they may already be.
+
+    Args:
+        decode: makes an iterator of `count` images, uint8 (H, W, C), or `Damaged` in the place of
+            one.
+        count: how many.
+        image_shape: (H, W, C).
+        cache: as `read_files` takes it.
+        identity: returns the strings on which the decoded images depend.
+        source: what they come from, for messages.
+    """
+    bytes_needed = count * math.prod(image_shape)
+    folder = _folder(cache, bytes_needed)
+    if folder is None:
+        images = np.zeros((count, *image_shape), dtype="uint8")
+        return Kept(images.__getitem__, _fill(decode(), images.__setitem__))
+    key = _digest([str(_FORMAT), str((count, *image_shape)), *identity()])
+    path, note = folder / f"{key}.npy", folder / f"{key}.json"
+    with contextlib.suppress(OSError, ValueError):
+        return _kept_before(path, note, (count, *image_shape))
+    _check_room(folder, bytes_needed, count)
+    # Not a log: it may take minutes, and there is nothing wrong.
+    print(f"Decoding the {count:,} images of '{source}' once, into '{path}'.", file=sys.stderr)
+    damaged = _write(decode(), path, (count, *image_shape))
+    lost = {str(number): [error.name, error.reason] for number, error in damaged.items()}
+    # After the images: it says that they are whole.
+    write_whole(note, json.dumps({"source": source, "damaged": lost}, indent=2) + "\n")
+    return Kept(_reader(path, (count, *image_shape)), damaged)
+
+
+def check_cache(cache: str) -> None:
+    """Raises a ValueError unless `cache` is one of `CACHES` or the path of a folder."""
+    if not isinstance(cache, str) or not (cache in CACHES or os.sep in cache):
+        raise ValueError(
+            f"cache must be 'auto', 'memory', 'disk' or the path of a folder; got {cache!r}."
+        )
+
+
+def _folder(cache, bytes_needed):
+    """The folder to keep images in, or None for memory."""
+    check_cache(cache)
+    if cache == "memory" or (cache == "auto" and bytes_needed <= MOST_IN_MEMORY):
+        return None
+    return cache_folder() if cache in CACHES else user_path(cache)
+
+
+def _state_of(name, path):
+    """What tells that a file is the same: its name, size and time."""
+    state = path.stat()
+    return f"{name} {state.st_size} {state.st_mtime_ns}"
+
+
+def _digest(parts):
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()
+
+
+def _check_room(folder, bytes_needed, count):
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < bytes_needed:
+        raise OSError(
+            f"{count:,} decoded images take {bytes_needed / 1e9:.1f} GB, but '{folder}' has "
+            f"{free / 1e9:.1f} GB left: choose another place with AMR_TF_CACHE or the data set's "
+            "cache, or a smaller image_size."
+        )
+
+
+def _fill(images, put):
+    """Puts each image in its place; returns what could not be read."""
+    damaged = {}
+    for number, image in enumerate(images):
+        if isinstance(image, Damaged):
+            damaged[number] = image
+        else:
+            put(number, image)
+    return damaged
+
+
+def _write(images, path, shape):
+    """Writes images into a NumPy file, which is there when it is whole."""
+    size = math.prod(shape[1:])
+    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    try:
+        with partial.open("wb") as file:
+            _write_header(file, shape)
+            start = file.tell()
+            file.truncate(start + size * shape[0])  # What is damaged stays black.
+
+            def put(number, image):
+                file.seek(start + number * size)
+                file.write(np.ascontiguousarray(image, "uint8"))
+
+            damaged = _fill(images, put)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return damaged
+
+
+def _write_header(file, shape):
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _kept_before(path, note, shape):
+    """What an earlier call has kept; raises an OSError or ValueError where that is not whole."""
+    lost = read_json(note)["damaged"]
+    read = _reader(path, shape)
+    return Kept(read, {int(number): Damaged(*said) for number, said in lost.items()})
+
+
+def _reader(path, shape):
+    """A function that reads images by number.
+
+    Not a memory map: its pages would count as this process' memory.
+    """
+    size = math.prod(shape[1:])
+    file = path.open("rb")
+    np.lib.format.read_magic(file)
+    found = np.lib.format.read_array_header_1_0(file)
+    start = file.tell()
+    if found[0] != tuple(shape) or path.stat().st_size != start + size * shape[0]:
+        raise ValueError(f"'{path}' is not whole.")
+
+    def read(numbers):
+        images = np.empty((len(numbers), *shape[1:]), dtype="uint8")
+        for place, number in zip(images, numbers.tolist()):
+            if os.preadv(file.fileno(), [place], start + number * size) != size:
+                raise OSError(f"'{path}' was cut short: delete it, and it is made again.")
+        return images
+
+    return read

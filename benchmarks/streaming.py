@@ -1,0 +1,111 @@
+"""Memory and speed of a large image folder, kept in memory and on the disk.
+
+    python benchmarks/streaming.py --images=200000 --image_size=128 --folder=/tmp/many
+
+It fills the folder with generated photographs where they are not there yet, and loads and trains on
+them in a process of its own for each place: the peak of the process' memory before and after 50
+steps, the time to decode, the time to load again, images a second of the pipeline alone, and the
+share of the step that waits for its batch.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from PIL import Image
+
+CLASSES = 10
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", default="/tmp/many_images")
+    parser.add_argument("--images", type=int, default=200_000)
+    parser.add_argument("--image_size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--caches", default="disk,memory")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(measure(options))
+        return
+    make(pathlib.Path(options.folder), options.images, options.image_size)
+    print("kept in   first load   next load   after load   after 50 steps   pipeline   waiting")
+    for cache in options.caches.split(","):
+        command = [sys.executable, *sys.argv, f"--measure={cache}"]
+        print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="")
+
+
+def make(folder, count, size):
+    """Writes JPEG files of smooth random pictures, each another."""
+
+    def write(number):
+        path = folder / f"class{number % CLASSES}" / f"{number:07}.jpg"
+        if not path.exists():
+            generator = np.random.default_rng(number)
+            coarse = generator.integers(0, 256, (9, 9, 3), dtype="uint8")
+            Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC).save(path)
+
+    for number in range(CLASSES):
+        (folder / f"class{number}").mkdir(parents=True, exist_ok=True)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for start in range(0, count, 4096):
+            list(pool.map(write, range(start, min(start + 4096, count))))
+
+
+def measure(options):
+    """One line of the table."""
+    import tensorflow as tf
+
+    import amr_tf
+    from amr_tf import data as data_lib
+
+    def load():
+        begin = time.perf_counter()
+        data = data_lib.load(
+            f"image_folder(cache='{options.measure}')", options.folder, options.image_size
+        )
+        return data, time.perf_counter() - begin
+
+    _, first = load()
+    data, again = load()
+    loaded = peak()
+    batches = data_lib.training_batches(data.train, options.batch, data.image_size)
+    model = amr_tf.AMR.convolutional(data.image_shape, depth=4)
+    model.compile()
+    train = tf.function(lambda images: model.train_on(images)["loss"], autograph=False)
+    iterator = iter(batches.map(lambda images, labels: images))
+    ready = next(iterator)
+    fed = seconds(lambda: train(next(iterator)), 25)
+    still = seconds(lambda: train(ready), 25)
+    alone = seconds(lambda: next(iterator), 200)
+    return (
+        f"{options.measure:9} {first:8.0f} s {again:9.1f} s {loaded:8.2f} GiB {peak():12.2f} GiB "
+        f"{options.batch / alone:8.0f}/s {100 * (fed / still - 1):8.1f} %"
+    )
+
+
+def seconds(call, count):
+    call()
+    begin = time.perf_counter()
+    for _ in range(count):
+        result = call()
+    np.asarray(result)
+    return (time.perf_counter() - begin) / count
+
+
+def peak():
+    """The most memory that this process has had, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+if __name__ == "__main__":
+    main()
