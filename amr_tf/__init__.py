@@ -15,6 +15,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from amr_tf import checks, data, losses, mixers, networks, optimizers
+from amr_tf.augmentation import ImageAugmentation
 from amr_tf.layers import GaussianSampling, SpectralNormalization
 from amr_tf.mixers import (
     BernoulliMixup,
@@ -56,6 +57,7 @@ __all__ = [
     "FoldedMixup",
     "GaussianMixup",
     "GaussianSampling",
+    "ImageAugmentation",
     "Mixer",
     "Mixup",
     "OriginalACAI",

@@ -21,6 +21,8 @@ from amr_tf.models.updates import Mean, apply_update, apply_update_if, for_train
 
 # Means over labelled images only.
 _LABEL_METRICS = ("probe_loss", "probe_accuracy", "classifier_loss", "classifier_accuracy")
+# Arguments of the constructor beside the networks, which are Keras objects or None.
+_OPTIONAL = ("preprocessor", "augmentation")
 _DENSITY = "density_"  # Of the names under which a file holds it.
 _CRITICS = {"logits": "images to logits (N,)", "autoencoder": "images to images"}
 _CRITICS["classifier"] = "images to logits (N,) and class logits (N, classes)"
@@ -54,6 +56,8 @@ class ResynthesisModel(keras.Model):
         multi_label: whether labels are attributes, (N, attributes) of 0 and 1, not classes.
         preprocessor: an `amr_tf.data.ImagePreprocessor`, which makes images of files; or None. It
             is saved with the model.
+        augmentation: a Keras layer from images to images, such as `amr_tf.ImageAugmentation`, that
+            changes the images of a training step; or None. It is saved with the model.
         **kwargs: further arguments of `keras.Model`.
 
     Raises:
@@ -109,6 +113,7 @@ class ResynthesisModel(keras.Model):
         probe: keras.Model | None = None,
         multi_label: bool = False,
         preprocessor: ImagePreprocessor | None = None,
+        augmentation: keras.layers.Layer | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -119,6 +124,7 @@ class ResynthesisModel(keras.Model):
         self.probe = probe
         self.multi_label = multi_label
         self.preprocessor = preprocessor
+        self.augmentation = augmentation
         # Where codes lie, for `sample`; `fit_density` sets it.
         self.density: CodeDensity | None = None
         # From codes to the logits that a tanh makes images of, and these; `compile` may set it.
@@ -132,6 +138,7 @@ class ResynthesisModel(keras.Model):
             mixer.build((None, *self.mixed_shape))
         # Once more: what is trained in a mixer is known now.
         self.check_mixer(mixer, self.mixed_shape)
+        self._check_augmentation()
         self._trackers = {name: _tracker(name) for name in self.METRICS}
         # Counts training steps; the auto-encoder's schedule reads it, so it is saved.
         self.step_counter = self.add_weight(
@@ -152,6 +159,7 @@ class ResynthesisModel(keras.Model):
         num_classes: int | None = None,
         multi_label: bool = False,
         probe: str = "linear",
+        augmentation: Any = None,
         seed: int | None = None,
         name: str | None = None,
         model_arguments: dict | None = None,
@@ -169,6 +177,9 @@ class ResynthesisModel(keras.Model):
             num_classes: classes or attributes of the probe, or None for no probe.
             multi_label: whether labels are attributes.
             probe: a call string of `amr_tf.networks.PROBES`: "linear" (the paper's) or "mlp".
+            augmentation: how training images are changed: a call string of
+                `amr_tf.augmentation.AUGMENTATIONS`, such as "standard(flip='horizontal')", a Keras
+                layer, or None.
             seed: of the mixer's random generator; the initial weights come from
                 `keras.utils.set_random_seed`.
             name: the model's name.
@@ -191,6 +202,7 @@ class ResynthesisModel(keras.Model):
             num_classes=num_classes,
             multi_label=multi_label,
             probe=probe,
+            augmentation=augmentation,
             seed=seed,
             name=name,
             sizes=sizes,
@@ -292,6 +304,24 @@ class ResynthesisModel(keras.Model):
                 f"The preprocessor makes images of {preprocessor.image_shape}; the model takes "
                 f"{self.image_shape}."
             )
+
+    def _check_augmentation(self):
+        """Builds the augmentation; a ValueError where it makes other images than the model takes.
+
+        It is built now: a built model takes no more.
+        """
+        layer, shape = self.augmentation, (None, *self.image_shape)
+        if layer is None:
+            return
+        if not isinstance(layer, keras.Layer):
+            raise ValueError(
+                f"augmentation must be a Keras layer from images to images; got {layer!r}. Names "
+                f"are for {type(self).__name__}.create."
+            )
+        if not layer.built:
+            layer.build(shape)
+        made = layer.compute_output_shape(shape)
+        checks.check_shape("What the augmentation makes", made, self.image_shape)
 
     @classmethod
     def check_mixer(cls, mixer: Any, mixed_shape: tuple[int, ...] | None = None) -> None:
@@ -548,6 +578,8 @@ class ResynthesisModel(keras.Model):
 
     def _train(self, step):
         """Makes one step's updates; returns the step with its tensors, and its metrics."""
+        if self.augmentation is not None:
+            step.images = self.augmentation(step.images, training=True)
         gradients, results = STEPS[self.step](self, step)
         # All gradients but the auto-encoder's are there before its update, which changes what
         # they depend on.
@@ -883,7 +915,7 @@ class ResynthesisModel(keras.Model):
             **super().get_config(),
             **{name: serialize(getattr(self, name)) for name in self.NETWORKS},
             "multi_label": self.multi_label,
-            "preprocessor": serialize(self.preprocessor),
+            **{name: serialize(getattr(self, name)) for name in _OPTIONAL},
         }
 
     @classmethod
@@ -892,9 +924,10 @@ class ResynthesisModel(keras.Model):
         for name in cls.NETWORKS:
             config[name] = keras.saving.deserialize_keras_object(config[name])
         # Older files have none; a method of one's own may know of none.
-        preprocessor = keras.saving.deserialize_keras_object(config.pop("preprocessor", None))
-        if preprocessor is not None:
-            config["preprocessor"] = preprocessor
+        for name in _OPTIONAL:
+            found = keras.saving.deserialize_keras_object(config.pop(name, None))
+            if found is not None:
+                config[name] = found
         return cls(**config)
 
     def get_compile_config(self) -> dict:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from amr_tf import mixers
+from amr_tf.augmentation import AUGMENTATIONS
 from amr_tf.networks.architectures import ARCHITECTURES
 from amr_tf.networks.heads import PROBES
 from amr_tf.registry import Call
@@ -17,6 +18,7 @@ def build_model(
     num_classes: int | None = None,
     multi_label: bool = False,
     probe: str = "linear",
+    augmentation: Any = None,
     seed: int | None = None,
     name: str | None = None,
     sizes: dict | None = None,
@@ -34,7 +36,8 @@ def build_model(
         num_classes: classes or attributes of the probe, or None for no probe.
         multi_label: whether labels are attributes.
         probe: a call string of `PROBES`.
-        seed: of the mixer's random generator.
+        augmentation: a call string of `AUGMENTATIONS`, "none", a Keras layer or None.
+        seed: of the mixer's and the augmentation's random generators.
         name: the model's name.
         sizes: parameters of the architecture beside those in its call string.
         **arguments: further arguments of the method's constructor.
@@ -58,6 +61,9 @@ def build_model(
             num_classes=num_classes,
             multi_label=multi_label,
         )
+    augmentation = make_augmentation(augmentation, image_shape, seed)
+    if augmentation is not None:  # A method of one's own may know of none.
+        arguments["augmentation"] = augmentation
     return method(
         networks.encoder,
         networks.decoder,
@@ -84,6 +90,23 @@ def architecture_call(method: Any, architecture: str, sizes: dict | None = None)
     if method.output_activation is not None and takes_activation:
         asked["output_activation"] = method.output_activation
     return ARCHITECTURES.parse(Call(name, {**asked, **given, **(sizes or {})}))
+
+
+def make_augmentation(augmentation: Any, image_shape: tuple[int, ...], seed: int | None) -> Any:
+    """The layer that a call string names; a layer, or None, is returned as it is.
+
+    Raises:
+        ValueError: an unknown name or parameter, or data that are points.
+    """
+    if augmentation is None or augmentation == "none":
+        return None
+    if len(image_shape) != 3:
+        raise ValueError(
+            f"augmentation changes images; points cannot be augmented ({augmentation})."
+        )
+    if isinstance(augmentation, str):
+        return AUGMENTATIONS.build(augmentation, seed=seed)
+    return augmentation
 
 
 def make_mixer(method: Any, mixer: Any, k: int | None = None, seed: int | None = None) -> Any:

@@ -7,6 +7,7 @@ import typing
 from typing import Any
 
 from amr_tf import losses, mixers
+from amr_tf.augmentation import AUGMENTATIONS
 from amr_tf.data import DATASETS, load
 from amr_tf.files import parse_json
 from amr_tf.models import METHODS
@@ -23,7 +24,7 @@ from amr_tf.training.strategy import STRATEGIES
 from amr_tf.version import __version__
 
 # Arguments of a method's `create` and `compile`, whose defaults these are.
-CREATED = ("architecture", "mixer", "k", "probe")
+CREATED = ("architecture", "mixer", "k", "probe", "augmentation")
 COMPILED = (
     *("autoencoder_optimizer", "discriminator_optimizer", "probe_optimizer"),
     *("reconstruction_loss", "gan_loss", "consistency_loss", "lambda_", "beta", "supervision"),
@@ -36,6 +37,7 @@ REGISTRIES = {
     "mixer": mixers.MIXERS,
     "architecture": ARCHITECTURES,
     "probe": PROBES,
+    "augmentation": AUGMENTATIONS,
     "reconstruction_loss": losses.RECONSTRUCTION_LOSSES,
     "gan_loss": losses.GAN_LOSSES,
     "consistency_loss": losses.RECONSTRUCTION_LOSSES,
@@ -102,6 +104,9 @@ class TrainingConfig:
         None, "Data", "Training images to keep, stratified (the paper's table 2)."
     )
     labelled: int | None = _field(None, "Data", "Training images that keep their label.")
+    augmentation: str | None = _field(
+        None, "Data", "Random changes of training images (below), or none."
+    )
     method: str = _field("amr", "Method", "Method (below).")
     mixer: str | None = _field(None, "Method", "Mixer (below), or none.")
     k: int | None = _field(None, "Method", "How many codes a mix combines.")
@@ -164,6 +169,8 @@ class TrainingConfig:
             for name in (*CREATED, *COMPILED)
         }
         values["mixer"] = "none" if values["mixer"] is None else values["mixer"]
+        if values["augmentation"] == "none":
+            values["augmentation"] = None
         if values["mixer"] != "none" and values["k"] is None:
             values["k"] = _default_k(parse_call(values["mixer"], "mixer").name)
         if not values["beta"]:

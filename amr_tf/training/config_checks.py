@@ -1,11 +1,13 @@
 """What the values of a `TrainingConfig` may be, each alone and together."""
 
 import contextlib
+import functools
 import numbers
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from amr_tf import checks, losses, optimizers
+from amr_tf.augmentation import AUGMENTATIONS
 from amr_tf.data.sources import check_request
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
@@ -22,7 +24,8 @@ _NOT_NEGATIVE = ("seed", "sample_every")
 # Settings of every method that its `check_settings` checks.
 _NUMBERS = ("lambda_", "beta", "supervision", "generator_update_every")
 # What makes a part of its call string, to see whether it can be made.
-_MAKE = {
+_MAKE: dict[str, Callable] = {
+    "augmentation": functools.partial(AUGMENTATIONS.build, seed=None),
     "autoencoder_optimizer": optimizers.get,
     "discriminator_optimizer": optimizers.get,
     "probe_optimizer": optimizers.get,
