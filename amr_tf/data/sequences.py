@@ -1,6 +1,7 @@
 """Any sequence of pictures as images of a `Split`: Hugging Face data sets, PyTorch's, lists."""
 
 import concurrent.futures
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -87,6 +88,11 @@ def _picture(picture: Any) -> Any:
         if picture.dtype != np.uint8:
             raise ValueError(f"Pictures must be arrays of uint8; got {picture.dtype.name}.")
         return Image.fromarray(picture[..., 0] if picture.shape[2:] == (1,) else picture)
-    if isinstance(picture, dict) and picture.get("bytes"):  # Hugging Face's, not decoded.
-        return picture["bytes"]
+    if isinstance(picture, dict):  # Hugging Face's, not decoded.
+        picture = picture.get("bytes") or picture.get("path")
+    if not isinstance(picture, (Image.Image, str, os.PathLike, bytes)):
+        raise ValueError(
+            "A picture must be a PIL.Image, an array of uint8, or the path or bytes of a file; got "
+            f"{type(picture).__name__}."
+        )
     return picture

@@ -11,7 +11,12 @@ from amr_tf import checks, losses, optimizers, replicas
 from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.models import building, compiling, inference
 from amr_tf.models.compiling import Player
-from amr_tf.models.data_checks import check_weights, checked_data, naming_bad_batches
+from amr_tf.models.data_checks import (
+    check_validation_split,
+    check_weights,
+    checked_data,
+    naming_bad_batches,
+)
 from amr_tf.models.density import CodeDensity
 from amr_tf.models.fit_callbacks import with_own
 from amr_tf.models.forward import compute_losses, discriminate, resynthesize
@@ -695,6 +700,8 @@ class ResynthesisModel(keras.Model):
                 weights.
         """
         check_weights(sample_weight, class_weight)
+        if validation_data is None:
+            check_validation_split(validation_split, x, batch_size or 32, self._mixed_at_once())
         steps = ("steps_per_epoch", steps_per_epoch)
         x, y = checked_data(self, x, y, batch_size or 32, self._mixed_at_once(), steps=steps)
         if validation_data is not None:

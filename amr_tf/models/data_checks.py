@@ -84,6 +84,31 @@ def checked_data(
     return x, y
 
 
+def check_validation_split(share: Any, x: Any, batch_size: int | None, k: int) -> None:
+    """Raises a ValueError unless a share of arrays can be held out for validation.
+
+    Args:
+        share: what `fit` is given as `validation_split`.
+        x: images, or something else that cannot be split.
+        batch_size: images per step, or None for Keras' default.
+        k: how many examples a mix combines; a batch of what is left must hold as many.
+    """
+    if not share:
+        return
+    if not isinstance(share, (int, float)) or not 0 <= share < 1:
+        raise ValueError(f"validation_split must be at least 0 and below 1; got {share!r}.")
+    if not hasattr(x, "shape"):
+        raise ValueError(
+            f"validation_split = {share} is for arrays: pass validation_data with a data set."
+        )
+    left = int(len(x) * (1 - share))  # As Keras counts.
+    if not 0 < left < len(x):
+        raise ValueError(
+            f"validation_split = {share} of {len(x)} images leaves no image on one side."
+        )
+    checks.check_batch_size(min(batch_size or left, left), k)
+
+
 def _check_labels(expected, labels, count, prefix):
     if labels is None:
         if expected.needs_labels:

@@ -54,6 +54,13 @@ def test_the_pictures_of_a_sequence(item, image):
     np.testing.assert_array_equal(images[3], np.full((4, 4, 3), 255))
 
 
+def test_files_of_a_data_set_that_is_not_decoded(tmp_path):
+    picture(2).save(tmp_path / "blue.png")
+    item = {"image": {"bytes": None, "path": str(tmp_path / "blue.png")}}
+    images = images_of([item], ImagePreprocessor(4), "image")
+    np.testing.assert_array_equal(images[0][0, 0], COLOURS[2])
+
+
 def test_grey_arrays():
     grey = [np.full((6, 6, 1), 7, "uint8"), np.full((6, 6), 9, "uint8")]
     images = np.asarray(images_of(grey, ImagePreprocessor(4, channels=1)))
@@ -73,6 +80,8 @@ def test_a_split_of_them_is_trained_on():
         ([], None, "items is empty"),
         ([{"img": 1}], "image", "Unknown part of an item 'image'. Did you mean 'img'"),
         ([(1, 2)], 5, "image = 5 is not a part of an item, which is a tuple of 2 parts"),
+        ([{"image": 3.5}], "image", "A picture must be a PIL.Image, .* of a file; got float."),
+        ([{"image": {"path": None}}], "image", "A picture must be .*; got NoneType."),
         ([np.zeros((4, 4, 3))], None, "Pictures must be arrays of uint8; got float64"),
     ],
 )

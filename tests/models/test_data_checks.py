@@ -108,6 +108,34 @@ def test_validation_split(model):
         assert history[f"val_{name}"] == [pytest.approx(value, rel=1e-6)]
 
 
+@pytest.mark.parametrize(
+    ("share", "batch_size", "message"),
+    [
+        (1.5, 4, "validation_split must be at least 0 and below 1; got 1.5."),
+        (-0.5, 4, "validation_split must be at least 0 and below 1; got -0.5."),
+        ("half", 4, "validation_split must be at least 0 and below 1; got 'half'."),
+        (0.99, 4, "validation_split = 0.99 of 12 images leaves no image on one side."),
+        (0.8, 4, "A batch of 2 is too small to mix k = 3 examples"),
+    ],
+)
+def test_a_validation_split_that_leaves_too_little(model, share, batch_size, message):
+    said = refused(model, X, Y, batch_size=batch_size, validation_split=share)
+    assert said.startswith(message)
+
+
+def test_a_validation_split_of_what_is_no_array(model):
+    message = "validation_split = 0.5 is for arrays: pass validation_data with a data set."
+    assert refused(model, batched(X, Y), validation_split=0.5) == message
+    assert refused(model, Batches(), validation_split=0.5) == message
+
+
+def test_a_validation_split_beside_validation_data_is_not_used(model):
+    history = model.fit(
+        X, Y, batch_size=4, validation_split=0.99, validation_data=(X, Y), verbose=0
+    )
+    assert "val_loss" in history.history
+
+
 def test_fit_takes_positional_arguments(model):
     history = model.fit(X, Y, 6, 2, 0, None, 0.0, (X, Y)).history
     assert len(history["val_loss"]) == 2
