@@ -1,7 +1,8 @@
-"""Layers with the results of Keras' own for less work: pairs of convolutions computed as one."""
+"""Layers with the results of Keras' own for less work: fused layers, and gradients by hand."""
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 # Along one axis a copied pixel meets weights 2; 1 and 2; 0 and 1; 0 of a 3-tap kernel, in the order
@@ -139,19 +140,55 @@ class ComposedConv2D(keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")
+class LeakyReLU(keras.layers.LeakyReLU):
+    """`keras.layers.LeakyReLU` that needs only its output for the gradient, which has its sign.
+
+    TensorFlow's own takes the gradient from the input. That keeps a second tensor in memory, and
+    its optimizer of graphs (the remapper) gives up on a convolution whose output is used twice, and
+    with it on all fusions of the training step.
+
+    Args:
+        negative_slope: of the function below zero, at least 0.
+        **kwargs: further arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: any shape.
+        training: whether a gradient by hand is used; an exported graph has no need of it.
+    """
+
+    def call(self, inputs, training=False):
+        if not training:
+            return super().call(inputs)
+        return _leaky_relu(inputs, float(self.negative_slope))
+
+
+def _leaky_relu(inputs, slope):
+    @tf.custom_gradient
+    def function(inputs):
+        outputs = tf.nn.leaky_relu(inputs, slope)
+        return outputs, lambda upstream: tf.raw_ops.LeakyReluGrad(
+            gradients=upstream, features=outputs, alpha=slope
+        )
+
+    return function(inputs)
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
 class InstanceNormalization(keras.layers.GroupNormalization):
     """Normalises each feature map of each example by its own mean and variance.
 
     As `keras.layers.GroupNormalization(groups=-1)`, with its weights, but faster on a CPU: the
     means over pixels are matrix products, which read the maps in the order in which they lie in
-    memory. Statistics are float32 whatever the policy.
+    memory, and the gradient is written out, with two such means. Statistics are float32 whatever
+    the policy.
 
     Args:
         epsilon: added to the variance.
-        **kwargs: as of `keras.layers.GroupNormalization`, without groups.
+        **kwargs: further arguments of `keras.layers.GroupNormalization`, without groups.
 
     Call arguments:
         inputs: (N, H, W, C).
+        training: whether the gradient by hand is used.
 
     Returns:
         Shaped as `inputs`.
@@ -162,18 +199,59 @@ class InstanceNormalization(keras.layers.GroupNormalization):
     def __init__(self, epsilon=1e-5, **kwargs):
         super().__init__(groups=-1, epsilon=epsilon, **kwargs)
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         shape = ops.shape(inputs)
-        pixels = shape[1] * shape[2]
-        maps = ops.reshape(ops.cast(inputs, "float32"), (-1, pixels, shape[3]))
-        average = ops.full((1, 1, pixels), 1.0 / pixels)
-        centred = maps - ops.matmul(average, maps)
-        variance = ops.matmul(average, ops.square(centred))
-        outputs = centred * (self.gamma * ops.rsqrt(variance + self.epsilon)) + self.beta
+        maps = ops.reshape(ops.cast(inputs, "float32"), (-1, shape[1] * shape[2], shape[3]))
+        gamma, beta = (ops.convert_to_tensor(weights) for weights in (self.gamma, self.beta))
+        normalize = _normalize if training else _normalized
+        outputs = normalize(
+            maps, ops.cast(gamma, "float32"), ops.cast(beta, "float32"), self.epsilon
+        )
+        if not training:
+            outputs = outputs[0]
         return ops.reshape(ops.cast(outputs, self.compute_dtype), shape)
 
     def get_config(self):
         return _without(super().get_config(), "groups")
+
+
+def _normalized(maps, gamma, beta, epsilon):
+    """Normalised maps (N, pixels, C), and what their gradient needs."""
+    centred = maps - _mean(maps)
+    scale = tf.math.rsqrt(_mean(tf.square(centred)) + epsilon)
+    return centred * (gamma * scale) + beta, centred, scale
+
+
+def _mean(maps):
+    """The mean over pixels of maps (N, pixels, C), (N, 1, C)."""
+    if tf.config.list_physical_devices("GPU"):  # Whose products may be of 10 bits (TF32).
+        return tf.reduce_mean(maps, axis=1, keepdims=True)
+    pixels = tf.shape(maps)[1] if maps.shape[1] is None else maps.shape[1]
+    return tf.matmul(tf.fill((1, 1, pixels), 1.0 / tf.cast(pixels, "float32")), maps)
+
+
+def _normalize(maps, gamma, beta, epsilon):
+    """Normalised maps (N, pixels, C), with a gradient by hand.
+
+    With x' = centred * scale it is dx = gamma * scale * (dy - mean(dy) - x' * mean(dy * x')).
+    """
+
+    @tf.custom_gradient
+    def function(maps, gamma, beta):
+        outputs, centred, scale = _normalized(maps, gamma, beta, epsilon)
+
+        def gradient(upstream):
+            mean, product = _mean(upstream), _mean(upstream * centred)
+            pixels = tf.cast(tf.shape(maps)[1], "float32")
+            return (
+                (gamma * scale) * (upstream - mean - centred * (tf.square(scale) * product)),
+                pixels * tf.reduce_sum(scale * product, axis=(0, 1)),
+                pixels * tf.reduce_sum(mean, axis=(0, 1)),
+            )
+
+        return outputs, gradient
+
+    return function(maps, gamma, beta)
 
 
 def _transposed_kernel(kernel):

@@ -77,7 +77,7 @@ def measure(options):
         )
         return data, time.perf_counter() - begin
 
-    _, first = load()
+    first = load()[1]
     data, again = load()
     loaded = peak()
     batches = data_lib.training_batches(data.train, options.batch, data.image_size)

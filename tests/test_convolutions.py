@@ -9,6 +9,7 @@ from amr_tf.convolutions import (
     ComposedConv2D,
     DeferredConv2D,
     InstanceNormalization,
+    LeakyReLU,
     UpsampledConv2D,
 )
 from amr_tf.layers import SpectralNormalization
@@ -19,12 +20,12 @@ def draw(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-def gradients(model, x):
+def gradients(model, x, training=False):
     """The output, its gradient at the input, and those at the weights."""
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = model(x)
+        y = model(x, training=training)
         # Weighs every output differently, or instance normalisation's gradient would vanish.
         loss = tf.reduce_sum(y * draw(*y.shape, seed=1))
     return [y, *tape.gradient(loss, [x, *model.trainable_variables])]
@@ -89,6 +90,45 @@ def test_instance_normalisation_is_keras_own(offset):
     plain = keras.Sequential([keras.layers.GroupNormalization(groups=-1, epsilon=1e-5)])
     model = keras.Sequential([InstanceNormalization(gamma_initializer="normal")])
     check_same(model, plain, x)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.01, 0.2])
+def test_leaky_relu_is_keras_own_with_a_gradient_by_hand(slope):
+    x = draw(4, 5, 6, 7)
+    ours, theirs = (
+        keras.Sequential([keras.Input((5, 6, 7)), kind(slope)])
+        for kind in (LeakyReLU, keras.layers.LeakyReLU)
+    )
+    for training in (False, True):
+        pairs = zip(gradients(ours, x, training), gradients(theirs, x), strict=True)
+        for one, two in pairs:
+            np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_the_normalisation_gradient_by_hand(offset):
+    model = keras.Sequential([keras.Input((6, 5, 3)), InstanceNormalization()])
+    model.set_weights([draw(3, seed=2), draw(3, seed=3)])
+    x = draw(4, 6, 5, 3) + np.float32(offset)
+    for ours, theirs in zip(gradients(model, x, True), gradients(model, x, False), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5 * max(1, abs(np.asarray(theirs)).max()))
+
+
+def test_gradients_of_gradients_by_hand():
+    """A gradient penalty (R1) differentiates the gradient."""
+    model = keras.Sequential([keras.Input((6, 5, 3)), InstanceNormalization(), LeakyReLU(0.2)])
+    x = tf.constant(draw(4, 6, 5, 3))
+    weights = draw(4, 6, 5, 3, seed=1)
+    found = []
+    for training in (True, False):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = tf.reduce_sum(model(x, training=training) * weights)
+            penalty = tf.reduce_sum(tf.square(inner.gradient(y, x)))
+        found.append(outer.gradient(penalty, x))
+    np.testing.assert_allclose(*found, atol=1e-4 * abs(np.asarray(found[1])).max())
 
 
 def test_instance_normalisation_of_constant_maps():

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from amr_tf import checks
-from amr_tf.convolutions import InstanceNormalization
+from amr_tf.convolutions import InstanceNormalization, LeakyReLU
 from amr_tf.layers import SpectralNormalization
 from amr_tf.registry import unknown_name
 
@@ -113,7 +113,7 @@ class ConvolutionBlock:
             x = convolution(channels, f"{name}_conv", **options)(x)
         if self.normalization == "instance":
             x = InstanceNormalization(self.epsilon, name=f"{name}_norm")(x)
-        return keras.layers.LeakyReLU(self.slope, name=f"{name}_relu")(x)
+        return LeakyReLU(self.slope, name=f"{name}_relu")(x)
 
 
 def spectral_dense(units, name, dtype=None):

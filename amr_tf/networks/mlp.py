@@ -3,6 +3,7 @@
 import keras
 
 from amr_tf import checks
+from amr_tf.convolutions import LeakyReLU
 from amr_tf.networks.blocks import (
     LEAKY_RELU_SLOPE,
     activate,
@@ -93,5 +94,5 @@ def _hidden(x, widths, slope, make_layer, first=0):
     """Hidden layers, each made by `make_layer(width, name=...)`, numbered from `first`."""
     for index, width in enumerate(widths, start=first):
         x = make_layer(width, name=f"dense{index}")(x)
-        x = keras.layers.LeakyReLU(slope, name=f"dense{index}_relu")(x)
+        x = LeakyReLU(slope, name=f"dense{index}_relu")(x)
     return x
