@@ -6,6 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import app, flags, logging
 
+from amr_tf import devices
 from amr_tf.training.flagfiles import expand_flagfiles
 
 _HELP = {"help": False, "h": False, "helpshort": False, "helpfull": True}
@@ -33,6 +34,11 @@ def run(main: Callable, show_help: Callable[[bool], str] | None = None) -> None:
             _fail(f"Arguments are flags, --name=value; got '{argv[1]}'.")
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Other libraries' progress is not ours.
+        # To stderr: what a command prints may be read by a program.
+        print(f"Device: {devices.describe()}", file=sys.stderr)
+        reason = devices.unused_gpu()
+        if reason is not None:
+            logging.warning("There is a GPU that TensorFlow does not use: %s", reason)
         try:
             return main(argv)
         except (ValueError, OSError) as error:

@@ -173,8 +173,10 @@ MY_CONFIG = {
     "autoencoder_optimizer": "slowed(learning_rate='sinking(steps=5)', factor=0.25",
     "discriminator_optimizer": "slowed(learning_rate=0.02, factor=0.5",
 }
-# What TensorFlow writes to standard error by itself.
-TENSORFLOWS_OWN = re.compile(r"WARNING: All log messages before absl|[IWEF]\d{4} \d\d:\d\d")
+# What TensorFlow writes to standard error by itself, and what each command begins with.
+BEFORE_ANYTHING = re.compile(
+    r"WARNING: All log messages before absl|[IWEF]\d{4} \d\d:\d\d|Device: \d+ "
+)
 LOAD_SAVED_MODEL = """\
 import sys
 sys.modules["amr_tf"] = None  # An import of it fails.
@@ -205,13 +207,20 @@ def finish(process):
 
 
 def lines_of(err):
-    return [line for line in err.splitlines() if not TENSORFLOWS_OWN.match(line)]
+    return [line for line in err.splitlines() if not BEFORE_ANYTHING.match(line)]
 
 
 def run(name, *flags, cwd):
     """As `finish(start(...))`, without the seconds of the import."""
     code, out, err = forked.run(f"amr_tf.{name}", *flags, cwd=cwd)
     return code, out, lines_of(err)
+
+
+def test_commands_begin_with_the_device(tmp_path):
+    err = forked.run("amr_tf.evaluate", "--run=nowhere", cwd=tmp_path)[2]
+    first, second = [line for line in err.splitlines() if "0000 " not in line][-2:]
+    assert re.fullmatch(r"Device: \d+ (CPU threads?|GPUs?) \(.+\)", first)
+    assert second.startswith("error: 'nowhere' is not a run folder")
 
 
 def files_in(folder):

@@ -19,7 +19,7 @@ from amr_tf.optimizers import OPTIMIZERS
 from amr_tf.registry import Call, keyword_parameters, parse_call, unknown_name
 from amr_tf.training import config_checks
 from amr_tf.training.divergence import MAX_ROLLBACKS, ON_NAN
-from amr_tf.training.precision import JIT_COMPILE, PRECISIONS
+from amr_tf.training.precision import JIT_COMPILE, PRECISIONS, resolved_precision
 from amr_tf.training.strategy import STRATEGIES
 from amr_tf.version import __version__
 
@@ -142,7 +142,9 @@ class TrainingConfig:
         "Machine",
         f"At a NaN: {' or '.join(ON_NAN)} to a checkpoint (up to {MAX_ROLLBACKS} times).",
     )
-    precision: str = _field("float32", "Machine", f"Number format: {', '.join(PRECISIONS)}.")
+    precision: str = _field(
+        "float32", "Machine", f"Number format: {', '.join(PRECISIONS)} (bfloat16 in hardware)."
+    )
     jit_compile: str = _field(
         "auto",
         "Machine",
@@ -178,6 +180,7 @@ class TrainingConfig:
         architecture = architecture_call(method, values["architecture"])
         values["architecture"] = str(architecture)
         values |= {"dataset": self.dataset, "method": self.method}
+        values["precision"] = resolved_precision(self.precision)
         for name, registry in REGISTRIES.items():
             chosen = values[name] is not None and (name, values[name]) != ("mixer", "none")
             if chosen:

@@ -6,8 +6,17 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+from amr_tf import devices
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 JIT_COMPILE = ("auto", "true", "false")
+
+
+def resolved_precision(name: str) -> str:
+    """The policy that `auto` stands for on this machine; other names as they are."""
+    if name != "auto":
+        return name
+    return "mixed_bfloat16" if devices.computes_bfloat16() else "float32"
 
 
 @contextlib.contextmanager

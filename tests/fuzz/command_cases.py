@@ -200,7 +200,7 @@ def run_cases(cases):
 
 def what_is_wrong(result):
     """Why a result is not one clear line with exit code 2; None if it is."""
-    lines = [line for line in result["err"].splitlines() if not _tensorflows_own(line)]
+    lines = [line for line in result["err"].splitlines() if not _before_anything(line)]
     if result["code"] != 2:
         return f"exit code {result['code']}: {' / '.join(lines)[-600:]}"
     if len(lines) != 1 or not lines[0].startswith("error: ") or len(lines[0]) < 20:
@@ -208,10 +208,10 @@ def what_is_wrong(result):
     return None
 
 
-def _tensorflows_own(line):
-    """What TensorFlow's C++ part writes to standard error by itself."""
+def _before_anything(line):
+    """What TensorFlow's C++ part writes to standard error by itself, and the device's line."""
     return (
-        line.startswith("WARNING: All log messages before absl")
+        line.startswith(("WARNING: All log messages before absl", "Device: "))
         or line[:1] in "IWEF"
         and (line[1:5].isdigit() and ".cc:" in line)
     )

@@ -1,0 +1,68 @@
+"""The devices that TensorFlow computes on: which they are, and what they can."""
+
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+import tensorflow as tf
+
+# What /proc/cpuinfo calls arithmetic in bfloat16.
+_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
+_CPUINFO = pathlib.Path("/proc/cpuinfo")
+_DEVICE_FILES = pathlib.Path("/dev")
+_AMPERE = (8, 0)  # The first GPUs of NVIDIA that compute in bfloat16.
+_LIST_GPUS = "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
+
+
+def describe() -> str:
+    """The devices in words, such as "2 CPU threads (AMD EPYC, bfloat16)" or "1 GPU (H200)"."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        names = sorted({_details(gpu).get("device_name", "unknown") for gpu in gpus})
+        return f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''} ({', '.join(names)})"
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts = [_cpuinfo().get("model name") or platform.machine()]
+    if computes_bfloat16():
+        facts.append("bfloat16")
+    return f"{threads} CPU thread{'' if threads == 1 else 's'} ({', '.join(facts)})"
+
+
+def computes_bfloat16() -> bool:
+    """Whether all devices have bfloat16 in hardware."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        found = [_details(gpu).get("compute_capability") or (0, 0) for gpu in gpus]
+        return all(tuple(capability) >= _AMPERE for capability in found)
+    flags = _cpuinfo().get("flags", "").split()
+    return any(flag in flags for flag in _BFLOAT16_FLAGS)
+
+
+def unused_gpu() -> str | None:
+    """Why TensorFlow does not use a GPU of this machine that is there, or None."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    there = any(_DEVICE_FILES.glob("nvidia[0-9]*"))
+    if hidden or not there or tf.config.list_physical_devices("GPU"):
+        return None
+    # TensorFlow has given its reason to a log that is switched off: it is asked once more.
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    command = [sys.executable, "-c", _LIST_GPUS]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    reasons = [line for line in said.stderr.splitlines() if "GPU" in line or "CUDA" in line]
+    # A line begins with its time and place: "E0000 00:00:1795722799.04 25074 file.cc:52] ".
+    return reasons[-1].partition("] ")[2] or reasons[-1] if reasons else "it gives no reason"
+
+
+def _details(gpu):
+    return tf.config.experimental.get_device_details(gpu)
+
+
+def _cpuinfo():
+    """The facts of the first processor in /proc/cpuinfo; an empty dictionary elsewhere."""
+    try:
+        first = _CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
