@@ -9,6 +9,7 @@ from absl import flags
 
 from amr_tf import commands
 from amr_tf.evaluation.evaluate import results_table
+from amr_tf.evaluation.probes import PROBES
 from amr_tf.experiments import train
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
@@ -18,6 +19,12 @@ from amr_tf.training.help import command_help
 flagfiles.define_flags(TrainingConfig)
 _RESUME = flags.DEFINE_bool("resume", False, "Continue the run in --run_dir with its own settings.")
 
+_FINAL_PROBES = flags.DEFINE_list(
+    "final_probes",
+    ["linear"],
+    f"Probes on frozen codes after training: {', '.join(PROBES)}; empty for none.",
+)
+
 
 def main(argv):
     del argv
@@ -25,7 +32,7 @@ def main(argv):
     if _RESUME.value:
         saved = RunFolder(flags.FLAGS.run_dir).read_config()
     config = flagfiles.config_from_flags(TrainingConfig, base=saved)
-    results = train(config, resume=_RESUME.value)
+    results = train(config, resume=_RESUME.value, probes=_FINAL_PROBES.value)
     if results is None:
         return 130
     if not results:  # Another worker than the chief.
@@ -38,7 +45,7 @@ def main(argv):
 def run():
     """Runs the command; a script calls it after registering mixers or data sets of its own."""
     further = {
-        "resume": "Continue the run in --run_dir with its own settings.",
+        **{flag.name: flags.FLAGS[flag.name].help for flag in (_RESUME, _FINAL_PROBES)},
         "flagfile=FILE": "Read flags, one a line; those behind it win.",
     }
     commands.run(main, command_help(__doc__, further))

@@ -331,7 +331,7 @@ def test_evaluate_everything(trained):
     found = json.loads((folder / "figures" / "all.json").read_text())
     expected = ["train", "validation", "test", "linear_probe", "knn_probe", "mlp_probe"]
     assert list(found) == [*expected, "image_quality"]
-    assert found["image_quality"]["mixes"]["extractor"] == "classifier_penultimate"
+    assert found["image_quality"]["mixes"]["extractor"] == "classifier_pooled"
     accuracy = found["knn_probe"]["test_accuracy"]
     rows = {line[:40].split("  ")[0]: line.split() for line in out.splitlines()}
     assert rows["knn_probe accuracy"][-1] == f"{accuracy:.4g}"
