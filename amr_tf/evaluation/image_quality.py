@@ -131,8 +131,9 @@ def model_image_quality(model, data, extractor, count=None, seed=0, k=3, batch_s
     Returns:
         A dictionary of results as of `image_quality`: "sources", of the sources themselves, the
         best that a model can do; "reconstructions"; "mixes" where the model has a mixer, and
-        each set as many images as it combines; and "samples" where it has a prior or a density of codes (`fit_density`). With sets of no more
-        than k images they have no "precision" and "recall".
+        each set as many images as it combines; and "samples" where it has a prior or a density of
+        codes (`fit_density`). With sets of no more than k images they have no "precision" and
+        "recall".
 
     Raises:
         ValueError: `count` is out of range, the model's images are not finite, or as of

@@ -123,12 +123,15 @@ class RunTuner(base_tuner.BaseTuner):
         if self._chief:
             self._chief.wait()
             check_settings(self.directory, self._settings)
+        fatal = None
         try:
             super().search(verbose=verbose)
         except errors.FatalError as error:
-            raise ValueError(str(error)) from error
+            fatal = error.__cause__ or ValueError(str(error))
         except grpc.RpcError as error:
             raise OSError(parallel.lost(error)) from error
+        if fatal is not None:
+            raise fatal  # What ended a trial, with its traceback.
 
     def pre_create_trial(self):
         """Lets a second pass between a worker's requests: KerasTuner's asks without a pause."""
