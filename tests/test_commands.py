@@ -347,9 +347,9 @@ def test_interpolate(trained):
     assert shown.startswith("'run': the best epoch (epoch ")
     with Image.open(folder / "figures" / "lines.png") as picture:
         picture.load()
-        # In inches of 120 pixels: captions 1.7, a title 0.4, an image 0.75; two rows per pair,
-        # each with the two images beside the five steps.
-        assert picture.size == (round(120 * (1.7 + 7 * 0.75)), round(120 * (0.4 + 6 * 0.75)))
+        # In inches of 120 pixels: captions 1.7, a title 0.4, headers 0.22, an image 0.75; two rows
+        # per pair, each with the two images beside the five steps.
+        assert picture.size == (round(120 * (1.7 + 7 * 0.75)), int(120 * (0.62 + 6 * 0.75)))
         assert len(np.unique(np.asarray(picture))) > 50
 
 
@@ -391,7 +391,7 @@ def test_interpolate_a_vae(vae):
     assert code == 0, err
     assert out.splitlines()[-1] == "Drew vae/interpolation.png"
     with Image.open(vae / "vae" / "interpolation.png") as picture:
-        assert picture.size == (round(120 * (1.7 + 5 * 0.75)), round(120 * (0.4 + 4 * 0.75)))
+        assert picture.size == (round(120 * (1.7 + 5 * 0.75)), int(120 * (0.62 + 4 * 0.75)))
         assert len(np.unique(np.asarray(picture))) > 50
 
 
