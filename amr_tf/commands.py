@@ -1,6 +1,15 @@
-"""What the command modules share: how they start, and errors in one sentence."""
+"""What the command modules share: how they start, and errors in one sentence.
 
+A ValueError or an OSError that this package raises, or a library that it calls, is the command's
+answer: one line, exit code 2. One that a mixer, data set or callback of the user's own raises, or a
+library that these call, is an error in that code and keeps its traceback. Code of the user's own
+that checks its parameters with `amr_tf.checks` answers in one line, too.
+"""
+
+import pathlib
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -9,15 +18,17 @@ from absl import app, flags, logging
 from amr_tf import devices
 from amr_tf.training.flagfiles import expand_flagfiles
 
+_PACKAGE = pathlib.Path(__file__).parent
+_STANDARD_LIBRARY = pathlib.Path(sysconfig.get_path("stdlib"))
+_INSTALLED = {"site-packages", "dist-packages"}
 _HELP = {"help": False, "h": False, "helpshort": False, "helpfull": True}
-
-
-ALLOW_CHANGED_DATA = "Go on with data that have changed since the run was trained."
 
 
 def define_allow_changed_data() -> flags.FlagHolder:
     """The flag of the commands that load a run's data."""
-    return flags.DEFINE_bool("allow_changed_data", False, ALLOW_CHANGED_DATA)
+    return flags.DEFINE_bool(
+        "allow_changed_data", False, "Go on with data that have changed since the run was trained."
+    )
 
 
 def run(main: Callable, show_help: Callable[[bool], str] | None = None) -> None:
@@ -42,6 +53,8 @@ def run(main: Callable, show_help: Callable[[bool], str] | None = None) -> None:
         try:
             return main(argv)
         except (ValueError, OSError) as error:
+            if is_from_own_code(error):
+                raise
             _fail(str(error))
         except (MemoryError, tf.errors.ResourceExhaustedError) as error:
             _fail("There is not enough memory: " + str(error).partition("\n")[0])
@@ -58,6 +71,31 @@ def run(main: Callable, show_help: Callable[[bool], str] | None = None) -> None:
             print(show_help(_HELP[name]), end="")
             sys.exit(0)
     app.run(guarded, argv=argv, flags_parser=_parse)
+
+
+def is_from_own_code(error: BaseException | None) -> bool:
+    """Whether neither this package nor a library that it calls raised an error, or its cause."""
+    while isinstance(error, (ValueError, OSError)):
+        frames = traceback.extract_tb(error.__traceback__)
+        files = [path for path in map(_path_of, frames) if not _is_library(path)]
+        if files and not files[-1].is_relative_to(_PACKAGE):  # The innermost.
+            return True
+        error = error.__cause__
+    return False
+
+
+def _path_of(frame):
+    return pathlib.Path(frame.filename)
+
+
+def _is_library(path):
+    """Whether a file is of the Python installation, or none that somebody has written."""
+    if path.is_relative_to(_PACKAGE):
+        return False
+    written = path.is_absolute() and not path.name.startswith("__autograph_generated_file")
+    return (
+        not written or bool(_INSTALLED & set(path.parts)) or path.is_relative_to(_STANDARD_LIBRARY)
+    )
 
 
 def _parse(argv):

@@ -1,11 +1,12 @@
 """A run from its config to its results: training with figures, and evaluation."""
 
 import json
+from collections.abc import Sequence
 
 import keras
 
 from amr_tf.data import ImageData, prepared
-from amr_tf.evaluation.evaluate import evaluate
+from amr_tf.evaluation.evaluate import check_probes, evaluate
 from amr_tf.evaluation.sample_grid import SampleGrid
 from amr_tf.files import write_whole
 from amr_tf.training import run
@@ -18,13 +19,18 @@ _POINTS = 1000
 
 
 def train(
-    config: TrainingConfig, resume: bool = False, allow_changed_data: bool = False
+    config: TrainingConfig,
+    resume: bool = False,
+    probes: Sequence[str] = ("linear",),
+    allow_changed_data: bool = False,
 ) -> dict | None:
     """Trains a model, draws samples on the way, and evaluates its best epoch.
 
     Args:
         config: a `TrainingConfig`.
         resume: whether to continue the run in `config.run_dir`.
+        probes: names of the probes on frozen codes at the end, as `evaluate` takes them; empty
+            for none.
         allow_changed_data: whether a resumed run may go on with data that have changed.
 
     Returns:
@@ -32,6 +38,7 @@ def train(
         not the chief. None after an interruption.
 
     Raises:
+        ValueError: an unknown probe.
         ValueError, FileNotFoundError, Diverged, OSError: as `amr_tf.training.run.train`.
 
     Example:
@@ -39,15 +46,14 @@ def train(
     >>> from amr_tf.training.config import TrainingConfig
     >>> results = train(TrainingConfig(run_dir="runs/digits", epochs=5))
     """
+    check_probes(probes)
     trained = run.train(config, resume, sample_grids, allow_changed_data)
     if trained is None:
         return None
     if not trained.chief:
         return {}
-    results = {
-        **_best(trained),
-        **evaluate(load_model(best_path(trained.folder.checkpoints)), trained.data),
-    }
+    model = load_model(best_path(trained.folder.checkpoints))
+    results = {**_best(trained), **evaluate(model, trained.data, probes=probes)}
     write_whole(trained.folder.results, json.dumps(results, indent=2) + "\n")
     return results
 

@@ -9,6 +9,7 @@ from absl import flags
 
 from amr_tf import commands
 from amr_tf.evaluation.evaluate import results_table
+from amr_tf.evaluation.probes import PROBES
 from amr_tf.experiments import train
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
@@ -18,6 +19,11 @@ from amr_tf.training.help import command_help
 flagfiles.define_flags(TrainingConfig)
 _RESUME = flags.DEFINE_bool("resume", False, "Continue the run in --run_dir with its own settings.")
 _ALLOW = commands.define_allow_changed_data()
+_FINAL_PROBES = flags.DEFINE_list(
+    "final_probes",
+    ["linear"],
+    f"Probes on frozen codes after training: {', '.join(PROBES)}; empty for none.",
+)
 
 
 def main(argv):
@@ -26,7 +32,7 @@ def main(argv):
     if _RESUME.value:
         saved = RunFolder(flags.FLAGS.run_dir).read_config()
     config = flagfiles.config_from_flags(TrainingConfig, base=saved)
-    results = train(config, _RESUME.value, _ALLOW.value)
+    results = train(config, _RESUME.value, _FINAL_PROBES.value, _ALLOW.value)
     if results is None:
         return 130
     if not results:  # Another worker than the chief.
@@ -39,8 +45,7 @@ def main(argv):
 def run():
     """Runs the command; a script calls it after registering mixers or data sets of its own."""
     further = {
-        "resume": "Continue the run in --run_dir with its own settings.",
-        "allow_changed_data": commands.ALLOW_CHANGED_DATA,
+        **{flag.name: flags.FLAGS[flag.name].help for flag in (_RESUME, _FINAL_PROBES, _ALLOW)},
         "flagfile=FILE": "Read flags, one a line; those behind it win.",
     }
     commands.run(main, command_help(__doc__, further))

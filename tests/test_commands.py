@@ -55,8 +55,7 @@ mine = keras.saving.register_keras_serializable(package="my_project")
 @mine
 class Leaning(amr_tf.Mixer):
     def __init__(self, k=2, share=0.5, seed=None, **kwargs):
-        if not 0 <= share <= 1:
-            raise ValueError(f"share must lie in 0 to 1; got {share}.")
+        amr_tf.checks.check_share("share", share)
         super().__init__(k, seed, **kwargs)
         self.share = share
 
@@ -340,7 +339,7 @@ def test_evaluate_everything(trained):
     found = json.loads((folder / "figures" / "all.json").read_text())
     expected = ["train", "validation", "test", "linear_probe", "knn_probe", "mlp_probe"]
     assert list(found) == [*expected, "image_quality"]
-    assert found["image_quality"]["mixes"]["extractor"] == "classifier_penultimate"
+    assert found["image_quality"]["mixes"]["extractor"] == "classifier_pooled"
     accuracy = found["knn_probe"]["test_accuracy"]
     rows = {line[:40].split("  ")[0]: line.split() for line in out.splitlines()}
     assert rows["knn_probe accuracy"][-1] == f"{accuracy:.4g}"
@@ -357,9 +356,9 @@ def test_interpolate(trained):
     assert shown.startswith("'run': the best epoch (epoch ")
     with Image.open(folder / "figures" / "lines.png") as picture:
         picture.load()
-        # In inches of 120 pixels: captions 1.7, a title 0.4, an image 0.75; two rows per pair,
-        # each with the two images beside the five steps.
-        assert picture.size == (round(120 * (1.7 + 7 * 0.75)), round(120 * (0.4 + 6 * 0.75)))
+        # In inches of 120 pixels: captions 1.7, a title 0.4, headers 0.22, an image 0.75; two rows
+        # per pair, each with the two images beside the five steps.
+        assert picture.size == (round(120 * (1.7 + 7 * 0.75)), int(120 * (0.62 + 6 * 0.75)))
         assert len(np.unique(np.asarray(picture))) > 50
 
 
@@ -401,7 +400,7 @@ def test_interpolate_a_vae(vae):
     assert code == 0, err
     assert out.splitlines()[-1] == "Drew vae/interpolation.png"
     with Image.open(vae / "vae" / "interpolation.png") as picture:
-        assert picture.size == (round(120 * (1.7 + 5 * 0.75)), round(120 * (0.4 + 4 * 0.75)))
+        assert picture.size == (round(120 * (1.7 + 5 * 0.75)), int(120 * (0.62 + 4 * 0.75)))
         assert len(np.unique(np.asarray(picture))) > 50
 
 
@@ -619,3 +618,126 @@ def test_an_unknown_flag(trained):
     assert "Unknown command line flag 'lamda'. Did you mean: lambda ?" in text
     assert "Traceback" not in text
     assert files_in(folder) == before
+
+
+# Code of the user's own with errors in it; what each part does is the choice of its flag.
+MY_ERRORS = """\
+import sys
+
+import keras
+import numpy as np
+
+import amr_tf
+from amr_tf import commands, train
+from amr_tf.data import DATASETS, Source, Split
+from amr_tf.training import run
+from amr_tf.training.config import TrainingConfig
+
+
+def fail(kind):
+    if kind == "raised":
+        raise ValueError("my own sentence")
+    if kind == "numpy":
+        np.zeros(3).reshape(2, 2)
+    if kind == "key":
+        {}["my key"]
+    if kind == "file":
+        open("my file")
+    if kind == "checked":
+        amr_tf.checks.check_share("my share", 2)
+
+
+@amr_tf.mixers.MIXERS.register("failing")
+@keras.saving.register_keras_serializable(package="my_project")
+class Failing(amr_tf.Mixup):
+    def __init__(self, k=2, kind="", seed=None, **kwargs):
+        super().__init__(k, seed=seed, **kwargs)
+        self.kind = kind
+
+    def draw_coefficients(self, code_shape, batch_size, seed=None):
+        fail(self.kind)
+        return super().draw_coefficients(code_shape, batch_size, seed)
+
+
+@DATASETS.register("failing")
+def failing(kind=""):
+    fail(kind)
+    split = Split(np.zeros((40, 8, 8, 1), "uint8"), np.arange(40) % 2)
+    return Source(split, split, class_names=("a", "b"), image_size=8)
+
+
+class Callback(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        fail(KIND)
+
+
+def main(argv):
+    config = TrainingConfig(
+        dataset="failing", architecture="convolutional(depth=2)", epochs=1, batch_size=8,
+        run_dir="failed", verbose=0,
+    )
+    run.train(config, make_callbacks=lambda *arguments: [Callback()])
+
+
+if __name__ == "__main__":
+    if not sys.argv[1].startswith("--"):
+        KIND = sys.argv.pop()
+        commands.run(main)
+    train.run()
+"""
+SAID = {
+    "raised": "ValueError: my own sentence",
+    "numpy": "ValueError: cannot reshape array of size 3 into shape (2,2)",
+    "key": "KeyError: 'my key'",
+    "file": "FileNotFoundError: [Errno 2] No such file or directory: 'my file'",
+}
+
+
+def run_my_errors(folder, part, kind):
+    (folder / "my_errors.py").write_text(MY_ERRORS)
+    if part == "callback":
+        return forked.run("my_errors", kind, cwd=folder)
+    flags = ["--dataset=failing", "--architecture=convolutional(depth=2)", "--batch_size=8"]
+    flags += [f"--{part}=failing(kind='{kind}')", "--run_dir=failed", "--verbose=0"]
+    return forked.run("my_errors", *flags, cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ("mixer", "raised"),
+        ("mixer", "key"),
+        ("dataset", "numpy"),
+        ("dataset", "file"),
+        ("callback", "raised"),
+        ("callback", "file"),
+    ],
+)
+def test_errors_in_ones_own_code_show_where_they_are(tmp_path, part, kind):
+    code, _, err = run_my_errors(tmp_path, part, kind)
+    assert code == 1
+    assert "Traceback (most recent call last)" in err
+    assert "my_errors.py" in err and "in fail\n" in err
+    assert SAID[kind] in err
+    assert not any(line.startswith("error: ") for line in err.splitlines())
+
+
+@pytest.mark.parametrize("part", ["mixer", "dataset", "callback"])
+def test_what_ones_own_code_has_checked_is_said_in_one_line(tmp_path, part):
+    code, _, err = run_my_errors(tmp_path, part, "checked")
+    assert code == 2
+    assert "Traceback" not in err
+    assert lines_of(err)[-1].startswith("error: ")
+    assert "my share must lie in 0 to 1; got 2." in lines_of(err)[-1]
+
+
+def test_an_error_in_ones_own_data_set_ends_a_search(tmp_path):
+    (tmp_path / "my_errors.py").write_text(
+        MY_ERRORS.replace("    train.run()", "    tune.run()").replace(
+            "import commands, train", "import commands, tune"
+        )
+    )
+    flags = ["--dataset=failing(kind='raised')", "--search=lambda:1,2", "--out=search"]
+    code, _, err = forked.run("my_errors", *flags, cwd=tmp_path)
+    assert code == 1
+    assert "in fail\n" in err and SAID["raised"] in err

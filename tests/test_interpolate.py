@@ -84,7 +84,7 @@ def test_several_runs(folder):
     flags = ("--run=gan,k2", "--run=labels", "--pairs=2", "--steps=3")
     with draw(folder, *flags) as picture:
         # For each pair a row of pixels and three of runs.
-        assert inches(picture) == [LABELS + 5 * CELL, TITLE + 8 * CELL]
+        assert inches(picture) == [LABELS + 5 * CELL, TITLE + HEADER + 8 * CELL]
     assert (folder / "gan" / "comparison.png").is_file()
 
 

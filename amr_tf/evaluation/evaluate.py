@@ -6,7 +6,7 @@ from amr_tf import checks
 from amr_tf.data import evaluation_batches
 from amr_tf.evaluation.disentanglement import disentanglement
 from amr_tf.evaluation.extractors import classifier_extractor, inception_extractor
-from amr_tf.evaluation.image_quality import model_image_quality
+from amr_tf.evaluation.image_quality import check_held_out, model_image_quality
 from amr_tf.evaluation.interpolation_quality import ends_of_the_scale, model_interpolation_quality
 from amr_tf.evaluation.label_mixing import label_consistency, train_classifier
 from amr_tf.evaluation.probes import PROBES
@@ -38,7 +38,7 @@ def evaluate(model, data, batch_size=256, probes=("linear",), splits=("validatio
     Raises:
         ValueError: images of another shape than the model's, or an unknown probe or split.
     """
-    _check_names("probe", probes, PROBES)
+    check_probes(probes)
     _check_names("split", splits, SPLITS)
     checks.check_same_images(model, data)
     results, codes = {}, {}
@@ -80,7 +80,7 @@ def measure(model, data, probes=("linear",), splits=SPLITS, measures=(), incepti
         ValueError: an unknown name, or a measure that the data or the model do not allow.
     """
     _check_names("measure", measures, MEASURES)
-    _check_measures(model, data, measures)
+    _check_measures(model, data, measures, inception_weights)
     results = evaluate(model, data, probes=probes, splits=splits)
     if "disentanglement" in measures:
         held_out = "validation" if data.test is None else "test"
@@ -114,7 +114,12 @@ def _check_names(kind, names, known):
             raise unknown_name(kind, name, known)
 
 
-def _check_measures(model, data, measures):
+def check_probes(probes):
+    """Raises a ValueError for a name that is not one of `PROBES`."""
+    _check_names("probe", probes, PROBES)
+
+
+def _check_measures(model, data, measures, inception_weights):
     """Raises a ValueError before anything long is done."""
     if "disentanglement" in measures and data.train.factors is None:
         raise ValueError(
@@ -125,6 +130,14 @@ def _check_measures(model, data, measures):
         raise ValueError(
             f"interpolation is measured on the data set lines only; the run is of '{data.name}'."
         )
+    if "image_quality" in measures:
+        check_held_out(data)
+        if not inception_weights and not _has_classes(data.train.labels):
+            raise ValueError(
+                "image_quality looks at images with a classifier that is trained on them, but the "
+                f"training images of data set '{data.name}' have no labels of two classes: give "
+                "inception_weights."
+            )
     if "label_mixing" in measures and getattr(model, "label_mixer", None) is None:
         raise ValueError(
             f"label_mixing needs a model that mixes by labels, such as supervised_amr; got "

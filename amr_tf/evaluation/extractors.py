@@ -50,7 +50,10 @@ def extract_features(images, extractor, batch_size=64):
 
 
 def classifier_extractor(classifier):
-    """The features that a classifier's last layer sees, as an extractor.
+    """A classifier's last feature maps, averaged over positions, as an extractor.
+
+    As many features as maps: 128 for `train_classifier`'s, whatever the size of the images. Of a
+    classifier without maps they are what its last layer sees.
 
     Args:
         classifier: a built `keras.Sequential` of at least two layers, as of
@@ -58,7 +61,7 @@ def classifier_extractor(classifier):
             keep it: figures of two classifiers cannot be compared.
 
     Returns:
-        A `keras.Model` from images to features, named after the classifier.
+        A `keras.Model` from images to features (N, D), named after the classifier.
 
     Raises:
         ValueError: the classifier has a single layer, or is not built.
@@ -68,8 +71,13 @@ def classifier_extractor(classifier):
             f"The classifier '{classifier.name}' must be built and have at least two layers: "
             "the features are what its last layer sees."
         )
-    features = classifier.layers[-2].output
-    return keras.Model(classifier.inputs, features, name=f"{classifier.name}_penultimate")
+    outputs = [layer.output for layer in classifier.layers[:-1]]
+    maps = [output for output in outputs if len(output.shape) == 4]
+    if not maps:
+        name = f"{classifier.name}_penultimate"
+        return keras.Model(classifier.inputs, outputs[-1], name=name)
+    pooled = keras.layers.GlobalAveragePooling2D()(maps[-1])
+    return keras.Model(classifier.inputs, pooled, name=f"{classifier.name}_pooled")
 
 
 def inception_extractor(weights="imagenet"):

@@ -10,7 +10,9 @@ from amr_tf.evaluation.interpolation_quality import pixel_interpolation
 from amr_tf.evaluation.manifold import manifold_figure
 from amr_tf.evaluation.sheet import CELL_INCHES, LABEL_INCHES, Sheet
 
+_PIXELS = "pixel space"
 _HEADER_INCHES = 0.22
+_HEADER_POINTS = 7  # "reconstruction" is as wide as a cell.
 
 
 def grid_figure(rows, title=None, headers=None):
@@ -20,7 +22,7 @@ def grid_figure(rows, title=None, headers=None):
         rows: dictionary from captions to float images (columns, H, W, C) in [-1, 1], C 1 or 3;
             None in place of an image leaves its cell empty.
         title: text above the grid, or None.
-        headers: one text above each column, or None.
+        headers: one text above each column, which may be empty; or None.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -30,7 +32,8 @@ def grid_figure(rows, title=None, headers=None):
     sheet = Sheet(LABEL_INCHES + columns * CELL_INCHES, above + len(rows) * CELL_INCHES, title)
     for column, header in enumerate(headers or ()):
         middle = LABEL_INCHES + (column + 0.48) * CELL_INCHES
-        sheet.text(header, middle, above / 2, ha="center", fontsize=8)
+        if header:
+            sheet.text(header, middle, above / 2, ha="center", fontsize=_HEADER_POINTS)
     for row, (caption, images) in enumerate(rows.items()):
         top = above + row * CELL_INCHES
         sheet.caption(caption, top + CELL_INCHES / 2)
@@ -152,13 +155,16 @@ def interpolation_rows(models, images_a, images_b, steps=9, pixels=True, path="l
     }
     if not pixels:
         return lines
-    return {"pixel space": pixel_interpolation(images_a, images_b, steps), **lines}
+    return {_PIXELS: pixel_interpolation(images_a, images_b, steps), **lines}
 
 
 def interpolation_figure(
     models, images_a, images_b, steps=9, title=None, pixels=True, path="linear"
 ):
     """Lines between pairs of images, a row for each method (paper, figures 6, 7 and 9).
+
+    A line through codes begins and ends at the reconstructions of the two images, which stand
+    beside them. Columns are labelled so; a blend of pixels has nothing there.
 
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
@@ -173,7 +179,11 @@ def interpolation_figure(
         A `matplotlib.figure.Figure`.
     """
     rows = interpolation_rows(models, images_a, images_b, steps, pixels, path)
-    return grid_figure(between_originals(rows, images_a, images_b), title)
+    if pixels:  # Its ends are the originals once more.
+        rows[_PIXELS] = [[None, *line[1:-1], None] for line in rows[_PIXELS]]
+    ends = ["original", "reconstruction"]
+    headers = [*ends, *[""] * (steps - 2), *reversed(ends)]
+    return grid_figure(between_originals(rows, images_a, images_b), title, headers)
 
 
 def between_originals(rows, images_a, images_b):

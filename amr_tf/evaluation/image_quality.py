@@ -15,6 +15,7 @@ from amr_tf.data import prepared
 from amr_tf.evaluation.extractors import extract_features
 
 _CHUNK = 1024
+_MOST = 10_000  # Images in each set, by default.
 _ROUNDING = 1e-7  # Of a distance, as a share of the features' size: it comes of a matrix product.
 
 
@@ -41,8 +42,8 @@ def frechet_distance(features_a, features_b):
         ValueError: the features differ in D, are too few, or not finite.
     """
     features_a, features_b = _check_features(features_a, features_b)
-    shift = features_a.mean(axis=0) - features_b.mean(axis=0)
-    root_a, root_b = _covariance_root(features_a), _covariance_root(features_b)
+    (mean_a, root_a), (mean_b, root_b) = (_gaussian(each) for each in (features_a, features_b))
+    shift = mean_a - mean_b
     common = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     distance = shift @ shift + (root_a**2).sum() + (root_b**2).sum() - 2 * common
     return max(float(distance), 0.0)
@@ -115,19 +116,24 @@ def model_image_quality(model, data, extractor, count=None, seed=0, k=3, batch_s
     mixed. So reconstructions cannot do well by being copies of the references. Decoded images are
     clipped to [-1, 1].
 
+    A thousand images at a time are in memory, and mixed with each other; of the others their
+    features are.
+
     Args:
         model: a trained `ResynthesisModel` of images.
         data: its `ImageData`.
         extractor: as of `image_quality`.
-        count: images per set; None for half of the held-out images.
+        count: images per set; None for half of the held-out images, up to 10,000.
         seed: of the sets and the mixes; the same for every model that is to be compared.
         k: as of `precision_recall`.
         batch_size: images encoded, decoded or looked at by the extractor at a time.
 
     Returns:
         A dictionary of results as of `image_quality`: "sources", of the sources themselves, the
-        best that a model can do; "reconstructions"; "mixes" where the model has a mixer; and
-        "samples" where it has a prior or a density of codes (`fit_density`).
+        best that a model can do; "reconstructions"; "mixes" where the model has a mixer, and
+        each set as many images as it combines; and "samples" where it has a prior or a density of
+        codes (`fit_density`). With sets of no more than k images they have no "precision" and
+        "recall".
 
     Raises:
         ValueError: `count` is out of range, the model's images are not finite, or as of
@@ -136,30 +142,60 @@ def model_image_quality(model, data, extractor, count=None, seed=0, k=3, batch_s
     Warns:
         UserWarning: as of `image_quality`.
     """
+    checks.check_positive_integer("k", k)
     references, sources = _two_sets(data, count, seed)
-    _check_counts(len(references), len(sources), k)
-    fakes = {"sources": sources, "reconstructions": model.reconstruct(sources, batch_size)}
-    if model.mixer is not None:
-        fakes["mixes"] = model.mix(sources, seed=seed, batch_size=batch_size)
+    fakes = {
+        "sources": lambda images, seed: images,
+        "reconstructions": lambda images, seed: model.reconstruct(images, batch_size),
+    }
+    k_mixed = 1 if model.mixer is None else model.mixer.k
+    if model.mixer is not None and len(sources) >= k_mixed:
+        fakes["mixes"] = lambda images, seed: model.mix(images, seed=seed, batch_size=batch_size)
     if model.density is not None or model.unit_prior:
-        fakes["samples"] = model.sample(len(sources), seed=seed, batch_size=batch_size)
-    real = extract_features(references, extractor, batch_size)
+        fakes["samples"] = lambda images, seed: model.sample(
+            len(images), seed=seed, batch_size=batch_size
+        )
+
+    def features_of(indices, make, name):
+        parts = []
+        for number, chunk in enumerate(_chunks(indices, k_mixed)):
+            images = make(prepared(data.held_out, chunk, data.image_size), seed + number)
+            if not np.isfinite(images).all():
+                raise ValueError(f"The model's {name} hold NaN or infinite values.")
+            parts.append(extract_features(np.clip(images, -1, 1), extractor, batch_size))
+        return np.concatenate(parts)
+
+    real = features_of(references, fakes["sources"], "references")
     _warn_of_few(*real.shape)
-    results = {}
-    for name, images in fakes.items():
-        if not np.isfinite(images).all():
-            raise ValueError(f"The model's {name} hold NaN or infinite values.")
-        features = extract_features(np.clip(images, -1, 1), extractor, batch_size)
-        results[name] = _compare(real, features, extractor, k)
-    return results
+    return {
+        name: _compare(real, features_of(sources, make, name), extractor, k)
+        for name, make in fakes.items()
+    }
+
+
+def check_held_out(data):
+    """Raises a ValueError unless an `ImageData` has enough held-out images for two sets."""
+    if len(data.held_out) < 4:
+        raise ValueError(
+            "image_quality needs at least 4 held-out images, two in each set; data set "
+            f"'{data.name}' has {len(data.held_out)}."
+        )
+
+
+def _chunks(indices, least):
+    """The indices in parts of a thousand; the last one is longer where `least` would not remain."""
+    starts = list(range(0, len(indices), _CHUNK))
+    if len(starts) > 1 and len(indices) - starts[-1] < least:
+        starts.pop()
+    return np.split(indices, starts[1:])
 
 
 def _compare(real, fake, extractor, k):
     """The result of `image_quality` from features."""
-    shares = precision_recall(real, fake, k)
+    enough = min(len(real), len(fake)) > k
     return {
         "fid": frechet_distance(real, fake),
-        **shares,
+        **(precision_recall(real, fake, k) if enough else {}),
         "extractor": extractor.name,
         "features": real.shape[1],
         "real_images": len(real),
@@ -177,17 +213,17 @@ def _warn_of_few(count, size):
 
 
 def _two_sets(data, count, seed):
-    """Two disjoint random sets of held-out images, each float32 (count, H, W, C) in [-1, 1]."""
+    """The numbers of two disjoint random sets of held-out images, `count` in each."""
+    check_held_out(data)
     largest = len(data.held_out) // 2
-    count = largest if count is None else count
+    count = min(largest, _MOST) if count is None else count
     checks.check_positive_integer("count", count)
-    if count > largest:
+    if not 2 <= count <= largest:
         raise ValueError(
-            f"count must lie in 1 to {largest}, half of the held-out images; got {count}."
+            f"count must lie in 2 to {largest}, half of the held-out images; got {count}."
         )
     chosen = np.random.default_rng(seed).permutation(len(data.held_out))[: 2 * count]
-    images = prepared(data.held_out, chosen, data.image_size)
-    return images[:count], images[count:]
+    return chosen[:count], chosen[count:]
 
 
 def _check_counts(real, fake, k):
@@ -217,10 +253,21 @@ def _check_features(features_a, features_b):
     return sets
 
 
-def _covariance_root(features):
-    """R of shape (min(N, D), D) with R^T R the covariance."""
-    centred = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
-    return np.linalg.qr(centred, mode="r")
+def _gaussian(features):
+    """The mean (D,), and R of shape (at most D, D) with R^T R the covariance.
+
+    Both run over chunks of features, of which none is copied as a whole: R is that of a QR
+    decomposition of what R was before, the centred chunk, and a row for the change of the mean.
+    """
+    mean, root = np.zeros(features.shape[1]), np.zeros((0, features.shape[1]))
+    for seen in range(0, len(features), _CHUNK):
+        chunk = features[seen : seen + _CHUNK]
+        total = seen + len(chunk)
+        middle = chunk.mean(axis=0)
+        change = np.sqrt(seen * len(chunk) / total) * (middle - mean)
+        root = np.linalg.qr(np.concatenate([root, chunk - middle, change[None]]), mode="r")
+        mean = mean + len(chunk) / total * (middle - mean)
+    return mean, root / np.sqrt(len(features) - 1)
 
 
 def _share_inside(points, features, k):

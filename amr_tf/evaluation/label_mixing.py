@@ -1,56 +1,105 @@
 """Whether mixes made under a label bear it, as a classifier trained by itself sees them."""
 
+import math
+
 import keras
 import numpy as np
 
+from amr_tf import losses
 from amr_tf.data import evaluation_batches, training_batches
 from amr_tf.data.pipeline import steps_per_epoch
 
+_EPOCHS, _STEPS = 5, 400  # How long the classifier is trained, at least.
 
-def train_classifier(data, epochs=5, batch_size=64, seed=0):
+
+def train_classifier(data, epochs=None, batch_size=64, seed=0):
     """A small convolutional classifier of real images, independent of any auto-encoder.
+
+    Unknown labels (-1) are left out. The global random state stays as it is.
 
     Args:
         data: labelled `ImageData`.
-        epochs: passes over the training images.
-        batch_size: images per step.
+        epochs: passes over the labelled training images; None for 5, or as many as make
+            400 steps.
+        batch_size: images per step, at most; all images where there are fewer.
         seed: of the weights and the order of images.
 
     Returns:
         A compiled `keras.Model` from images to logits (N, classes), with an "accuracy" metric.
 
     Raises:
-        ValueError: the data have no labels, or fewer training images than a batch.
+        ValueError: the data have no labels, or none of them is known.
     """
-    if data.num_classes is None:
+    if data.num_classes is None or data.train.labels is None:
         raise ValueError(f"A classifier needs labels; data set '{data.name}' has none.")
-    keras.utils.set_random_seed(seed)
-    layers = [keras.Input(data.image_shape)]
-    for filters in (32, 64, 128):
-        layers += [
-            keras.layers.Conv2D(filters, 3, padding="same", activation="relu"),
-            # Keras' momentum of 0.99 would need hundreds of steps to know the statistics.
-            keras.layers.BatchNormalization(momentum=0.9),
-            keras.layers.MaxPooling2D(2),
-        ]
-    layers += [keras.layers.Flatten(), keras.layers.Dropout(0.3)]
-    layers += [keras.layers.Dense(data.num_classes)]
-    classifier = keras.Sequential(layers, name="classifier")
+    split = _labelled(data.train)
+    if not len(split):
+        raise ValueError(
+            f"A classifier needs labels; no training image of data set '{data.name}' has one."
+        )
+    batch_size = min(batch_size, len(split))
+    steps = steps_per_epoch(split, batch_size)
+    epochs = max(_EPOCHS, math.ceil(_STEPS / steps)) if epochs is None else epochs
+    classifier = _convolutional_classifier(data.image_shape, data.num_classes, seed)
     if data.multi_label:
-        loss = keras.losses.BinaryCrossentropy(from_logits=True)
-        metric = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
+        classifier.compile("adam", _known_crossentropy, metrics=[_KnownAccuracy()])
     else:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         metric = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    classifier.compile("adam", loss, metrics=[metric])
+        classifier.compile("adam", loss, metrics=[metric])
     classifier.fit(
-        training_batches(data.train, batch_size, data.image_size, seed),
-        steps_per_epoch=steps_per_epoch(data.train, batch_size),
+        training_batches(split, batch_size, data.image_size, seed),
+        steps_per_epoch=steps,
         epochs=epochs,
         shuffle=False,
         verbose=0,
     )
     return classifier
+
+
+def _labelled(split):
+    """The images with at least one known label."""
+    known = (np.reshape(split.labels, (len(split), -1)) >= 0).any(axis=1)
+    return split if known.all() else split.take(np.flatnonzero(known))
+
+
+def _convolutional_classifier(image_shape, num_classes, seed):
+    # Without seeds of their own, layers would draw them from the global random state.
+    seeds = iter(np.random.SeedSequence(seed).generate_state(8) // 2)
+
+    def kernel():
+        return keras.initializers.GlorotUniform(seed=int(next(seeds)))
+
+    layers = [keras.Input(image_shape)]
+    for filters in (32, 64, 128):
+        layers += [
+            keras.layers.Conv2D(
+                filters, 3, padding="same", activation="relu", kernel_initializer=kernel()
+            ),
+            # Keras' momentum of 0.99 would need hundreds of steps to know the statistics.
+            keras.layers.BatchNormalization(momentum=0.9),
+            keras.layers.MaxPooling2D(2),
+        ]
+    layers += [keras.layers.Flatten(), keras.layers.Dropout(0.3, seed=int(next(seeds)))]
+    layers += [keras.layers.Dense(num_classes, kernel_initializer=kernel())]
+    return keras.Sequential(layers, name="classifier")
+
+
+def _known_crossentropy(attributes, logits):
+    """The mean cross-entropy of the attributes that are known."""
+    targets, known = losses.label_targets(attributes, logits.shape[-1], multi_label=True)
+    return losses.label_crossentropy(targets, logits, known, multi_label=True)
+
+
+class _KnownAccuracy(keras.metrics.Mean):
+    """The share of known attributes whose logit has the right sign."""
+
+    def __init__(self, name="accuracy", **kwargs):
+        super().__init__(name, **kwargs)
+
+    def update_state(self, attributes, logits, sample_weight=None):
+        right = keras.ops.equal(logits > 0, attributes > 0)
+        super().update_state(right, keras.ops.cast(attributes >= 0, "float32"))
 
 
 def label_consistency(model, classifier, split, image_size, seed=0):
@@ -74,7 +123,8 @@ def label_consistency(model, classifier, split, image_size, seed=0):
         mixer does so); "chance", what the mixes for "pure" score against labels that were drawn
         again, for they ignore these; for classes "either_parent", mixes for "pure" classified as
         one of the parents; "reconstruction_accuracy", of the classifier on reconstructions; and
-        the number of "comparisons".
+        the number of "comparisons". A share of nothing is None: no pair of known labels differs,
+        or no label is known.
     """
     images = np.concatenate([batch[0] for batch in evaluation_batches(split, 256, image_size)])
     targets, known = (np.asarray(part) for part in model.label_targets(split.labels))
@@ -100,16 +150,20 @@ def label_consistency(model, classifier, split, image_size, seed=0):
     judged = first != second if model.multi_label else first.argmax(-1) != second.argmax(-1)
     judged &= (known[order] > 0) & (known[partners] > 0)
     results = {
-        name: float(_right(model.multi_label, *pair)[judged].mean()) for name, pair in hits.items()
+        name: _share(_right(model.multi_label, *pair)[judged]) for name, pair in hits.items()
     }
     if not model.multi_label:
         parents = [_right(False, logits, labels) for labels in (first, second)]
-        results["either_parent"] = float((parents[0] | parents[1])[judged].mean())
+        results["either_parent"] = _share((parents[0] | parents[1])[judged])
     reconstructed = classifier.predict(model.reconstruct(images), verbose=0, batch_size=256)
     right = _right(model.multi_label, reconstructed, targets)
-    results["reconstruction_accuracy"] = float(right[known > 0].mean())
+    results["reconstruction_accuracy"] = _share(right[known > 0])
     results["comparisons"] = int(judged.sum())
     return results
+
+
+def _share(right):
+    return float(right.mean()) if right.size else None
 
 
 def _right(multi_label, logits, labels):

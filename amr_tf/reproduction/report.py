@@ -200,7 +200,7 @@ def _html(plan, title, command):
         for seed in plan.finished(cell):
             path = samples_path(plan.config(cell, seed, plan.chosen_lambda(cell)))
             if path.is_file():
-                body.append(_image(path.read_bytes(), f"{cell.label}, seed {seed}: last epoch"))
+                body.append(_image(path.read_bytes(), f"{cell.label}, seed {seed}: best epoch"))
             break
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}'

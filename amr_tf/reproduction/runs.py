@@ -183,7 +183,7 @@ def _finish(config, cell, report, log):
 
 def _measure_more(config, cell, seconds):
     """What a table needs beside a run's own results, and a picture for the report."""
-    _, model = load_run(config.run_dir, epoch="last")
+    _, model = load_run(config.run_dir)  # The best epoch's, as all other figures.
     data = load_data(config)
     extra = {"seconds": round(seconds, 1)}
     if data.train.factors is not None:

@@ -34,7 +34,8 @@ class HealthMonitor(keras.callbacks.Callback):
       same for all images.
 
     Methods without a discriminator, and GAIA whose discriminator returns images, have the last
-    one only. Mixes are drawn from a fixed seed: the training's random numbers are left alone.
+    one only; the first needs a group of real images (of mixes) among others. Mixes are drawn from a
+    fixed seed: the training's random numbers are left alone.
 
     Args:
         images: float images (N, H, W, C) in [-1, 1], N at least 2 and the mixer's k, or points.
@@ -75,7 +76,7 @@ class HealthMonitor(keras.callbacks.Callback):
             "The discriminator gives the same output for every image: it has collapsed, and the "
             "auto-encoder learns nothing from it.",
         )
-        certain = found["discriminator_accuracy"] >= _CERTAIN
+        certain = found.get("discriminator_accuracy", 0.0) >= _CERTAIN
         self._certain_epochs = self._certain_epochs + 1 if certain else 0
         self._warn_once(
             "certain",
@@ -100,12 +101,13 @@ def health(model, images, labels=None):
         labels: as of `HealthMonitor`.
     """
     step = model.forward(images, labels, seed=0)
-    codes = step.codes if step.posterior is None else step.posterior[0]
-    found = {"dead_maps": _dead_maps(_array(codes), of_vae=step.posterior is not None)}
+    found = {"dead_maps": _dead_maps(_array(step.codes), model.unit_prior)}
     outputs = {name: _array(logits) for name, logits in step.logits.items()}
     if outputs:
         pooled = np.concatenate(list(outputs.values()))
-        found["discriminator_accuracy"] = _pair_accuracy(outputs, model.critic_scores_mixes)
+        high = "mix" if model.critic_scores_mixes else "real"
+        if high in outputs and len(outputs) > 1:  # A method chooses what its critic sees.
+            found["discriminator_accuracy"] = _pair_accuracy(outputs, high)
         size = float(np.sqrt(np.mean(pooled**2)))
         found["discriminator_spread"] = float(pooled.std()) / size if size else 0.0
     return found
@@ -115,24 +117,23 @@ def _array(tensor):
     return tf.cast(tensor, "float32").numpy()
 
 
-def _pair_accuracy(outputs, mixes_score_high):
-    """The share of pairs that are in the right order; ties count for a half."""
-    high = "mix" if mixes_score_high else "real"
+def _pair_accuracy(outputs, high):
+    """The share of pairs in which the group `high` has the larger output; ties count for a half."""
     others = np.concatenate([values for name, values in outputs.items() if name != high])
     difference = outputs[high][:, None] - others[None]
     return float(np.mean(0.5 * (np.sign(difference) + 1.0)))
 
 
-def _dead_maps(codes, of_vae):
+def _dead_maps(codes, unit_prior):
     """The share of maps with no deviation over images that is worth the name.
 
     Args:
         codes: (N, H, W, C), (N, D), or means of a VAE's posterior.
-        of_vae: whether the prior gives the codes' scale; else the map that varies most does.
+        unit_prior: whether a prior gives the codes' scale; else the map that varies most does.
     """
     deviations = codes.std(axis=0)
     deviations = deviations.reshape(-1, deviations.shape[-1]).max(axis=0)
     limit = max(_CONSTANT * deviations.max(), _ROUNDING * abs(codes).max())
-    if of_vae:
+    if unit_prior:
         limit = _INACTIVE_DEVIATION
     return float(np.mean(deviations <= limit))

@@ -60,6 +60,11 @@ class SearchSpace:
                 ranges[name] = _parse_range(name, flag, values)
             else:
                 choices[name] = _parse_choices(name, flag, values)
+        if len(choices.get("deterministic", ())) > 1:
+            raise ValueError(
+                "deterministic cannot be searched: TensorFlow does not switch it off again in one "
+                "process; make a search with --deterministic and one without."
+            )
         return cls(choices, ranges)
 
     @property

@@ -15,7 +15,7 @@ from keras_tuner.engine import base_tuner
 from amr_tf.experiments import train
 from amr_tf.training.checkpoints import read_state
 from amr_tf.training.divergence import Diverged
-from amr_tf.training.folder import RunFolder, load_run
+from amr_tf.training.folder import RunFolder, load_data, load_run
 from amr_tf.tuning import parallel
 from amr_tf.tuning.oracles import OBJECTIVE, ORACLES
 from amr_tf.tuning.settings import check_settings, search_settings, write_settings
@@ -42,8 +42,9 @@ def make_tuner(
         worker_timeout: seconds of silence after which a worker is taken for lost.
 
     Raises:
-        ValueError: an unknown oracle, an empty space, values that are not allowed, a folder that
-            holds another search, or KerasTuner's variables set in part.
+        ValueError: an unknown oracle, an empty space, values that are not allowed, data without
+            labels, a folder that holds another search, or KerasTuner's variables set in part.
+        FileNotFoundError: the data are not there.
     """
     make_oracle = ORACLES.get(oracle)
     role = parallel.role()
@@ -61,10 +62,21 @@ def make_tuner(
     space.check(config)
     settings = search_settings(config, space, oracle, executions)
     check_settings(directory, settings)
+    if role != "chief":  # Which trains nothing, and need not have the data.
+        first = {name: values[0] for name, values in {**space.choices, **space.ranges}.items()}
+        _check_labels(config.with_values(first))
     made = make_oracle(space, max_trials, config.epochs, config.seed + 1)  # It takes 0 for none.
     if role != "worker":
         write_settings(directory, settings)
     return RunTuner(made, config, space, executions, directory, settings, worker_timeout)
+
+
+def _check_labels(config):
+    if load_data(config).num_classes is None:
+        raise ValueError(
+            f"A search compares trials by {OBJECTIVE}, but data set '{config.dataset}' has no "
+            "labels for a probe."
+        )
 
 
 class RunTuner(base_tuner.BaseTuner):
@@ -111,12 +123,15 @@ class RunTuner(base_tuner.BaseTuner):
         if self._chief:
             self._chief.wait()
             check_settings(self.directory, self._settings)
+        fatal = None
         try:
             super().search(verbose=verbose)
         except errors.FatalError as error:
-            raise ValueError(str(error)) from error
+            fatal = error.__cause__ or ValueError(str(error))
         except grpc.RpcError as error:
             raise OSError(parallel.lost(error)) from error
+        if fatal is not None:
+            raise fatal  # What ended a trial, with its traceback.
 
     def pre_create_trial(self):
         """Lets a second pass between a worker's requests: KerasTuner's asks without a pause."""

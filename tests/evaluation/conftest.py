@@ -1,8 +1,11 @@
 """A small model and small data for the tests of evaluation."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from amr_tf import AMR
 from amr_tf.data import ImageData, Split, preprocess
@@ -20,6 +23,12 @@ def model():
 def float_images(split):
     """The images of `make_data` as a model sees them."""
     return preprocess(split.images, 8).numpy()
+
+
+def random_states():
+    """Python's, NumPy's and Keras' global state, and what TensorFlow draws next."""
+    seeds = keras.src.random.seed_generator.draw_seed(None).numpy()
+    return (random.random(), np.random.rand(), *seeds, float(tf.random.normal(())))
 
 
 def make_data(labelled=True, test=True):

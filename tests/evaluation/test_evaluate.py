@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from amr_tf import AMR, VAE
+from amr_tf import AMR, VAE, SupervisedAMR
 from amr_tf.data import Split
-from amr_tf.evaluation.evaluate import evaluate, results_table
+from amr_tf.evaluation.evaluate import evaluate, measure, results_table
 from amr_tf.evaluation.probes import PROBES, linear_probe
-from tests.evaluation.conftest import float_images, make_data
+from tests.evaluation.conftest import float_images, make_data, random_states
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +233,47 @@ def test_the_table():
         f"{'linear_probe inverse_regularisation':35}" + f"{'0.1':>14}",
         f"{'linear_probe accuracy':35}" + f"{'':>14}{'':>14}{'0.8':>14}",
     ]
+
+
+# Measures.
+
+
+@pytest.mark.filterwarnings("ignore:.*images are few")
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_measures_of_partly_labelled_data(data, multi_label):
+    """As `--labelled` and tables with gaps leave them."""
+    if multi_label:
+        data, classes = with_attributes(data), 2
+    else:
+        labels = np.where(np.arange(60) % 4, -1, data.train.labels)
+        data, classes = dataclasses.replace(data, train=Split(data.train.images, labels)), 3
+    model = SupervisedAMR.convolutional(
+        (8, 8, 1), depth=2, mixer="mixup", num_classes=classes, multi_label=multi_label, seed=0
+    )
+    model.compile()
+    results = measure(model, data, (), (), ("image_quality", "label_mixing"))
+    assert list(results) == ["image_quality", "label_mixing"]
+    assert np.isfinite(results["image_quality"]["mixes"]["fid"])
+    # The classifier tells the classes of images that it was not trained on.
+    assert results["label_mixing"]["comparisons"] > 0
+    assert 0 <= results["label_mixing"]["pure"] <= 1
+
+
+@pytest.mark.filterwarnings("ignore:.*images are few")
+def test_measuring_leaves_the_global_random_state_alone(model, data):
+    states = []
+    for measures in (False, True):
+        keras.utils.set_random_seed(7)
+        if measures:
+            measure(model, data, tuple(PROBES), ("test",), ("image_quality",))
+        states.append(random_states())
+    model.density = None
+    assert states[0] == states[1]
+
+
+def test_image_quality_needs_classes_or_a_network(model, data):
+    message = "^image_quality looks at .* data set 'noise' have no labels of two .* inception_wei"
+    single = data.train.take(np.flatnonzero(data.train.labels == 1))
+    for bad in (make_data(labelled=False), dataclasses.replace(data, train=single)):
+        with pytest.raises(ValueError, match=message):
+            measure(model, bad, (), (), ("image_quality",))

@@ -18,6 +18,10 @@ from amr_tf.evaluation.sheet import shortened, to_uint8
 DPI, CELL, LABELS, TITLE, MARGIN = 120, 0.75, 1.7, 0.4, 0.05
 
 
+HEADERS = ["original", "reconstruction", "reconstruction", "original"]
+HEADER = 0.22  # Inches.
+
+
 def size(rows, columns, title=True):
     """Width and height in pixels of a grid."""
     top = TITLE if title else MARGIN
@@ -176,12 +180,13 @@ def test_interpolations(pixels, steps):
     for number, (a, b) in enumerate(((-1.0, 1.0), (-0.8, 0.6))):
         line = np.linspace(-0.5, 0.5, steps) + 0.1 * number
         if pixels:
-            rows.append((f"{number + 1}: pixel space", [a, *np.linspace(a, b, steps), b]))
+            blend = np.linspace(a, b, steps)[1:-1]  # Its ends, the originals, are not repeated.
+            rows.append((f"{number + 1}: pixel space", [a, *blend, b]))
         rows.append((f"{number + 1}: latent space", [a, *line, b]))
-    assert captions(figure) == ["Title", *(caption for caption, _ in rows)]
+    assert captions(figure) == ["Title", *HEADERS, *(caption for caption, _ in rows)]
     expected = to_uint8([value for _, values in rows for value in values])
     np.testing.assert_allclose(np.array(cells, "int"), expected.astype("int"), atol=1)
-    width, height = size(len(rows), steps + 2)
+    width, height = size(len(rows) + HEADER / CELL, steps + 2)
     found = figure_pixels(figure).shape
     assert abs(found[1] - width) <= 1
     assert abs(found[0] - height) <= 1
@@ -189,7 +194,11 @@ def test_interpolations(pixels, steps):
 
 def test_interpolations_of_a_model_start_and_end_at_the_reconstructions(model, images):
     figure = interpolation_figure(model, images[:1], images[1:2], steps=3, pixels=False)
-    assert captions(figure) == ["1: latent space"]
+    assert captions(figure) == [*HEADERS, "1: latent space"]
+    # Each header stands above the image that it names.
+    middles = [axes.get_position().x0 + axes.get_position().width / 2 for axes in figure.axes]
+    places = [text.get_position()[0] for text in figure.texts[:4]]
+    np.testing.assert_allclose(places, [middles[column] for column in (0, 1, 3, 4)], atol=0.01)
     cells = np.array(shown(figure), "int")
     expected = to_uint8(np.concatenate([images[:2], model.reconstruct(images[:2])]))[..., 0]
     order = [expected[0], expected[2], expected[3], expected[1]]

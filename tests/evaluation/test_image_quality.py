@@ -1,7 +1,9 @@
 """Frechet distance, precision and recall: closed forms, other packages' values, and models."""
 
+import dataclasses
 import pathlib
 import socket
+import types
 import warnings
 
 import keras
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amr_tf.data import preprocess
+from amr_tf.evaluation import image_quality as quality
 from amr_tf.evaluation.extractors import (
     classifier_extractor,
     extract_features,
@@ -58,16 +61,21 @@ class Stub:
 
     density, unit_prior = None, False
 
-    def __init__(self, reconstruct, mix=None):
-        self.mixer = mix
-        self._reconstruct = reconstruct
+    def __init__(self, reconstruct, mix=None, k=2):
+        self.mixer = None if mix is None else types.SimpleNamespace(k=k)
+        self.calls = []  # The images of each call.
+        self._reconstruct, self._mix = reconstruct, mix
+
+    @property
+    def sources(self):
+        return np.concatenate(self.calls)
 
     def reconstruct(self, images, batch_size):
-        self.sources = images
+        self.calls.append(images)
         return self._reconstruct(images)
 
     def mix(self, images, seed, batch_size):
-        return self.mixer(images, seed)
+        return self._mix(images, seed)
 
 
 def images(count=30, seed=0, shift=0.0, size=8, channels=1):
@@ -150,6 +158,15 @@ def test_invariances(seed, size, scale):
         "precision": shares["recall"],
         "recall": shares["precision"],
     }
+
+
+def test_many_features_are_looked_at_in_parts(monkeypatch):
+    random = np.random.default_rng(0)
+    first, second = random.normal(5, 2, (50, 6)), random.normal(5, 3, (33, 6))
+    whole = frechet_distance(first, second)
+    monkeypatch.setattr(quality, "_CHUNK", 16)  # Their last parts have 2 features and 1.
+    assert frechet_distance(first, second) == pytest.approx(whole, rel=1e-9)
+    assert whole > 1
 
 
 # Precision and recall
@@ -314,13 +331,35 @@ def test_the_features_of_the_classifier():
     given = images(10)
     features = extract_features(given, extractor, batch_size=4)
     assert features.shape == (10, 128) and features.dtype == "float64"
-    # The classifier's last layer makes its logits of them.
+    # The maps are one position wide: the classifier's last layer makes its logits of them.
     kernel, bias = classifier.layers[-1].get_weights()
     np.testing.assert_allclose(
         features @ kernel + bias, classifier.predict(given, verbose=0), atol=1e-4
     )
     with pytest.warns(UserWarning, match="10 images are few for 128"):
-        assert image_quality(given, given, extractor)["extractor"] == "classifier_penultimate"
+        assert image_quality(given, given, extractor)["extractor"] == "classifier_pooled"
+
+
+def test_the_features_of_large_images_are_averages_over_positions():
+    layers = keras.layers
+    classifier = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Conv2D(5, 3), layers.Flatten(), layers.Dense(2)], name="net"
+    )
+    given = images(4)
+    features = extract_features(given, classifier_extractor(classifier))
+    maps = np.asarray(classifier.layers[0](given))
+    assert maps.shape == (4, 6, 6, 5)
+    np.testing.assert_allclose(features, maps.mean(axis=(1, 2)), atol=1e-6)
+
+
+def test_the_features_of_a_classifier_without_maps():
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    classifier = keras.Sequential([*layers, keras.layers.Dense(2)], name="net")
+    extractor = classifier_extractor(classifier)
+    given = images(4)
+    expected = classifier.layers[1](given.reshape(4, -1))
+    np.testing.assert_allclose(extract_features(given, extractor), expected, atol=1e-6)
+    assert extractor.name == "net_penultimate"
 
 
 def test_refuses_a_classifier_without_features():
@@ -413,7 +452,7 @@ def test_a_real_model(model):
 
 
 @pytest.mark.parametrize(
-    ("count", "message"), [(9, "1 to 8, half"), (0, "count"), (3, r"k \+ 1 = 4")]
+    ("count", "message"), [(9, "2 to 8, half"), (1, "2 to 8, half"), (0, "count")]
 )
 def test_refuses_counts(count, message):
     with pytest.raises(ValueError, match=message):
@@ -424,3 +463,40 @@ def test_refuses_counts(count, message):
 def test_refuses_a_model_that_diverged(value):
     with pytest.raises(ValueError, match="The model's reconstructions hold NaN or infinite"):
         model_image_quality(Stub(lambda given: given * value), make_data(), Pooled())
+
+
+def test_images_are_looked_at_in_parts(monkeypatch):
+    """Each is reconstructed once; parts are mixed with seeds of their own."""
+    data, seeds = make_data(), []
+
+    def mix(given, seed):
+        seeds.append((len(given), seed))
+        return -given
+
+    whole = model_image_quality(Stub(np.copy, mix), data, Pooled(), seed=3)
+    monkeypatch.setattr(quality, "_CHUNK", 3)
+    model = Stub(np.copy, mix)
+    results = model_image_quality(model, data, Pooled(), seed=3)
+    assert results == {name: pytest.approx(figures) for name, figures in whole.items()}
+    assert seeds == [(8, 3), (3, 3), (3, 4), (2, 5)]
+    np.testing.assert_allclose(model.sources, swapped(data.test, 3)[1], atol=1e-6)
+    seeds.clear()
+    model_image_quality(Stub(np.copy, mix, k=3), data, Pooled(), seed=3)
+    assert seeds == [(3, 3), (5, 4)]  # Of two images there is no mix of three.
+
+
+@pytest.mark.filterwarnings("ignore:.*images are few")
+def test_sets_of_few_images():
+    """Two make a covariance, but no ball around a third neighbour and no mix of three."""
+    mixing = Stub(np.copy, lambda given, seed: -given, k=3)
+    results = model_image_quality(mixing, make_data(), Pooled(), count=2)
+    assert list(results) == ["sources", "reconstructions"]
+    assert results["sources"]["fid"] >= 0
+    assert not {"precision", "recall"} & set(results["sources"])
+
+
+def test_no_images_for_two_sets():
+    data = make_data(test=False)
+    data = dataclasses.replace(data, validation=data.validation.take(np.arange(3)))
+    with pytest.raises(ValueError, match="^image_quality needs at least 4 held-out .* has 3.$"):
+        model_image_quality(Stub(np.copy), data, Pooled())

@@ -16,7 +16,7 @@ from amr_tf.evaluation.interpolation_figures import (
     triangle_images,
 )
 from amr_tf.evaluation.sheet import to_uint8
-from tests.evaluation.test_figures import captions, shown
+from tests.evaluation.test_figures import HEADERS, captions, shown
 
 
 class Identity:
@@ -55,8 +55,13 @@ def test_a_row_for_each_method(model, second, images):
     models = {"AMR": model, "AE+GAN": second}
     figure = interpolation_figure(models, images[:2], images[2:4], steps=3)
     methods = ("pixel space", "AMR", "AE+GAN")
-    assert captions(figure) == [f"{number}: {name}" for number in (1, 2) for name in methods]
-    cells = np.array(shown(figure)).reshape(2, 3, 5, 8, 8)
+    rows = [f"{number}: {name}" for number in (1, 2) for name in methods]
+    assert captions(figure) == [*HEADERS, *rows]
+    drawn = np.array(shown(figure)).reshape(2, 13, 8, 8)
+    # A blend has no reconstructions: three cells, and five for each model.
+    cells = np.zeros((2, 3, 5, 8, 8), "uint8")
+    cells[:, 0, [0, 2, 4]] = drawn[:, :3]
+    cells[:, 1:] = drawn[:, 3:].reshape(2, 2, 5, 8, 8)
     originals = to_uint8(images)[..., 0]
     for pair in range(2):
         for method in range(3):

@@ -1,12 +1,15 @@
 """Label consistency, on models whose mixes are known, and its classifier."""
 
+import dataclasses
+
+import keras
 import numpy as np
 import pytest
 
 from amr_tf import SupervisedBernoulliMixup, losses
 from amr_tf.data import ImageData, Split
 from amr_tf.evaluation.label_mixing import label_consistency, train_classifier
-from tests.evaluation.conftest import float_images, make_data
+from tests.evaluation.conftest import float_images, make_data, random_states
 
 COUNT, COLUMNS = 600, 3
 
@@ -53,10 +56,10 @@ class Stub:
 
 
 def labels_of(multi_label, seed=0):
-    random = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     if multi_label:
-        return random.integers(0, 2, (COUNT, COLUMNS))
-    return random.integers(0, COLUMNS, COUNT)
+        return generator.integers(0, 2, (COUNT, COLUMNS))
+    return generator.integers(0, COLUMNS, COUNT)
 
 
 def split_of(labels):
@@ -244,10 +247,10 @@ def test_classifier_of_attributes():
     """Whether the upper and the lower half are bright."""
 
     def split(count, seed):
-        random = np.random.default_rng(seed)
-        labels = random.integers(0, 2, (count, 2))
+        generator = np.random.default_rng(seed)
+        labels = generator.integers(0, 2, (count, 2))
         halves = np.repeat(labels, 4, axis=1)[:, :, None, None]
-        noise = random.integers(0, 100, (count, 8, 8, 1))
+        noise = generator.integers(0, 100, (count, 8, 8, 1))
         return Split((noise + 150 * halves).astype("uint8"), labels)
 
     data = ImageData(
@@ -265,3 +268,84 @@ def test_classifier_of_attributes():
 def test_classifier_needs_labels():
     with pytest.raises(ValueError, match="^A classifier needs labels; data set 'noise' has none.$"):
         train_classifier(make_data(labelled=False))
+
+
+def test_the_classifier_leaves_the_global_random_state_alone():
+    data = make_data()
+    states = []
+    for trains in (False, True):
+        keras.utils.set_random_seed(7)
+        if trains:
+            train_classifier(data, epochs=1, batch_size=20)
+        states.append(random_states())
+    assert states[0] == states[1]
+
+
+def test_the_seed_of_the_classifier():
+    data, logits = make_data(), []
+    for caller, seed in ((1, 0), (2, 0), (1, 5)):
+        keras.utils.set_random_seed(caller)
+        classifier = train_classifier(data, epochs=1, batch_size=20, seed=seed)
+        logits.append(classifier.predict(float_images(data.test), verbose=0))
+    np.testing.assert_array_equal(logits[0], logits[1])
+    assert abs(logits[0] - logits[2]).max() > 0.01
+
+
+def test_a_classifier_of_few_images_is_trained_on_all_of_them():
+    data = make_data()
+    few = dataclasses.replace(data, train=data.train.take(np.arange(12)))
+    classifier = train_classifier(few)
+    images, labels = float_images(few.train), few.train.labels
+    assert classifier.optimizer.iterations == 400  # One step an epoch.
+    assert (classifier.predict(images, verbose=0).argmax(axis=1) == labels).all()
+
+
+def test_a_classifier_is_not_trained_on_images_without_a_label():
+    """Two of three images have none, and the one that is left of a class decides."""
+    data = make_data()
+    hidden = np.where(np.arange(60) % 2, -1, data.train.labels)
+    partly = dataclasses.replace(data, train=Split(data.train.images, hidden))
+    labelled = dataclasses.replace(data, train=data.train.take(np.arange(0, 60, 2)))
+    one, two = (train_classifier(each, epochs=3, batch_size=10) for each in (partly, labelled))
+    for first, second in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_classifier_of_partly_unknown_attributes():
+    """Unknown attributes neither train it nor count."""
+    data = make_data()
+    shown = np.stack([data.train.labels > 0, data.train.labels > 1], axis=1).astype("int64")
+    unknown = np.random.default_rng(0).random(shown.shape) < 0.4
+
+    def trained(labels):
+        changed = Split(data.train.images, labels)
+        return train_classifier(
+            dataclasses.replace(
+                data, train=changed, class_names=("lit", "bright"), multi_label=True
+            ),
+            epochs=20,
+            batch_size=20,
+        )
+
+    labels = np.where(unknown, -1, shown)
+    labels[unknown.all(axis=1), 0] = shown[unknown.all(axis=1), 0]
+    classifier = trained(labels)
+    images = float_images(data.train)
+    right = (classifier.predict(images, verbose=0) > 0) == (shown == 1)
+    assert right.mean() > 0.9
+    metrics = classifier.evaluate(images, labels, 16, verbose=0, return_dict=True)
+    assert metrics["accuracy"] == pytest.approx(right[labels >= 0].mean(), abs=1e-6)
+    assert np.isfinite(metrics["loss"])
+
+
+def test_no_image_has_a_label():
+    data = make_data()
+    none = dataclasses.replace(data, train=Split(data.train.images, np.full(60, -1)))
+    with pytest.raises(ValueError, match="no training image of data set 'noise' has one.$"):
+        train_classifier(none)
+
+
+def test_nothing_to_compare():
+    results = label_consistency(Stub(obey, False), Reader(), split_of(np.full(COUNT, -1)), 8)
+    assert results["comparisons"] == 0
+    assert {value for name, value in results.items() if name != "comparisons"} == {None}

@@ -4,8 +4,9 @@ import dataclasses
 import pathlib
 
 import pytest
+from matplotlib.figure import Figure
 
-from amr_tf.reproduction import Plan, estimate_seconds, find_cells, reproduce
+from amr_tf.reproduction import Plan, estimate_seconds, find_cells, reproduce, runs
 from amr_tf.reproduction.cells import SHIPPED
 from amr_tf.reproduction.paper import row_of
 from amr_tf.reproduction.runs import read_results
@@ -224,3 +225,22 @@ def test_the_estimate(made, folder, tmp_path):
     assert list(estimates) == names(open_plan)
     assert all(seconds > 0 for seconds in estimates.values())
     assert not list(tmp_path.iterdir())
+
+
+def test_all_figures_of_a_run_are_of_the_best_epochs_model(folder, tmp_path, monkeypatch):
+    """What is measured beside results.json, too."""
+    seen = []
+
+    def draw(model, *arguments):
+        seen.append(model.steps_made)
+        return Figure()
+
+    monkeypatch.setattr(runs, "sample_figure", draw)
+    # The first of two epochs: the reconstruction gets better.
+    changes = {"monitor": "val_reconstruction_loss:max", "epochs": 2}
+    plan = make_plan(folder, tmp_path, runs=1, changes=changes)
+    plan = dataclasses.replace(plan, cells=plan.cells[:1])
+    assert reproduce(plan, log=quiet)
+    results = read_results(plan.config(plan.cells[0], 0))
+    assert results["best_epoch"] == 1
+    assert seen == [4]

@@ -88,7 +88,9 @@ def wait_for(condition, process, seconds=300, pause=0.1):
 @pytest.fixture
 def unevaluated(monkeypatch):
     """Runs without figures at their end: these cost time, and have tests of their own."""
-    monkeypatch.setattr(experiments, "evaluate", lambda model, data: {"classes": data.num_classes})
+    monkeypatch.setattr(
+        experiments, "evaluate", lambda model, data, probes: {"classes": data.num_classes}
+    )
 
 
 @pytest.fixture

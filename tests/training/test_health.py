@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from amr_tf import ResynthesisModel
 from amr_tf.models import METHODS
 from amr_tf.training import health as health_lib
 from amr_tf.training.health import HealthMonitor, health
@@ -79,14 +80,14 @@ def test_a_dead_map_and_a_constant_discriminator(model):
 )
 def test_the_share_of_pairs(real, made, accuracy):
     outputs = {"real": np.array(real, float), "mix": np.array(made, float)}
-    assert health_lib._pair_accuracy(outputs, mixes_score_high=False) == accuracy
-    assert health_lib._pair_accuracy(outputs, mixes_score_high=True) == 1 - accuracy
+    assert health_lib._pair_accuracy(outputs, "real") == accuracy
+    assert health_lib._pair_accuracy(outputs, "mix") == 1 - accuracy
 
 
 def test_inactive_latents_of_a_vae():
     means = np.random.default_rng(0).normal(size=(64, 4)) * [1, 0.2, 0.05, 0]
-    assert health_lib._dead_maps(means, of_vae=True) == 0.5
-    assert health_lib._dead_maps(means, of_vae=False) == 0.25
+    assert health_lib._dead_maps(means, unit_prior=True) == 0.5
+    assert health_lib._dead_maps(means, unit_prior=False) == 0.25
 
 
 def test_what_goes_to_the_log(found):
@@ -130,3 +131,54 @@ def test_dead_maps_are_told_when_they_get_more(found, caplog):
         epochs(monitor, 1)
     assert [record.getMessage()[:4] for record in caplog.records] == ["25 %", "50 %"]
     assert "12 validation images after epoch 1" in caplog.records[0].getMessage()
+
+
+class Judged(ResynthesisModel):
+    """A method of one's own, whose discriminator sees the groups that a test names."""
+
+    groups: tuple = ()
+
+    def discriminator_images(self, step):
+        every = super().discriminator_images(step)
+        return {name: every[name] for name in self.groups}
+
+    def autoencoder_losses(self, step):
+        return self.reconstruction_error(step), {}
+
+    def discriminator_losses(self, step):
+        return sum(self.gan_loss(logits, 1.0) for logits in step.logits.values()), {}
+
+
+@pytest.mark.parametrize(
+    ("groups", "scores_mixes", "accuracy"),
+    [
+        (("reconstruction", "mix"), False, False),
+        (("real", "reconstruction"), True, False),
+        (("real",), False, False),
+        (("real", "mix"), False, True),
+        (("reconstruction", "mix"), True, True),
+    ],
+)
+def test_what_the_discriminator_of_ones_own_method_sees(groups, scores_mixes, accuracy):
+    model = Judged.convolutional((8, 8, 1), depth=2, mixer="mixup", seed=0)
+    model.compile()
+    model.groups, model.critic_scores_mixes = groups, scores_mixes
+    measured = health(model, IMAGES)
+    assert ("discriminator_accuracy" in measured) == accuracy
+    assert measured["discriminator_spread"] >= 0
+    monitor = HealthMonitor(IMAGES)
+    monitor.set_model(model)
+    logs = epochs(monitor, 1)
+    assert set(logs) == {health_lib.PREFIX + name for name in measured}
+
+
+def test_the_scale_of_codes_is_what_a_method_declares():
+    """Means that hardly vary are dead where there is a prior of variance 1, and only there."""
+    model = Judged.convolutional((8, 8, 1), depth=2, mixer="mixup", seed=0)
+    model.compile()
+    model.groups = ("real", "mix")
+    small = model.encoder.layers[-1]
+    small.set_weights([1e-3 * weight for weight in small.get_weights()])
+    assert health(model, IMAGES)["dead_maps"] == 0
+    model.unit_prior = True
+    assert health(model, IMAGES)["dead_maps"] == 1

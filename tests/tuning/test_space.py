@@ -100,6 +100,7 @@ def test_any_integers(values):
         ("lambda:1..2:cubic", "^A range's scale must be linear or log; got 'cubic'.$"),
         ("lambda:0..2:log", "^A range with scale log must begin above 0; got lambda:0..2:log.$"),
         ("deterministic:yes", "^deterministic takes bool values; got 'yes'.$"),
+        ("deterministic:true,false", "^deterministic cannot be searched: .* one without.$"),
         ("k:2,,3", "^k takes int values; got ''.$"),
         ("mixer:a..b", "^mixer takes names, of which there is no range; got 'a..b'.$"),
         ("deterministic:0..1", "^deterministic takes names, of which there is no range; got"),
@@ -161,8 +162,10 @@ def test_each_value_is_looked_at_however_many_combinations_there_are():
 
 
 def test_truth_values():
-    assert SearchSpace.parse(["deterministic:true,False"]).choices == {
-        "deterministic": (True, False)
+    texts = ["deterministic:False", "autoencoder_optimizer.amsgrad:true,False"]
+    assert SearchSpace.parse(texts).choices == {
+        "deterministic": (False,),
+        "autoencoder_optimizer.amsgrad": (True, False),
     }
 
 

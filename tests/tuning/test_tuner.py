@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from amr_tf import experiments
 from amr_tf.files import write_whole
@@ -148,8 +149,8 @@ def test_values_that_diverge_do_not_end_a_search(trained, tmp_path, monkeypatch)
 def test_data_that_are_not_there_end_a_search(tmp_path, monkeypatch):
     monkeypatch.setattr(tuner, "_free_memory", lambda: None)
     config = tiny_config("unused", dataset="image_folder", data_dir=str(tmp_path / "none"))
-    with pytest.raises(ValueError, match="none"):
-        make_tuner(config, SPACE, tmp_path / "search").search(verbose=0)
+    with pytest.raises(FileNotFoundError, match="none"):
+        make_tuner(config, SPACE, tmp_path / "search")
 
 
 @pytest.mark.parametrize(
@@ -196,11 +197,14 @@ def saved_configs(trained):
 
 def test_truth_values(trained, tmp_path):
     """They come to the runs' config.json as such, and to best.cfg."""
-    space = SearchSpace.parse(["deterministic:true,false", "autoencoder_optimizer.amsgrad:False"])
+    space = SearchSpace.parse(["autoencoder_optimizer.amsgrad:true,false", "deterministic:True"])
     config = tiny_config("unused", autoencoder_optimizer="adam", k=2)
     made = make_tuner(config, space, tmp_path)
     made.search(verbose=0)
-    assert [config.deterministic for config in saved_configs(trained)] == [True, False]
+    saved = saved_configs(trained)
+    assert [config.deterministic for config in saved] == [True, True]
+    optimizers = [parse_call(config.autoencoder_optimizer).arguments for config in saved]
+    assert [arguments["amsgrad"] for arguments in optimizers] == [True, False]
     path = write_results(made, space.names, tmp_path)
     assert read_flagfile(path) == best_config(made, tmp_path / "best")
     table = summary_table(made, space.names).splitlines()
@@ -342,7 +346,7 @@ def test_every_way_of_searching_is_tested():
 @pytest.mark.slow
 def test_real_runs(tmp_path, monkeypatch):
     """Their scores are those of their results, and best.cfg runs as it is."""
-    monkeypatch.setattr(experiments, "evaluate", lambda model, data: {})
+    monkeypatch.setattr(experiments, "evaluate", lambda model, data, probes: {})
     space = SearchSpace.parse(["mixer:mixup,bernoulli(probability='example')", "k:2"])
     made = search(tmp_path, space)
     for trial in made.oracle.trials.values():
@@ -356,3 +360,17 @@ def test_real_runs(tmp_path, monkeypatch):
     assert config.run_dir == str(tmp_path / "best")
     results = experiments.train(config)
     assert results["best_val_probe_accuracy"] == pytest.approx(best.score)
+
+
+def test_data_without_labels(trained, tmp_path):
+    """Nothing to compare trials by: said before anything is trained or written."""
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 8, 8), "uint8")
+    (tmp_path / "photos").mkdir()
+    for number, picture in enumerate(pixels):
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{number}.png")
+    config = tiny_config(
+        "unused", dataset="image_folder", data_dir=str(tmp_path / "photos"), train_subset=None
+    )
+    with pytest.raises(ValueError, match="^A search compares .* 'image_folder' has no labels"):
+        make_tuner(config, SPACE, tmp_path / "search")
+    assert not trained and not (tmp_path / "search").exists()
