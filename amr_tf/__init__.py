@@ -15,6 +15,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from amr_tf import checks, data, losses, mixers, networks, optimizers
+from amr_tf.augmentation import DiffAugment
 from amr_tf.layers import GaussianSampling, SpectralNormalization
 from amr_tf.mixers import (
     BernoulliMixup,
@@ -53,6 +54,7 @@ __all__ = [
     "BetaVAE",
     "ChannelwiseMixup",
     "CompositeMixer",
+    "DiffAugment",
     "FoldedMixup",
     "GaussianMixup",
     "GaussianSampling",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from amr_tf import mixers
+from amr_tf.augmentation import DISCRIMINATOR_AUGMENTATIONS
 from amr_tf.networks.architectures import ARCHITECTURES
 from amr_tf.networks.heads import PROBES
 from amr_tf.registry import Call
@@ -17,6 +18,7 @@ def build_model(
     num_classes: int | None = None,
     multi_label: bool = False,
     probe: str = "linear",
+    discriminator_augmentation: Any = None,
     seed: int | None = None,
     name: str | None = None,
     sizes: dict | None = None,
@@ -34,7 +36,9 @@ def build_model(
         num_classes: classes or attributes of the probe, or None for no probe.
         multi_label: whether labels are attributes.
         probe: a call string of `PROBES`.
-        seed: of the mixer's random generator.
+        discriminator_augmentation: a layer, a call string of `DISCRIMINATOR_AUGMENTATIONS`, or
+            None.
+        seed: of the random generators.
         name: the model's name.
         sizes: parameters of the architecture beside those in its call string.
         **arguments: further arguments of the method's constructor.
@@ -43,6 +47,9 @@ def build_model(
         ValueError: an unknown name or parameter, a value out of range, or parts that do not fit.
     """
     mixer = make_mixer(method, mixer, k, seed)
+    augmentation = make_discriminator_augmentation(method, discriminator_augmentation, seed)
+    if augmentation is not None:  # A method of one's own may know of none.
+        arguments["discriminator_augmentation"] = augmentation
     networks = ARCHITECTURES.build(
         architecture_call(method, architecture, sizes),
         image_shape=tuple(image_shape),
@@ -107,3 +114,19 @@ def make_mixer(method: Any, mixer: Any, k: int | None = None, seed: int | None =
         got = "no mixer" if mixer is None else f"a mixer of k = {mixer.k}"
         raise ValueError(f"k = {k} is for a mixer given by name; got {got}.")
     return mixer
+
+
+def make_discriminator_augmentation(method: Any, augmentation: Any, seed: int | None = None) -> Any:
+    """The layer that a call string names; a layer, or None, is returned as it is.
+
+    Raises:
+        ValueError: the method has no discriminator, or an unknown name.
+    """
+    if augmentation is not None and method.critic is None:
+        raise ValueError(
+            f"{method.__name__} has no discriminator: leave discriminator_augmentation out (got "
+            f"{augmentation!r})."
+        )
+    if isinstance(augmentation, str):
+        return DISCRIMINATOR_AUGMENTATIONS.build(augmentation, seed=seed)
+    return augmentation

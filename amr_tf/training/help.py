@@ -13,7 +13,10 @@ _WIDTH = 100
 _INDENT = 4
 _MORE = "--helpfull says what each of them is.\n"
 # The registries of `--help`, in order, and the flag that each belongs to.
-_LISTED = ("method", "mixer", "architecture", "dataset", "probe", "reconstruction_loss", "gan_loss")
+_LISTED = (
+    *("method", "mixer", "architecture", "dataset", "probe", "reconstruction_loss", "gan_loss"),
+    "discriminator_augmentation",
+)
 
 
 def command_help(
