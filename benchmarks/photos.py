@@ -49,11 +49,17 @@ def config_of(flags):
 
 
 class StopAfter(keras.callbacks.Callback):
-    """Stops after so many minutes or steps, whichever comes first, and says how it goes."""
+    """Stops after so many minutes or steps, whichever comes first, and shows how it goes."""
 
-    def __init__(self, minutes=None, steps=None):
+    def __init__(self, minutes, steps, show):
         super().__init__()
-        self.minutes, self.steps, self.start, self.seconds = minutes, steps, None, 0.0
+        self.minutes, self.steps, self.show, self.start, self.seconds = (
+            minutes,
+            steps,
+            show,
+            None,
+            0.0,
+        )
 
     def on_train_batch_end(self, batch, logs=None):
         if self.start is None:
@@ -63,6 +69,10 @@ class StopAfter(keras.callbacks.Callback):
         if made % 100 == 0:
             shown = {name: round(float(value), 3) for name, value in (logs or {}).items()}
             print(made, round(self.seconds), shown, flush=True)
+            self.model.use_averages(True)
+            self.show(self.model)
+            self.model.use_averages(False)
+            self.start += time.time() - self.start - self.seconds  # Showing costs no time.
         late = self.minutes is not None and self.seconds > 60 * self.minutes
         if late or made == self.steps:
             self.model.stop_training = True
@@ -78,12 +88,12 @@ def batches(images, labels, batch_size, seed):
     return data.map(mirrored).batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def train(flags, train_images, train_labels, minutes, steps):
+def train(flags, train_images, train_labels, minutes, steps, show):
     """A model trained by a recipe, and what its training took."""
     config = config_of(flags)
     keras.utils.set_random_seed(config.seed)
     model = build_model(config, train_images.shape[1:], int(train_labels.max()) + 1)
-    stop = StopAfter(minutes, steps)
+    stop = StopAfter(minutes, steps, show)
     data = batches(train_images, train_labels, config.batch_size, config.seed)
     model.fit(data, epochs=1, steps_per_epoch=10**6, callbacks=[stop], verbose=0)
     return model, {"steps": model.steps_made, "seconds": round(stop.seconds)}
@@ -159,6 +169,20 @@ def main():
     )
     held_out = pictures[1][np.random.default_rng(0).permutation(len(pictures[1]))]
     partners = np.stack([np.roll(np.arange(len(held_out)), -shift) for shift in range(3)])
+    trained = {}
+    for name in filter(None, options.recipes.split(",")):
+        path = out / f"{name}{options.name}"
+
+        def show(model, path=path):
+            made = decoded(model, held_out[:64], partners[:, :64] % 64)
+            save_png(f"{path}.png", grid(held_out[:64], *made, partners[:, :64] % 64))
+            print("error", np.abs(held_out[:64] - made[0]).mean(), flush=True)
+
+        flags = shlex.split(RECIPES[name].replace("'", "\\'")) + shlex.split(options.flags)
+        model, took = train(flags, pictures[0], labels[0], options.minutes, options.steps, show)
+        show(model)
+        model.save(f"{path}.keras")
+        trained[path] = model, {"recipe": name, "flags": flags, **took}
     classifier, extractor = pooled_extractor(
         pictures[0], labels[0], out / f"classifier-{options.image_size}.keras"
     )
@@ -168,15 +192,9 @@ def main():
     blends = {k: held_out[partners[:k]].mean(axis=0) for k in (2, 3)}
     floor = measure(held_out, others, blends, partners, extractor)
     report(out / "pixels.json", {"recipe": "other pictures; blends of pixels", **floor})
-    for name in filter(None, options.recipes.split(",")):
-        flags = shlex.split(RECIPES[name].replace("'", "\\'")) + shlex.split(options.flags)
-        model, took = train(flags, pictures[0], labels[0], options.minutes, options.steps)
-        made = decoded(model, held_out, partners)
-        results = {"recipe": name, "flags": flags, **took}
-        results |= measure(held_out, *made, partners, extractor)
-        report(out / f"{name}{options.name}.json", results)
-        save_png(out / f"{name}{options.name}.png", grid(held_out, *made, partners))
-        model.save(out / f"{name}{options.name}.keras")
+    for path, (model, took) in trained.items():
+        results = measure(held_out, *decoded(model, held_out, partners), partners, extractor)
+        report(path.with_name(f"{path.name}.json"), {**took, **results})
 
 
 def report(path, results):
