@@ -15,7 +15,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from amr_tf import checks, data, losses, mixers, networks, optimizers
-from amr_tf.augmentation import ImageAugmentation
+from amr_tf.augmentation import DiffAugment, ImageAugmentation
 from amr_tf.layers import GaussianSampling, SpectralNormalization
 from amr_tf.mixers import (
     BernoulliMixup,
@@ -23,6 +23,7 @@ from amr_tf.mixers import (
     CompositeMixer,
     FoldedMixup,
     GaussianMixup,
+    LearnedMixup,
     Mixer,
     Mixup,
     SpatialMixup,
@@ -54,10 +55,12 @@ __all__ = [
     "BetaVAE",
     "ChannelwiseMixup",
     "CompositeMixer",
+    "DiffAugment",
     "FoldedMixup",
     "GaussianMixup",
     "GaussianSampling",
     "ImageAugmentation",
+    "LearnedMixup",
     "Mixer",
     "Mixup",
     "OriginalACAI",

@@ -22,6 +22,12 @@ def check_steps(steps):
         raise ValueError(f"steps must be an integer of at least 2; got {steps!r}.")
 
 
+def check_not_negative_integer(name, value):
+    """Raises a ValueError unless `value` is an integer of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ValueError(f"{name} must be an integer of at least 0; got {value!r}.")
+
+
 def check_not_negative(name, value):
     """Raises a ValueError unless `value` is a finite number of at least 0."""
     # Through float: NumPy does not take integers of more than 64 bits.
@@ -41,6 +47,20 @@ def check_share(name, value):
     check_not_negative(name, value)
     if value > 1:
         raise ValueError(f"{name} must lie in 0 to 1; got {value!r}.")
+
+
+def check_positive(name, value):
+    """Raises a ValueError unless `value` is a finite number above 0."""
+    check_not_negative(name, value)
+    if not value:
+        raise ValueError(f"{name} must be above 0; got {value!r}.")
+
+
+def check_momentum(name, value):
+    """Raises a ValueError unless `value` is a number of at least 0 and below 1."""
+    check_not_negative(name, value)
+    if value >= 1:
+        raise ValueError(f"{name} must be at least 0 and below 1; got {value!r}.")
 
 
 def check_same_images(model, data):

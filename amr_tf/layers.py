@@ -75,6 +75,49 @@ class GaussianSampling(SeedStateSaving, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")
+class SpaceToDepth(keras.layers.Layer):
+    """Makes the pixels of each square of `size` x `size` the channels of one position.
+
+    Args:
+        size: the squares' width in pixels, at least 1.
+        **kwargs: as of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: (N, H, W, C), with H and W multiples of `size`.
+
+    Returns:
+        (N, H / size, W / size, size^2 C), of the inputs' dtype.
+
+    Example:
+
+    >>> SpaceToDepth(2)(keras.ops.zeros((1, 8, 8, 3))).shape
+    TensorShape([1, 4, 4, 12])
+    """
+
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, inputs):
+        _, rows, columns, channels = self.compute_output_shape(inputs.shape)
+        shape = (-1, rows, self.size, columns, self.size, inputs.shape[-1])
+        squares = ops.transpose(ops.reshape(inputs, shape), (0, 1, 3, 2, 4, 5))
+        return ops.reshape(squares, (-1, rows, columns, channels))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        if height % self.size or width % self.size:
+            raise ValueError(
+                f"Images of {height} x {width} are not made of squares of {self.size} x "
+                f"{self.size} pixels."
+            )
+        return (batch, height // self.size, width // self.size, self.size**2 * channels)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
 class SpectralNormalization(keras.layers.SpectralNormalization):
     """Divides a layer's kernel by its largest singular value, as Miyato et al. (2018) do.
 

@@ -66,6 +66,14 @@ def gan_loss(loss: str | Callable) -> Callable:
     return in_keras_order
 
 
+def generator_loss(loss: Callable) -> Callable:
+    """What the auto-encoder minimises of a GAN loss, a function of (logits, target).
+
+    It is the loss itself, unless that has another one as its attribute `generator`.
+    """
+    return getattr(getattr(loss, "func", loss), "generator", loss)
+
+
 def takes_logits(loss: Callable) -> bool:
     """Whether a reconstruction loss takes the decoder's logits and not its images.
 
@@ -169,6 +177,40 @@ def gan_least_squares(logits, target):
     """Mean of `(D - target)^2` (Mao et al. 2017). Arguments as `gan_binary_crossentropy`."""
     logits, target = _float32(logits, target)
     return ops.mean(ops.square(logits - target))
+
+
+@GAN_LOSSES.register("hinge")
+def gan_hinge(logits, target):
+    """Mean of `max(0, 1 - s D)`, with s = 1 for real and -1 for fake (Lim & Ye 2017).
+
+    The auto-encoder minimises `-s D` in its place, which does not end at the margin. Arguments as
+    `gan_binary_crossentropy`.
+    """
+    logits, target = _float32(logits, target)
+    return ops.mean(ops.relu(1.0 - (2.0 * target - 1.0) * logits))
+
+
+def _signed_logits(logits, target):
+    """Mean of `-s D`, with s as in `gan_hinge`."""
+    logits, target = _float32(logits, target)
+    return ops.mean((1.0 - 2.0 * target) * logits)
+
+
+gan_hinge.generator = _signed_logits  # type: ignore[attr-defined]
+
+
+def feature_distance(features, others):
+    """Mean absolute distance between lists of feature maps, a mean over the list's entries.
+
+    The features of a real image and of its reconstruction in the discriminator (Larsen et al. 2016,
+    "Autoencoding beyond pixels using a learned similarity metric").
+
+    Args:
+        features: a list of tensors (N, ...).
+        others: as many tensors of the same shapes.
+    """
+    distances = [mean_absolute_error(one, other) for one, other in zip(features, others)]
+    return sum(distances) / len(distances)
 
 
 def gaussian_kl(mean, log_variance):

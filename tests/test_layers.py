@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from amr_tf import GaussianSampling, SpectralNormalization
+from amr_tf.layers import SpaceToDepth
 
 RECORDED = pathlib.Path(__file__).parent / "oracles" / "tfa_spectral_normalization.npz"
 
@@ -226,3 +227,18 @@ def test_sampling_saves_its_state(tmp_path):
     second, continued = (np.asarray(one([MEAN, LOG_VARIANCE])) for one in (model, again))
     np.testing.assert_array_equal(second, continued)
     assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_space_to_depth_is_tensorflows(size):
+    images = np.random.default_rng(0).normal(size=(2, 8, 4, 3)).astype("float32")
+    ours = SpaceToDepth(size)(images)
+    expected = images if size == 1 else tf.nn.space_to_depth(images, size)
+    np.testing.assert_array_equal(ours, expected)
+    layer = SpaceToDepth.from_config(SpaceToDepth(size).get_config())
+    assert layer(keras.Input((8, 4, 3))).shape == (None, 8 // size, 4 // size, 3 * size**2)
+
+
+def test_space_to_depth_needs_whole_squares():
+    with pytest.raises(ValueError, match=r"Images of 6 x 8 are not made of squares of 4 x 4"):
+        SpaceToDepth(4)(np.zeros((1, 6, 8, 1), "float32"))

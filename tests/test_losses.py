@@ -95,6 +95,26 @@ def kl_by_hand(mean, log_variance):
     return -0.5 * np.sum(1 + np.log(variance) - np.asarray(mean) ** 2 - variance)
 
 
+@pytest.mark.parametrize(("target", "sign"), [(1.0, 1), (0.0, -1)])
+def test_hinge_against_numpy(target, sign):
+    found = losses.gan_hinge(LOGITS, target)
+    assert float(found) == pytest.approx(np.maximum(0, 1 - sign * LOGITS).mean(), rel=1e-6)
+    theirs = losses.generator_loss(losses.gan_loss("hinge"))(LOGITS, target)
+    assert float(theirs) == pytest.approx(-sign * LOGITS.mean(), rel=1e-5)
+
+
+def test_the_autoencoder_minimises_the_gan_loss_unless_it_has_another():
+    for loss in (losses.gan_least_squares, functools.partial(losses.gan_binary_crossentropy)):
+        assert losses.generator_loss(loss) is loss
+
+
+def test_feature_distance_against_numpy():
+    maps = [IMAGES, RANDOM.normal(size=(4, 7)).astype("float32")]
+    others = [OTHERS, RANDOM.normal(size=(4, 7)).astype("float32")]
+    expected = np.mean([np.abs(one - other).mean() for one, other in zip(maps, others)])
+    assert float(losses.feature_distance(maps, others)) == pytest.approx(expected, rel=1e-5)
+
+
 def test_divergence_against_numpy():
     mean, log_variance = RANDOM.normal(size=(2, 5, 3, 3, 2)).astype("float32")
     expected = np.mean([kl_by_hand(*pair) for pair in zip(mean, log_variance)])

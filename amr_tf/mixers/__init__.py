@@ -6,6 +6,7 @@
 from amr_tf.mixers.base import MIXERS, Mixer, get
 from amr_tf.mixers.bernoulli import BernoulliMixup
 from amr_tf.mixers.composite import CompositeMixer
+from amr_tf.mixers.learned import LearnedMixup
 from amr_tf.mixers.mixup import ChannelwiseMixup, FoldedMixup, GaussianMixup, Mixup
 from amr_tf.mixers.spatial import SpatialMixup
 from amr_tf.mixers.supervised import SupervisedBernoulliMixup
@@ -17,6 +18,7 @@ __all__ = [
     "CompositeMixer",
     "FoldedMixup",
     "GaussianMixup",
+    "LearnedMixup",
     "Mixer",
     "Mixup",
     "SpatialMixup",

@@ -110,6 +110,15 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         """
         return (1,) * (len(code_shape) - 1) + (None,)
 
+    def weigh(self, stack, coefficients):
+        """The coefficients with which the codes of `stack` are summed, where they depend on these.
+
+        Args:
+            stack: (N, k, ...).
+            coefficients: as they were drawn, or given.
+        """
+        return coefficients
+
     def source(self, seed):
         """What to draw from: a fixed seed, or for None the layer's own generator."""
         return self.seed_generator if seed is None else seed
@@ -156,6 +165,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
             # With the permutations' seed the coefficients would be tied to the order.
             coefficients = self.draw_coefficients(code_shape, batch_size, another_seed(seed))
         stack = ops.take(codes, ops.transpose(permutations), axis=0)
+        coefficients = self.weigh(stack, coefficients)
         return self.mix(stack, coefficients), ops.cast(coefficients, "float32")
 
     def compute_output_spec(self, codes, permutations=None, coefficients=None):

@@ -3,13 +3,14 @@
 import keras
 from keras import ops
 
+from amr_tf import checks
 from amr_tf.mixers.base import MIXERS, Mixer, another_seed
 
 
 @MIXERS.register("bernoulli")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class BernoulliMixup(Mixer):
-    """Takes each feature map (or vector element) whole from one of the k examples.
+    """Takes each feature map (or vector element), or group of them, whole from one of k examples.
 
     For k = 2 a mask `m ~ Bernoulli(p)` chooses between two codes (paper, equation 5); for k > 2
     each feature map comes from one of the k examples, all equally likely. Coefficients are one-hot
@@ -21,6 +22,7 @@ class BernoulliMixup(Mixer):
             examples (higher variance, the variant of the paper's tables), "example", once for
             each example, or "element", for each feature map of each example, which makes both
             parents equally likely.
+        group_size: how many maps in a row come from the same parent.
         seed: the same as for `Mixer`.
         **kwargs: further arguments of `Mixer`.
 
@@ -31,7 +33,7 @@ class BernoulliMixup(Mixer):
     title = "Bernoulli"
     PROBABILITIES = ("batch", "example", "element")
 
-    def __init__(self, k=2, probability="batch", seed=None, **kwargs):
+    def __init__(self, k=2, probability="batch", group_size=1, seed=None, **kwargs):
         if probability not in self.PROBABILITIES:
             raise ValueError(
                 f"probability must be one of {', '.join(self.PROBABILITIES)}; got {probability!r}."
@@ -42,11 +44,13 @@ class BernoulliMixup(Mixer):
                 f"probability is for k = 2 only: with k = {k} every parent is equally likely; got "
                 f"{probability!r}."
             )
+        checks.check_positive_integer("group_size", group_size)
         self.probability = probability
+        self.group_size = group_size
 
     def draw_coefficients(self, code_shape, batch_size, seed=None):
         seed = self.source(seed)
-        maps = code_shape[-1]
+        maps = -(-code_shape[-1] // self.group_size)  # Drawn for each group; the last may be small.
         if self.k == 2:
             shapes = {"batch": (1, 1), "example": (batch_size, 1), "element": (batch_size, maps)}
             p = keras.random.uniform(shapes[self.probability], seed=seed)
@@ -54,6 +58,7 @@ class BernoulliMixup(Mixer):
             parent = ops.cast(threshold >= p, "int32")
         else:
             parent = keras.random.randint((batch_size, maps), 0, self.k, seed=seed)
+        parent = ops.repeat(parent, self.group_size, axis=1)[:, : code_shape[-1]]
         one_hot = ops.transpose(ops.one_hot(parent, self.k, dtype="float32"), (0, 2, 1))
         shape = (batch_size, self.k, *self.coefficient_shape(code_shape))
         return ops.reshape(one_hot, shape)
@@ -62,4 +67,8 @@ class BernoulliMixup(Mixer):
         return (1,) * (len(code_shape) - 1) + (code_shape[-1],)
 
     def get_config(self):
-        return {**super().get_config(), "probability": self.probability}
+        return {
+            **super().get_config(),
+            "probability": self.probability,
+            "group_size": self.group_size,
+        }

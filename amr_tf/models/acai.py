@@ -63,9 +63,10 @@ class ACAI(ResynthesisModel):
 
     def autoencoder_losses(self, step):
         reconstruction = self.reconstruction_error(step)
-        adversarial = self.gan_loss(step.logits["mix"], 0.0)
+        adversarial = self.generator_loss(step.logits["mix"], 0.0)
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
-        return self.lambda_ * reconstruction + self.adversarial_weight * adversarial, terms
+        weight = self.adversarial_weight * self.adversarial_ramp()
+        return self.lambda_ * reconstruction + weight * adversarial, terms
 
     def discriminator_losses(self, step):
         alpha = _alpha(step)
@@ -89,6 +90,7 @@ class OriginalACAI(ACAI):
     """
 
     title = "ACAI (original)"
+    unused_settings = ("feature_matching",)  # Its critic sees no reconstructions.
     setting_checks = {
         **ACAI.setting_checks,
         "adversarial_weight": checks.check_not_negative,

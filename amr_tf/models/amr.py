@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from amr_tf import checks
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.models.methods import METHODS
 
@@ -28,12 +29,40 @@ class AMR(ResynthesisModel):
     """
 
     title = "AMR"
+    setting_checks = {
+        **ResynthesisModel.setting_checks,
+        "adversarial_weight": checks.check_not_negative,
+        "mix_weight": checks.check_not_negative,
+    }
+
+    def compile(
+        self,
+        *optimizers: Any,
+        adversarial_weight: float = 1.0,
+        mix_weight: float | None = 1.0,
+        **kwargs: Any,
+    ):
+        """The same as `ResynthesisModel.compile`, with two settings more.
+
+        Args:
+            *optimizers: of the players, as in `ResynthesisModel.compile`.
+            adversarial_weight: weight of the adversarial terms in the auto-encoder's loss.
+            mix_weight: how often mixes count in them, where reconstructions count once.
+            **kwargs: further arguments of `ResynthesisModel.compile`.
+        """
+        super().compile(*optimizers, **kwargs)
+        self.remember(adversarial_weight=adversarial_weight, mix_weight=mix_weight)
 
     def autoencoder_losses(self, step):
         reconstruction = self.reconstruction_error(step)
-        adversarial = sum(self.gan_loss(step.logits[group], 1.0) for group in step.decoded)
+        adversarial = sum(
+            (1.0 if group == "reconstruction" else self.mix_weight)
+            * self.generator_loss(step.logits[group], 1.0)
+            for group in step.decoded
+        )
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
-        return self.lambda_ * reconstruction + adversarial, terms
+        weight = self.adversarial_weight * self.adversarial_ramp()
+        return self.lambda_ * reconstruction + weight * adversarial, terms
 
     def discriminator_losses(self, step):
         real = self.gan_loss(step.logits["real"], 1.0)
@@ -49,7 +78,7 @@ class AEGAN(AMR):
     title = "AE+GAN"
     takes_mixer = False
     trains_on_mixes = False
-    unused_settings = ("mixer", "k", "beta", "consistency_loss")
+    unused_settings = ("mixer", "k", "beta", "consistency_loss", "mix_weight")
 
     @classmethod
     def create(
@@ -57,6 +86,10 @@ class AEGAN(AMR):
     ):
         """The same as `ResynthesisModel.create`, without a mixer."""
         return super().create(image_shape, architecture, mixer, **kwargs)
+
+    def compile(self, *optimizers: Any, mix_weight: float | None = None, **kwargs: Any):
+        """The same as `AMR.compile`; there are no mixes to weigh."""
+        super().compile(*optimizers, mix_weight=mix_weight, **kwargs)
 
 
 @METHODS.register("pixel_mixup")

@@ -10,6 +10,7 @@ import tensorflow as tf
 from amr_tf import checks, losses, optimizers, replicas
 from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.models import building, compiling, inference
+from amr_tf.models.averages import exchange, keep_averages
 from amr_tf.models.compiling import Player
 from amr_tf.models.data_checks import (
     check_validation_split,
@@ -19,15 +20,22 @@ from amr_tf.models.data_checks import (
 )
 from amr_tf.models.density import CodeDensity
 from amr_tf.models.fit_callbacks import with_own
-from amr_tf.models.forward import compute_losses, discriminate, resynthesize
+from amr_tf.models.forward import (
+    compute_losses,
+    discriminate,
+    read_discriminator,
+    resynthesize,
+)
 from amr_tf.models.gradients import STEPS
 from amr_tf.models.step import StepTensors, split_groups
 from amr_tf.models.updates import Mean, apply_update, apply_update_if, for_trainer, over_replicas
 
 # Means over labelled images only.
 _LABEL_METRICS = ("probe_loss", "probe_accuracy", "classifier_loss", "classifier_accuracy")
-# Arguments of the constructor beside the networks, which are Keras objects or None.
-_OPTIONAL = ("preprocessor", "augmentation")
+# Arguments of the constructor beside the networks, which are Keras objects or None. Older files do
+# not have them, and a method of one's own may not know them.
+_OPTIONAL = ("preprocessor", "augmentation", "discriminator_augmentation")
+_AVERAGES = "holds_averages"  # The name under which a file says so.
 _DENSITY = "density_"  # Of the names under which a file holds it.
 _CRITICS = {"logits": "images to logits (N,)", "autoencoder": "images to images"}
 _CRITICS["classifier"] = "images to logits (N,) and class logits (N, classes)"
@@ -48,7 +56,8 @@ class ResynthesisModel(keras.Model):
     - `create` and `compile`, to change a default or to add a setting. A method registered in
       `amr_tf.models.METHODS` has these settings on the command line.
 
-    It may call `reconstruction_error`, `gan_loss`, `label_targets`, and every network.
+    It may call `reconstruction_error`, `gan_loss` and `generator_loss` (what the auto-encoder
+    minimises of it), `adversarial_ramp`, `label_targets`, and every network.
 
     Args:
         encoder: `keras.Model` from images (N, H, W, C) in [-1, 1] to codes.
@@ -63,6 +72,8 @@ class ResynthesisModel(keras.Model):
             is saved with the model.
         augmentation: a Keras layer from images to images, such as `amr_tf.ImageAugmentation`, that
             changes the images of a training step; or None. It is saved with the model.
+        discriminator_augmentation: a layer that changes at random, in training, what the
+            discriminator sees, such as an `amr_tf.DiffAugment`; or None.
         **kwargs: further arguments of `keras.Model`.
 
     Raises:
@@ -100,10 +111,13 @@ class ResynthesisModel(keras.Model):
         "beta": checks.check_not_negative,
         "supervision": checks.check_not_negative,
         "generator_update_every": checks.check_positive_integer,
+        "feature_matching": checks.check_not_negative,
+        "adversarial_warmup": checks.check_not_negative_integer,
+        "ema": checks.check_momentum,
     }
     METRICS: tuple[str, ...] = (
         *("loss", "reconstruction_loss", "adversarial_loss", "consistency_loss"),
-        *("discriminator_loss", "probe_loss", "probe_accuracy"),
+        *("feature_loss", "discriminator_loss", "probe_loss", "probe_accuracy"),
         *("regularization_loss", "discriminator_regularization_loss", "probe_regularization_loss"),
     )
     # The constructor's arguments that are Keras objects.
@@ -119,6 +133,7 @@ class ResynthesisModel(keras.Model):
         multi_label: bool = False,
         preprocessor: ImagePreprocessor | None = None,
         augmentation: keras.layers.Layer | None = None,
+        discriminator_augmentation: keras.Layer | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -130,10 +145,16 @@ class ResynthesisModel(keras.Model):
         self.multi_label = multi_label
         self.preprocessor = preprocessor
         self.augmentation = augmentation
+        self.discriminator_augmentation = discriminator_augmentation
         # Where codes lie, for `sample`; `fit_density` sets it.
         self.density: CodeDensity | None = None
         # From codes to the logits that a tanh makes images of, and these; `compile` may set it.
         self.decode_with_logits: Callable | None = None
+        # Whether averages and weights of the auto-encoder have changed places (`use_averages`).
+        self.holds_averages = False
+        self.ema = 0.0
+        # From images to the discriminator's output and its features; `compile` may set it.
+        self.discriminate_with_features: Callable | None = None
         for name in ("encoder", "decoder", "discriminator", "probe"):
             _check_network(name, getattr(self, name))
         self._check_networks()
@@ -141,6 +162,10 @@ class ResynthesisModel(keras.Model):
         self.check_mixer(mixer)
         if mixer is not None and not mixer.built:
             mixer.build((None, *self.mixed_shape))
+        if discriminator_augmentation is not None:
+            if discriminator is None:
+                raise ValueError(f"{type(self).__name__} has no discriminator to augment for.")
+            discriminator_augmentation.build((None, *self.image_shape))
         # Once more: what is trained in a mixer is known now.
         self.check_mixer(mixer, self.mixed_shape)
         self._check_augmentation()
@@ -165,6 +190,7 @@ class ResynthesisModel(keras.Model):
         multi_label: bool = False,
         probe: str = "linear",
         augmentation: Any = None,
+        discriminator_augmentation: Any = None,
         seed: int | None = None,
         name: str | None = None,
         model_arguments: dict | None = None,
@@ -185,7 +211,10 @@ class ResynthesisModel(keras.Model):
             augmentation: how training images are changed: a call string of
                 `amr_tf.augmentation.AUGMENTATIONS`, such as "standard(flip='horizontal')", a Keras
                 layer, or None.
-            seed: of the mixer's random generator; the initial weights come from
+            discriminator_augmentation: a layer that changes what the discriminator sees; a call
+                string of `amr_tf.augmentation.DISCRIMINATOR_AUGMENTATIONS`, such as
+                "diff_augment(translation=0, cutout=0)"; or None.
+            seed: of the random generators; the initial weights come from
                 `keras.utils.set_random_seed`.
             name: the model's name.
             model_arguments: further arguments of the class.
@@ -208,6 +237,7 @@ class ResynthesisModel(keras.Model):
             multi_label=multi_label,
             probe=probe,
             augmentation=augmentation,
+            discriminator_augmentation=discriminator_augmentation,
             seed=seed,
             name=name,
             sizes=sizes,
@@ -378,6 +408,9 @@ class ResynthesisModel(keras.Model):
         beta: float = 0.0,
         generator_update_every: int = 1,
         supervision: float = 0.0,
+        feature_matching: float = 0.0,
+        adversarial_warmup: int = 0,
+        ema: float = 0.0,
         step: str = "auto",
         metrics: list | None = None,
         run_eagerly: bool = False,
@@ -397,8 +430,8 @@ class ResynthesisModel(keras.Model):
             reconstruction_loss: a call string: "mean_absolute_error" (the published tables'),
                 "mean_squared_error" or "binary_crossentropy"; a function of (images,
                 reconstructions); or a `keras.losses.Loss`.
-            gan_loss: a call string: "binary_crossentropy" or "least_squares"; a function of
-                (logits, target); or a `keras.losses.Loss` that takes logits.
+            gan_loss: a call string: "binary_crossentropy", "least_squares" or "hinge"; a function
+                of (logits, target); or a `keras.losses.Loss` that takes logits.
             consistency_loss: measures mixes against their codes encoded again: the same choices as
                 `reconstruction_loss`, which it is by default where that measures a distance.
             lambda_: weight of the reconstruction, lambda in the paper.
@@ -408,6 +441,14 @@ class ResynthesisModel(keras.Model):
             supervision: weight of the probe's loss in the auto-encoder's: above 0 the probe's
                 gradient trains the encoder too (paper, section 5); with labels of -1 for some
                 images that is semi-supervised learning.
+            feature_matching: weight of the distance between an image and its reconstruction in the
+                discriminator's own features, what its pooling layers make of them (Larsen et al.
+                2016).
+            adversarial_warmup: steps over which the weights of the auto-encoder's adversarial
+                terms and of `feature_matching` grow from 0.
+            ema: momentum of moving averages of the auto-encoder's weights, such as 0.998; it grows
+                from 0 in the first updates. `fit` validates and saves with the averages, and ends
+                with them; it goes on from the weights. 0 for none.
             step: "one_pass", the fastest; "two_pass", the plain form with the same result; or
                 "auto" for one_pass where the discriminator allows it. See
                 `amr_tf.models.gradients`.
@@ -432,6 +473,9 @@ class ResynthesisModel(keras.Model):
             "beta": beta,
             "generator_update_every": generator_update_every,
             "supervision": supervision,
+            "feature_matching": feature_matching,
+            "adversarial_warmup": adversarial_warmup,
+            "ema": ema,
             "step": step,
         }
         keras_settings = {
@@ -444,7 +488,13 @@ class ResynthesisModel(keras.Model):
         compiling.check_parts(self, beta, supervision)
         self.reconstruction_loss = losses.reconstruction_loss(reconstruction_loss)
         self.decode_with_logits = compiling.logit_decoder(self.decoder, self.reconstruction_loss)
-        self.gan_loss = None if gan_loss is None else losses.gan_loss(gan_loss)
+        self.gan_loss = self.generator_loss = None
+        if gan_loss is not None:
+            self.gan_loss = losses.gan_loss(gan_loss)
+            self.generator_loss = losses.generator_loss(self.gan_loss)
+        self.discriminate_with_features = None
+        if feature_matching:
+            self.discriminate_with_features = compiling.featured_discriminator(self.discriminator)
         self.consistency_loss = compiling.consistency_loss(
             consistency_loss, self.reconstruction_loss
         )
@@ -452,6 +502,8 @@ class ResynthesisModel(keras.Model):
         self.beta = beta
         self.generator_update_every = generator_update_every
         self.supervision = supervision
+        self.feature_matching = feature_matching
+        self.adversarial_warmup = adversarial_warmup
         self.step = compiling.choose_step(step, self.discriminator)
         super().compile(
             optimizer=optimizers.get(autoencoder_optimizer), metrics=metrics, **keras_settings
@@ -469,12 +521,27 @@ class ResynthesisModel(keras.Model):
             self.discriminator_optimizer = compiling.optimizer(discriminator_optimizer, scaling)
         if self.probe is not None:
             self.probe_optimizer = compiling.optimizer(probe_optimizer, scaling)
+        self.ema = ema
+        if ema:
+            keep_averages(self.autoencoder_optimizer, ema)
         compiling.build_optimizers(self.players)
         compiling.finalize_all(self)
         made = {f"{name}_optimizer": player.optimizer for name, player in self.players.items()}
         # As a configuration: a metric in an attribute would be one more part of the built model.
         metrics = keras.saving.serialize_keras_object(metrics)
         self._compile_arguments = {**given, **keras_settings, "metrics": metrics, **made}
+
+    def use_averages(self, wanted: bool = True) -> None:
+        """Puts the averages of the auto-encoder's weights in place, or the weights again.
+
+        `fit` does so by itself. Without `ema` nothing happens.
+
+        Args:
+            wanted: whether the averages are to be in place.
+        """
+        if self.ema and self.holds_averages != wanted:
+            exchange(self.autoencoder_optimizer)
+            self.holds_averages = wanted
 
     def remember(self, **settings: Any) -> None:
         """Keeps a method's own settings of `compile`, as attributes and for the saved file."""
@@ -550,6 +617,13 @@ class ResynthesisModel(keras.Model):
         made = step.decoder_logits or step.decoded
         return tf.reduce_mean(self.reconstruction_loss(step.images, made["reconstruction"]))
 
+    def adversarial_ramp(self) -> Any:
+        """What the weights of adversarial terms are multiplied by: from 0 to 1 in the warm-up."""
+        if not self.adversarial_warmup:
+            return 1.0
+        made = tf.cast(tf.convert_to_tensor(self.step_counter), "float32")
+        return tf.minimum(made / self.adversarial_warmup, 1.0)
+
     def label_targets(self, labels: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """`losses.label_targets` for this model's classes or attributes."""
         return losses.label_targets(labels, self.num_classes, self.multi_label)
@@ -579,6 +653,10 @@ class ResynthesisModel(keras.Model):
             A dictionary from metric names to scalar tensors of this batch.
         """
         self._assert_compile_called("train_on")
+        if self.holds_averages:
+            raise ValueError(
+                "The model holds the averages of its weights: call use_averages(False) to train on."
+            )
         return self._train(StepTensors(images, labels, permutations, coefficients))[1]
 
     def _train(self, step):
@@ -636,8 +714,7 @@ class ResynthesisModel(keras.Model):
         resynthesize(self, step, training)
         if self.discriminator is not None:
             inputs = step.discriminator_inputs
-            step.discriminator_outputs = discriminate(self, step, inputs, training)
-            self.read_discriminator(step)
+            read_discriminator(self, step, *discriminate(self, step, inputs, training))
         return step
 
     def _track(self, step, results):
@@ -766,6 +843,7 @@ class ResynthesisModel(keras.Model):
         """One training step: `keras.Model.train_on_batch`, after checking the data."""
         check_weights(sample_weight, class_weight)
         x, y = checked_data(self, x, y, None, self._mixed_at_once())
+        self.use_averages(False)
         return super().train_on_batch(x, y, return_dict=return_dict)
 
     def test_on_batch(
@@ -902,6 +980,8 @@ class ResynthesisModel(keras.Model):
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
+        if self.holds_averages:
+            store[_AVERAGES] = np.array(True)
         if self.density is not None:
             for name, array in self.density.arrays().items():
                 store[_DENSITY + name] = array
@@ -914,6 +994,7 @@ class ResynthesisModel(keras.Model):
             if key.startswith(_DENSITY)
         }
         self.density = CodeDensity(**arrays) if arrays else None
+        self.holds_averages = bool(np.asarray(values.pop(_AVERAGES, False)))
         super().load_own_variables(values)
 
     def get_config(self) -> dict:
@@ -930,7 +1011,6 @@ class ResynthesisModel(keras.Model):
         config = dict(config)
         for name in cls.NETWORKS:
             config[name] = keras.saving.deserialize_keras_object(config[name])
-        # Older files have none; a method of one's own may know of none.
         for name in _OPTIONAL:
             found = keras.saving.deserialize_keras_object(config.pop(name, None))
             if found is not None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from amr_tf import mixers
-from amr_tf.augmentation import AUGMENTATIONS
+from amr_tf.augmentation import AUGMENTATIONS, DISCRIMINATOR_AUGMENTATIONS
 from amr_tf.networks.architectures import ARCHITECTURES
 from amr_tf.networks.heads import PROBES
 from amr_tf.registry import Call
@@ -19,6 +19,7 @@ def build_model(
     multi_label: bool = False,
     probe: str = "linear",
     augmentation: Any = None,
+    discriminator_augmentation: Any = None,
     seed: int | None = None,
     name: str | None = None,
     sizes: dict | None = None,
@@ -37,7 +38,9 @@ def build_model(
         multi_label: whether labels are attributes.
         probe: a call string of `PROBES`.
         augmentation: a call string of `AUGMENTATIONS`, "none", a Keras layer or None.
-        seed: of the mixer's and the augmentation's random generators.
+        discriminator_augmentation: a layer, a call string of `DISCRIMINATOR_AUGMENTATIONS`, or
+            None.
+        seed: of the random generators.
         name: the model's name.
         sizes: parameters of the architecture beside those in its call string.
         **arguments: further arguments of the method's constructor.
@@ -46,6 +49,13 @@ def build_model(
         ValueError: an unknown name or parameter, a value out of range, or parts that do not fit.
     """
     mixer = make_mixer(method, mixer, k, seed)
+    for_critic = make_discriminator_augmentation(method, discriminator_augmentation, seed)
+    made = {
+        "augmentation": make_augmentation(augmentation, image_shape, seed),
+        "discriminator_augmentation": for_critic,
+    }
+    # A method of one's own may know of neither.
+    arguments |= {argument: layer for argument, layer in made.items() if layer is not None}
     networks = ARCHITECTURES.build(
         architecture_call(method, architecture, sizes),
         image_shape=tuple(image_shape),
@@ -61,9 +71,6 @@ def build_model(
             num_classes=num_classes,
             multi_label=multi_label,
         )
-    augmentation = make_augmentation(augmentation, image_shape, seed)
-    if augmentation is not None:  # A method of one's own may know of none.
-        arguments["augmentation"] = augmentation
     return method(
         networks.encoder,
         networks.decoder,
@@ -130,3 +137,19 @@ def make_mixer(method: Any, mixer: Any, k: int | None = None, seed: int | None =
         got = "no mixer" if mixer is None else f"a mixer of k = {mixer.k}"
         raise ValueError(f"k = {k} is for a mixer given by name; got {got}.")
     return mixer
+
+
+def make_discriminator_augmentation(method: Any, augmentation: Any, seed: int | None = None) -> Any:
+    """The layer that a call string names; a layer, or None, is returned as it is.
+
+    Raises:
+        ValueError: the method has no discriminator, or an unknown name.
+    """
+    if augmentation is not None and method.critic is None:
+        raise ValueError(
+            f"{method.__name__} has no discriminator: leave discriminator_augmentation out (got "
+            f"{augmentation!r})."
+        )
+    if isinstance(augmentation, str):
+        return DISCRIMINATOR_AUGMENTATIONS.build(augmentation, seed=seed)
+    return augmentation

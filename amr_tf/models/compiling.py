@@ -83,6 +83,36 @@ def logit_decoder(decoder: keras.Model, reconstruction_loss: Callable) -> Callab
     return functools.partial(keras.Model(decoder.inputs[0], [last.input, decoder.outputs[0]]))
 
 
+def featured_discriminator(discriminator: keras.Model | None) -> Callable:
+    """A function from images to a discriminator's output and the list of its features.
+
+    The features are what its pooling layers make: the end of each scale.
+
+    Raises:
+        ValueError: there is no discriminator, or it has no pooling layers.
+    """
+    pooling = () if discriminator is None else tuple(_pooled(discriminator))
+    if discriminator is None or not pooling:
+        raise ValueError(
+            "feature_matching compares what a discriminator's pooling layers make of images; "
+            "this model has no discriminator with pooling layers."
+        )
+    features = [layer.output for layer in pooling]
+    # In a function: Keras would save a network that is a model's attribute once more.
+    outputs = keras.tree.pack_sequence_as(discriminator.output, discriminator.outputs)
+    return functools.partial(keras.Model(discriminator.inputs[0], [outputs, features]))
+
+
+_POOLING = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
+
+
+def _pooled(discriminator: keras.Model) -> Iterator:
+    """The pooling layers of a network that see more than its input."""
+    for layer in discriminator.layers:
+        if isinstance(layer, _POOLING) and layer.input is not discriminator.inputs[0]:
+            yield layer
+
+
 def choose_step(step: str, discriminator: keras.Model | None) -> str:
     """The form of the step: for "auto" one_pass, where the discriminator allows it.
 
@@ -141,7 +171,9 @@ def finalize_all(model: Any) -> None:
     """
 
     def finalize(variables):
-        for made, own in model.players.values():
+        for name, (made, own) in model.players.items():
+            if model.ema and name == "autoencoder":
+                continue  # Its averages are in place by now (`fit_callbacks.Averages`).
             type(made).finalize_variable_values(made, own)
 
     model.optimizer.finalize_variable_values = finalize

@@ -6,23 +6,25 @@ import keras
 
 
 def with_own(callbacks: Any, model: Any) -> Any:
-    """A user's callbacks with the mode of what they monitor, and `SharedLearningRate` behind them.
+    """A user's callbacks with the mode of what they monitor, and our own around them.
 
     Args:
         callbacks: as `fit` takes them: None, a callback, a list, or a `CallbackList`.
         model: the `ResynthesisModel` that is trained.
     """
     own = SharedLearningRate()
+    first: list[keras.callbacks.Callback] = [Averages()] if model.ema else []
     if isinstance(callbacks, keras.callbacks.CallbackList):
         given = callbacks.callbacks
         if not any(isinstance(callback, SharedLearningRate) for callback in given):
-            own.set_model(model)
-            given.append(own)
+            for callback in (*first, own):
+                callback.set_model(model)
+            given[:] = [*first, *given, own]
         both = callbacks
     else:
         given = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
         given = [callback for callback in given if callback is not None]
-        both = [*given, own]
+        both = [*first, *given, own]
     for callback in given:
         if getattr(callback, "mode", None) == "auto":
             _set_mode(callback, model)
@@ -35,6 +37,29 @@ def _set_mode(callback, model):
     for metric in model.metrics:
         if metric.name == monitored and hasattr(metric, "_direction"):
             callback.mode = "max" if metric._direction == "up" else "min"
+
+
+class Averages(keras.callbacks.Callback):
+    """Puts the averages of the auto-encoder's weights in place for all but the training steps.
+
+    It comes before other callbacks: validation, and what others do at an epoch's end, such as
+    saving, find the averages.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.model.use_averages(False)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.use_averages(False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.use_averages(True)
+
+    def on_test_begin(self, logs=None):
+        self.model.use_averages(True)
+
+    def on_train_end(self, logs=None):
+        self.model.use_averages(True)
 
 
 class SharedLearningRate(keras.callbacks.Callback):

@@ -30,20 +30,41 @@ def resynthesize(model: Any, step: StepTensors, training: bool = False) -> None:
         groups = model.discriminator_images(step)
         step.discriminator_groups = tuple(groups)
         step.discriminator_inputs = concat_groups(groups)
+        if training and model.discriminator_augmentation is not None:
+            step.discriminator_inputs = model.discriminator_augmentation(
+                step.discriminator_inputs, groups=len(groups)
+            )
 
 
-def discriminate(model: Any, step: StepTensors, inputs: tf.Tensor, training: bool = False) -> Any:
-    """The discriminator's output for a batch of images, or its list of outputs."""
-    outputs = model.discriminator(inputs, training=training)
+def discriminate(
+    model: Any, step: StepTensors, inputs: tf.Tensor, training: bool = False
+) -> tuple[Any, list]:
+    """The discriminator's output for a batch of images, or its list of outputs; and its features.
+
+    The list of features is empty where the auto-encoder does not match them.
+    """
+    if model.discriminate_with_features is None:
+        outputs, features = model.discriminator(inputs, training=training), []
+    else:
+        outputs, features = model.discriminate_with_features(inputs, training=training)
     _note_regularization(step, "discriminator", model.discriminator)
-    return outputs
+    return outputs, features
+
+
+def read_discriminator(model: Any, step: StepTensors, outputs: Any, features: list) -> None:
+    """Notes what `discriminate` returned in the step, for the players' losses."""
+    step.discriminator_outputs = outputs
+    if features:
+        step.features = split_groups(features, step.discriminator_groups)
+    model.read_discriminator(step)
 
 
 def compute_losses(model: Any, step: StepTensors, training: bool = False) -> tuple[dict, dict]:
     """The players' losses, scalars by player, and the metrics, by name.
 
     The auto-encoder's is the method's own, plus the weighted consistency of mixes, the weighted
-    loss of the probe (`supervision`), and the regularisation of its networks.
+    distance in the discriminator's features, the weighted loss of the probe (`supervision`), and
+    the regularisation of its networks.
     """
     loss, results = model.autoencoder_losses(step)
     results, found = dict(results), {}
@@ -52,6 +73,11 @@ def compute_losses(model: Any, step: StepTensors, training: bool = False) -> tup
         consistency = tf.reduce_mean(model.consistency_loss(step.mixed_codes, reencoded))
         results["consistency_loss"] = consistency
         loss = loss + model.beta * consistency
+    if step.features:
+        real = [tf.stop_gradient(features) for features in step.features["real"]]
+        results["feature_loss"] = losses.feature_distance(real, step.features["reconstruction"])
+        weight = model.feature_matching * model.adversarial_ramp()
+        loss = loss + weight * results["feature_loss"]
     if model.probe is not None and step.labels is not None:
         found["probe"], terms = _probe_terms(model, step, training)
         results.update(terms)

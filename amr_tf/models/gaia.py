@@ -114,7 +114,7 @@ class GAIA(ResynthesisModel):
         completed, mixed = self._error(step, "reconstruction"), self._error(step, "mix")
         adversarial = completed + mixed
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
-        return self.lambda_ * reconstruction + adversarial, terms
+        return self.lambda_ * reconstruction + self.adversarial_ramp() * adversarial, terms
 
     def discriminator_losses(self, step):
         real, completed = self._error(step, "real"), self._error(step, "reconstruction")

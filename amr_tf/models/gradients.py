@@ -6,6 +6,8 @@ Both make the same updates from the same losses:
   own gradient and, scaled example by example, the auto-encoder's: how a logit depends on an image
   is the same for both players, only their losses' gradients at the logit differ (one-stage
   training, Shen et al., "Training generative adversarial networks in one stage", CVPR 2021).
+  Where the auto-encoder matches the discriminator's features too, its gradient at the images takes
+  a second backward pass.
 - `two_pass` is the textbook's form: the auto-encoder's loss and its gradient through the
   discriminator, then the discriminator's loss on images that carry no gradient. It is there to be
   read and compared with, and for discriminators whose examples depend on each other or whose
@@ -23,6 +25,7 @@ from amr_tf.models.forward import (
     compute_losses,
     discriminate,
     discriminator_terms,
+    read_discriminator,
     resynthesize,
     scale_losses,
 )
@@ -61,9 +64,9 @@ def one_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
         resynthesize(model, step, training=True)
         if model.discriminator is not None:
             inputs = _detach(tape, step.discriminator_inputs)
-            outputs = discriminate(model, step, inputs, training=True)
-            step.discriminator_outputs = _detach(tape, outputs)
-            model.read_discriminator(step)
+            outputs, features = discriminate(model, step, inputs, training=True)
+            seen = _detach(tape, [outputs, features])
+            read_discriminator(model, step, *seen)
         losses, results = compute_losses(model, step, training=True)
         losses = scale_losses(model, losses)
         # What of the discriminator's loss does not pass through its outputs.
@@ -78,18 +81,16 @@ def one_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
 
     d_variables = model.discriminator.trainable_variables
     zero = tf.UnconnectedGradients.ZERO
-    d_grad, ae_grad = (
-        tape.gradient(loss, step.discriminator_outputs, unconnected_gradients=zero)
-        for loss in (losses["discriminator"], ae_loss)
-    )
-    if _one_float32_logit(model.discriminator):
+    d_grad = tape.gradient(losses["discriminator"], seen[0], unconnected_gradients=zero)
+    ae_grad = tape.gradient(ae_loss, seen, unconnected_gradients=zero)
+    if _one_float32_logit(model.discriminator) and not features:
         d_grad = tf.where(tf.abs(d_grad) < _TINY, tf.fill(tf.shape(d_grad), _TINY), d_grad)
         *d_gradients, d_image_grad = tape.gradient(outputs, [*d_variables, inputs], d_grad)
-        scale = tf.reshape(ae_grad / d_grad, [-1] + [1] * (len(inputs.shape) - 1))
+        scale = tf.reshape(ae_grad[0] / d_grad, [-1] + [1] * (len(inputs.shape) - 1))
         ae_image_grad = d_image_grad * tf.cast(scale, d_image_grad.dtype)
     else:
         d_gradients = tape.gradient(outputs, d_variables, d_grad)
-        ae_image_grad = tape.gradient(outputs, inputs, ae_grad)
+        ae_image_grad = tape.gradient([outputs, features], inputs, ae_grad)
     if penalty:
         d_gradients = _sum(d_gradients, tape.gradient(penalty["discriminator"], d_variables))
 
@@ -112,8 +113,8 @@ def two_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
     with tf.GradientTape(persistent=True) as tape:
         resynthesize(model, step, training=True)
         if model.discriminator is not None:
-            step.discriminator_outputs = discriminate(model, step, step.discriminator_inputs)
-            model.read_discriminator(step)
+            seen = discriminate(model, step, step.discriminator_inputs)
+            read_discriminator(model, step, *seen)
         losses, results = compute_losses(model, step, training=True)
         losses = scale_losses(model, losses)
     probe = _probe_gradients(model, tape, losses)
@@ -121,8 +122,7 @@ def two_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
     if model.discriminator is not None:
         with tf.GradientTape() as d_tape:
             inputs = tf.stop_gradient(step.discriminator_inputs)
-            step.discriminator_outputs = discriminate(model, step, inputs, training=True)
-            model.read_discriminator(step)
+            read_discriminator(model, step, *discriminate(model, step, inputs, training=True))
             d_loss, terms = discriminator_terms(model, step)
             d_loss = scale_losses(model, {"discriminator": d_loss})["discriminator"]
         results.update(terms)

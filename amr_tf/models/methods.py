@@ -12,8 +12,8 @@ class _Methods(Registry):
 
     def parameters(self, name: str) -> dict[str, inspect.Parameter]:
         """What the method takes beside what every method does."""
-        shared = _of_both(ResynthesisModel)
-        return {key: value for key, value in self._signature(name).items() if key not in shared}
+        left_out = {*_of_both(ResynthesisModel), *self.get(name).unused_settings}
+        return {key: value for key, value in self._signature(name).items() if key not in left_out}
 
     def _signature(self, name: str) -> dict[str, inspect.Parameter]:
         return _of_both(self.get(name))

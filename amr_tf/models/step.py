@@ -30,6 +30,8 @@ class StepTensors:
         discriminator_inputs: these groups as one batch.
         discriminator_outputs: the discriminator's output for this batch, or its list of outputs.
         logits: the discriminator's logits by group, (N,).
+        features: the discriminator's features by group, a list of tensors (N, ...) each, where the
+            auto-encoder matches them.
         discriminator_reconstructions: a discriminator's images by group, where it is an
             auto-encoder itself (GAIA).
         posterior: mean and log variance of q(z|x), each shaped as `codes` (VAE).
@@ -52,6 +54,7 @@ class StepTensors:
     discriminator_inputs: Any = None
     discriminator_outputs: Any = None
     logits: dict = dataclasses.field(default_factory=dict)
+    features: dict = dataclasses.field(default_factory=dict)
     discriminator_reconstructions: dict = dataclasses.field(default_factory=dict)
     posterior: tuple | None = None
     class_logits: dict = dataclasses.field(default_factory=dict)

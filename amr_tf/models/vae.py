@@ -42,7 +42,10 @@ class VAE(ResynthesisModel):
     output_activation = "tanh"
     trains_on_mixes = False
     unit_prior = True
-    unused_settings = ("gan_loss", "discriminator_optimizer", "beta", "consistency_loss")
+    unused_settings = (
+        *("gan_loss", "discriminator_optimizer", "beta", "consistency_loss"),
+        *("feature_matching", "adversarial_warmup", "discriminator_augmentation"),
+    )
     setting_checks = {**ResynthesisModel.setting_checks, "kl_weight": checks.check_not_negative}
 
     def create_state(self):

@@ -14,6 +14,11 @@ from amr_tf.networks.dsprites import (
 )
 from amr_tf.networks.heads import PROBES, build_linear_probe, build_mlp_probe
 from amr_tf.networks.mlp import build_mlp_decoder, build_mlp_discriminator, build_mlp_encoder
+from amr_tf.networks.residual import (
+    build_photo_decoder,
+    build_photo_discriminator,
+    build_photo_encoder,
+)
 
 __all__ = [
     "PROBES",
@@ -29,5 +34,8 @@ __all__ = [
     "build_mlp_discriminator",
     "build_mlp_encoder",
     "build_mlp_probe",
+    "build_photo_decoder",
+    "build_photo_discriminator",
+    "build_photo_encoder",
     "build_residual_discriminator",
 ]

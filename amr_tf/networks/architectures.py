@@ -28,6 +28,12 @@ from amr_tf.networks.mlp import (
     build_mlp_discriminator,
     build_mlp_encoder,
 )
+from amr_tf.networks.residual import (
+    build_photo_decoder,
+    build_photo_discriminator,
+    build_photo_encoder,
+    default_stem,
+)
 from amr_tf.registry import Registry
 
 ARCHITECTURES = Registry(
@@ -47,6 +53,7 @@ _CRITICS = {
     "convolutional": ("logits", "classifier", "autoencoder"),
     "dsprites": ("logits", "classifier"),
     "mlp": ("logits",),
+    "residual": ("logits", "classifier"),
 }
 
 
@@ -220,6 +227,59 @@ def dsprites(
         discriminator = build_residual_discriminator(
             image_shape,
             depth=depth,
+            num_classes=num_classes if critic == "classifier" else None,
+        )
+    return Networks(encoder, decoder, discriminator)
+
+
+@ARCHITECTURES.register("residual")
+def residual(
+    image_shape: tuple[int, ...],
+    latent_channels: int = 16,
+    latent_width: int = 8,
+    width: int = 64,
+    blocks: int = 2,
+    stem: int | None = None,
+    critic_width: int = 32,
+    output_activation: str | None = None,
+    *,
+    encoder_outputs: int = 1,
+    critic: str | None = "logits",
+    num_classes: int | None = None,
+) -> Networks:
+    """Residual networks for photographs of 16 to 256 pixels; see `amr_tf.networks.residual`.
+
+    Args:
+        image_shape: (H, W, C) with H = W = `latent_width` times a power of two, at least 2.
+        latent_channels: feature maps of a code.
+        latent_width: height and width of a code.
+        width: channels of the auto-encoder's first blocks.
+        blocks: residual blocks at each width of the maps.
+        stem: pixels along an axis that become one position of the first maps; None for half of
+            what leads to a code, at most 4.
+        critic_width: channels of the discriminator's first block.
+        output_activation: of the decoder, None or the name of a Keras activation.
+        encoder_outputs: the encoder's outputs for each element of a code; 2 for a VAE.
+        critic: "logits", "classifier", or None.
+        num_classes: of the classifier branch.
+
+    Raises:
+        ValueError: a size or name that is not allowed.
+    """
+    _check_images("residual", image_shape)
+    checked = {"latent_channels": latent_channels, "critic_width": critic_width}
+    _check_request("residual", critic, encoder_outputs=encoder_outputs, **checked)
+    sizes = {"latent_width": latent_width, "width": width, "blocks": blocks, "stem": stem}
+    encoder = build_photo_encoder(image_shape, encoder_outputs * latent_channels, **sizes)
+    decoder = build_photo_decoder(
+        image_shape, latent_channels, **sizes, output_activation=output_activation
+    )
+    discriminator = None
+    if critic is not None:
+        discriminator = build_photo_discriminator(
+            image_shape,
+            critic_width,
+            stem=max((default_stem(image_shape, latent_width) if stem is None else stem) // 2, 1),
             num_classes=num_classes if critic == "classifier" else None,
         )
     return Networks(encoder, decoder, discriminator)

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 
 import keras
 
@@ -15,6 +16,28 @@ class EpochTensorBoard(keras.callbacks.TensorBoard):
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch)  # Without logs there is nothing to summarise.
+
+
+class StopAtDeadline(keras.callbacks.Callback):
+    """Ends the training after so many minutes, between two steps, as if its last epoch were over.
+
+    What comes at an epoch's end is still done: validation, saving, figures. A resumed run goes on
+    behind the last step that was made.
+
+    Args:
+        minutes: from now on, above 0.
+        agree: as of `StopOnSignal`.
+    """
+
+    def __init__(self, minutes, agree=bool):
+        super().__init__()
+        self.passed = False
+        self._end = time.monotonic() + 60.0 * minutes
+        self._agree = agree
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._agree(time.monotonic() >= self._end):
+            self.passed = self.model.stop_training = True
 
 
 class Interrupted(Exception):

@@ -7,7 +7,7 @@ import typing
 from typing import Any
 
 from amr_tf import losses, mixers
-from amr_tf.augmentation import AUGMENTATIONS
+from amr_tf.augmentation import AUGMENTATIONS, DISCRIMINATOR_AUGMENTATIONS
 from amr_tf.data import DATASETS, load
 from amr_tf.files import parse_json
 from amr_tf.models import METHODS
@@ -24,11 +24,14 @@ from amr_tf.training.strategy import STRATEGIES
 from amr_tf.version import __version__
 
 # Arguments of a method's `create` and `compile`, whose defaults these are.
-CREATED = ("architecture", "mixer", "k", "probe", "augmentation")
+CREATED = (
+    *("architecture", "mixer", "k", "probe"),
+    *("augmentation", "discriminator_augmentation"),
+)
 COMPILED = (
     *("autoencoder_optimizer", "discriminator_optimizer", "probe_optimizer"),
     *("reconstruction_loss", "gan_loss", "consistency_loss", "lambda_", "beta", "supervision"),
-    *("generator_update_every", "step"),
+    *("feature_matching", "adversarial_warmup", "ema", "generator_update_every", "step"),
 )
 # What the fields that hold call strings choose among.
 REGISTRIES = {
@@ -38,6 +41,7 @@ REGISTRIES = {
     "architecture": ARCHITECTURES,
     "probe": PROBES,
     "augmentation": AUGMENTATIONS,
+    "discriminator_augmentation": DISCRIMINATOR_AUGMENTATIONS,
     "reconstruction_loss": losses.RECONSTRUCTION_LOSSES,
     "gan_loss": losses.GAN_LOSSES,
     "consistency_loss": losses.RECONSTRUCTION_LOSSES,
@@ -50,6 +54,7 @@ RESUMABLE = (
     "run_dir",
     "data_dir",
     "epochs",
+    "max_minutes",
     "sample_every",
     "checkpoint_every",
     "patience",
@@ -88,6 +93,9 @@ class TrainingConfig:
     patience: int | None = _field(
         None, "Run", "Epochs without a better one after which training stops."
     )
+    max_minutes: float | None = _field(
+        None, "Run", "Minutes of training after which a run ends, evaluated and resumable."
+    )
     checkpoint_every: int = _field(1, "Run", "Epochs between checkpoints to resume from.")
     verbose: int = _field(1, "Run", "0 silent, 1 progress bar, 2 a line per epoch.")
     dataset: str = _field(_LOAD["name"], "Data", "Data set (below).")
@@ -120,6 +128,15 @@ class TrainingConfig:
     supervision: float | None = _field(
         None, "Method", "Weight of the probe's loss in the auto-encoder's."
     )
+    feature_matching: float | None = _field(
+        None, "Method", "Weight of the reconstruction in the discriminator's features."
+    )
+    adversarial_warmup: int | None = _field(
+        None, "Method", "Steps over which the adversarial weights grow from 0."
+    )
+    discriminator_augmentation: str | None = _field(
+        None, "Method", "Random changes of what the discriminator sees (below)."
+    )
     architecture: str | None = _field(None, "Method", "Networks (below).")
     probe: str | None = _field(None, "Method", "Probe (below).")
     autoencoder_optimizer: str | None = _field(
@@ -129,6 +146,9 @@ class TrainingConfig:
         None, "Optimization", "Optimizer of the discriminator."
     )
     probe_optimizer: str | None = _field(None, "Optimization", "Optimizer of the probe.")
+    ema: float | None = _field(
+        None, "Optimization", "Momentum of averages of the auto-encoder's weights; 0 for none."
+    )
     generator_update_every: int | None = _field(
         None,
         "Optimization",

@@ -11,7 +11,7 @@ from amr_tf.augmentation import AUGMENTATIONS
 from amr_tf.data.sources import check_request
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
-from amr_tf.models.building import make_mixer
+from amr_tf.models.building import make_discriminator_augmentation, make_mixer
 from amr_tf.models.gradients import STEPS
 from amr_tf.registry import parse_call, unknown_name
 from amr_tf.training.divergence import ON_NAN
@@ -22,7 +22,10 @@ _LARGEST_INTEGER = 2**32 - 1  # NumPy's largest seed.
 _POSITIVE_INTEGERS = ("epochs", "batch_size", "checkpoint_every", "steps_per_execution")
 _NOT_NEGATIVE = ("seed", "sample_every")
 # Settings of every method that its `check_settings` checks.
-_NUMBERS = ("lambda_", "beta", "supervision", "generator_update_every")
+_NUMBERS = (
+    *("lambda_", "beta", "supervision", "generator_update_every"),
+    *("feature_matching", "adversarial_warmup", "ema"),
+)
 # What makes a part of its call string, to see whether it can be made.
 _MAKE: dict[str, Callable] = {
     "augmentation": functools.partial(AUGMENTATIONS.build, seed=None),
@@ -74,6 +77,8 @@ def check_run(config: Any) -> None:
         checks.check_positive_integer("patience", config.patience)
         if config.strategy == "multi_worker":
             raise ValueError("patience needs strategy none or mirrored: workers stop together.")
+    if config.max_minutes is not None:
+        checks.check_positive("max_minutes", config.max_minutes)
     for name in _NOT_NEGATIVE:
         checks.check_not_negative(name, getattr(config, name))
     for kind, allowed in (
@@ -121,6 +126,8 @@ def check_parts(config: Any) -> None:
     with _naming("mixer", config.mixer):
         mixer = make_mixer(method, config.mixer, config.k, config.seed)
     method.check_mixer(mixer)
+    with _naming("discriminator_augmentation", config.discriminator_augmentation):
+        make_discriminator_augmentation(method, config.discriminator_augmentation, config.seed)
     if mixer is not None:
         checks.check_batch_size(config.batch_size, mixer.k)
     for name, make in _MAKE.items():

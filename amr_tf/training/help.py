@@ -15,7 +15,7 @@ _MORE = "--helpfull says what each of them is.\n"
 # The registries of `--help`, in order, and the flag that each belongs to.
 _LISTED = (
     *("method", "mixer", "architecture", "dataset", "augmentation", "probe"),
-    *("reconstruction_loss", "gan_loss"),
+    *("reconstruction_loss", "gan_loss", "discriminator_augmentation"),
 )
 
 

@@ -18,7 +18,12 @@ from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.files import write_whole
 from amr_tf.registry import unknown_name
 from amr_tf.training.build import build_model
-from amr_tf.training.callbacks import EpochTensorBoard, Interrupted, StopOnSignal
+from amr_tf.training.callbacks import (
+    EpochTensorBoard,
+    Interrupted,
+    StopAtDeadline,
+    StopOnSignal,
+)
 from amr_tf.training.checkpoints import (
     Best,
     Checkpoints,
@@ -251,7 +256,9 @@ def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=())
     if _waited_enough(config, state, first_epoch):
         return True
     validation = data_lib.evaluation_batches(data.validation, config.batch_size, data.image_size)
-    stop = StopOnSignal(agreement(strategy))
+    stop, deadline = StopOnSignal(agreement(strategy)), []
+    if config.max_minutes is not None:
+        deadline = [StopAtDeadline(config.max_minutes, agreement(strategy))]
     if is_chief(strategy):
         trim_log(folder.log, first_epoch)
         checkpoints = _checkpoints(model, config, folder, state, rollbacks)
@@ -280,9 +287,15 @@ def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=())
                     initial_epoch=epoch,
                     epochs=last_epoch,
                     validation_data=distribute(strategy, validation),
-                    callbacks=[StopOnNonFinite(), *writing, stop],
+                    callbacks=[*deadline, StopOnNonFinite(), *writing, stop],
                     verbose=config.verbose if is_chief(strategy) else 0,
                 )
+                if any(each.passed for each in deadline):
+                    print(
+                        f"Stopped after {config.max_minutes:g} minutes and {model.steps_made} "
+                        "steps. --resume goes on."
+                    )
+                    break
                 if model.stop_training:
                     print(f"Stopped: no better epoch for {config.patience} epochs.")
                     break
@@ -291,6 +304,7 @@ def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=())
             raise (lost or disk_error(error, folder)) from error
         except Interrupted as reason:
             if checkpoints is not None:
+                model.use_averages()
                 checkpoints.save()
                 print(
                     f"\nStopped by {reason} after step {model.steps_made}; saved. Continue "

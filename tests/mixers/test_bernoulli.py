@@ -52,8 +52,20 @@ def test_probability_is_shared_as_documented(probability, uniform_over):
     assert draws.mean() == pytest.approx(0.5, abs=0.06)
 
 
+@pytest.mark.parametrize(("k", "group_size"), [(2, 2), (2, 4), (3, 2), (2, 9)])
+def test_groups_of_maps_come_from_one_parent(k, group_size):
+    mixer = BernoulliMixup(k, group_size=group_size, seed=0)
+    chosen = drawn(mixer, (4, 4, 7), 200).reshape(200, k, 7).argmax(axis=1)
+    groups = [chosen[:, start : start + group_size] for start in range(0, 7, group_size)]
+    for group in groups:
+        assert (group == group[:, :1]).all()
+    if len(groups) > 1:
+        assert (groups[0][:, 0] != groups[1][:, 0]).mean() > 0.2
+    assert set(np.unique(chosen)) == set(range(k))
+
+
 def test_probability_is_kept():
-    mixer = BernoulliMixup(2, probability="element", name="b")
+    mixer = BernoulliMixup(2, probability="element", group_size=4, name="b")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(mixer))
     assert again.get_config() == mixer.get_config()
     assert again.probability == "element"

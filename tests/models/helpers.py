@@ -61,9 +61,12 @@ def same(before, after):
     return all(np.array_equal(one, two) for one, two in pairs)
 
 
+_RANDOM_LAYERS = ("mixer", "label_mixer", "sampling", "discriminator_augmentation")
+
+
 def generators(model):
     """The random generators of a model, by the layer that has one."""
-    layers = {name: getattr(model, name, None) for name in ("mixer", "label_mixer", "sampling")}
+    layers = {name: getattr(model, name, None) for name in _RANDOM_LAYERS}
     return {name: layer.seed_generator for name, layer in layers.items() if layer is not None}
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import AEGAN, AMR, BernoulliMixup, Mixup
+from amr_tf import AEGAN, AMR, VAE, BernoulliMixup, Mixup
 from tests.models.helpers import (
     SHAPE,
     X,
@@ -15,7 +15,10 @@ from tests.models.helpers import (
     drawn,
     everything,
     make,
+    make_dense,
+    mean_error,
     same,
+    save_and_continue,
     values,
 )
 
@@ -62,6 +65,70 @@ def test_losses_are_the_papers(settings, error_of, distance):
     for name, value in expected.items():
         assert float(results[name]) == pytest.approx(value, rel=1e-4), name
     assert abs(np.abs(mixed).mean() - np.square(mixed).mean()) > 1e-2  # The two would differ.
+
+
+def test_weights_of_the_adversarial_terms():
+    """They change the auto-encoder's loss alone; the warm-up starts at nothing."""
+    settings = {"adversarial_weight": 0.5, "mix_weight": 3.0, "adversarial_warmup": 4}
+    model, plain = make(AMR, compile_kwargs={**settings, "feature_matching": 2.0}), make(AMR)
+    for step in range(6):
+        permutations, coefficients = drawn(model)
+        ours = model.forward(X, Y, True, permutations, coefficients)
+        fake, mix = (crossentropy(ours.logits[name], 1) for name in ("reconstruction", "mix"))
+        adversarial = fake + 3 * mix
+        real, decoded = ours.features["real"], ours.features["reconstruction"]
+        feature = np.mean([mean_error(one, other) for one, other in zip(real, decoded)])
+        results = model.train_on(X, Y, permutations, coefficients)
+        assert float(results["adversarial_loss"]) == pytest.approx(adversarial, rel=2e-3)
+        ramp = min(step / 4, 1)
+        loss = 10 * float(results["reconstruction_loss"]) + ramp * (0.5 * adversarial + 2 * feature)
+        assert float(results["loss"]) == pytest.approx(loss, rel=2e-3)
+        if step == 0:
+            plain.forward(X, Y, True, permutations, coefficients)  # It moves vectors.
+            theirs = plain.train_on(X, Y, permutations, coefficients)
+            ours, theirs = (float(each["discriminator_loss"]) for each in (results, theirs))
+            assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_feature_matching_needs_pooling_layers():
+    with pytest.raises(ValueError, match="^feature_matching compares what .* pooling layers"):
+        make_dense(compile_kwargs={"feature_matching": 1.0})
+
+
+def test_settings_of_the_warm_up_and_the_weights_are_checked():
+    for name in ("adversarial_weight", "mix_weight", "feature_matching"):
+        with pytest.raises(ValueError, match=f"^{name} must be a finite number of at least 0"):
+            make(AMR, compile_kwargs={name: -1.0})
+    with pytest.raises(ValueError, match="^adversarial_warmup must be an integer of at least 0"):
+        make(AMR, compile_kwargs={"adversarial_warmup": 2.5})
+    with pytest.raises(ValueError, match="^AEGAN has no use for mix_weight: leave it out"):
+        make(AEGAN, None, compile_kwargs={"mix_weight": 2.0})
+
+
+def test_the_discriminators_augmentation(tmp_path):
+    """It draws anew in each step and goes on where it was; what is measured is not changed."""
+    model = make(AMR, discriminator_augmentation="diff_augment(cutout=0.25)", seed=3)
+    assert model.discriminator_augmentation.cutout == 0.25
+    seen = [np.asarray(model.forward(X, training=True).discriminator_inputs) for _ in range(2)]
+    assert not np.array_equal(*seen)
+    steady = [np.asarray(model.forward(X, seed=0).discriminator_inputs) for _ in range(2)]
+    np.testing.assert_array_equal(*steady)
+    np.testing.assert_array_equal(steady[0][: len(X)], X)
+    save_and_continue(model, tmp_path / "model.keras")
+    # The auto-encoder's gradient passes through it.
+    step = {}
+    for weight in (0.0, 1.0):
+        model = make(AMR, discriminator_augmentation="diff_augment", seed=3, num_classes=None)
+        model.compile("sgd", "sgd", lambda_=0.0, adversarial_weight=weight, run_eagerly=True)
+        before = values(model.decoder.trainable_variables)
+        model.train_on(X)
+        step[weight] = not same(before, values(model.decoder.trainable_variables))
+    assert step == {0.0: False, 1.0: True}
+
+
+def test_only_a_discriminator_is_augmented_for():
+    with pytest.raises(ValueError, match="^VAE has no discriminator: leave discriminator_augm"):
+        VAE.convolutional(SHAPE, depth=2, discriminator_augmentation="diff_augment")
 
 
 @pytest.mark.parametrize("method", [AMR, AEGAN])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import AEGAN, AMR, VAE, Mixup, SpectralNormalization, SupervisedAMR
+from amr_tf import ACAI, AEGAN, AMR, VAE, Mixup, SpectralNormalization, SupervisedAMR
 from amr_tf.models import METHODS
 from amr_tf.models.gradients import STEPS, _one_float32_logit, treats_examples_alone
 from amr_tf.networks import build_decoder, build_encoder
@@ -62,6 +62,9 @@ def test_both_steps_agree(name):
         {"beta": 0.5},
         {"generator_update_every": 2},
         {"supervision": 0.3},
+        {"gan_loss": "hinge"},
+        {"feature_matching": 30.0},
+        {"adversarial_warmup": 2, "feature_matching": 30.0},
     ],
     ids=lambda settings: str(next(iter(settings.items())))[:30],
 )
@@ -122,6 +125,22 @@ def test_one_pass_asks_the_discriminator_once(monkeypatch):
             patch.setattr(network, "call", counted)
             model.train_on(X, Y)
     assert calls == {"one_pass": [36], "two_pass": [36, 36]}
+
+
+def test_feature_matching_moves_the_autoencoder_only():
+    """Through a discriminator that is asked once, also where it has more outputs than one."""
+    for method in (AMR, SupervisedAMR, ACAI):
+        matched, plain = (make(method, compile_kwargs=descent()) for _ in range(2))
+        matched.compile(**descent(), feature_matching=30.0, run_eagerly=True)
+        assert matched.step == "one_pass"
+        results = matched.train_on(X, Y)
+        expected = float(plain.train_on(X, Y)["loss"]) + 30 * float(results["feature_loss"])
+        assert float(results["loss"]) == pytest.approx(expected, rel=1e-5)
+        weights = [values(model.discriminator.weights) for model in (matched, plain)]
+        for one, other in zip(*weights, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+        moved = [values(model.autoencoder_variables) for model in (matched, plain)]
+        assert max(np.abs(one - other).max() for one, other in zip(*moved)) > 1e-4
 
 
 def test_half_precision_makes_a_second_backward_pass(policy):

@@ -17,22 +17,28 @@ from tests.networks.common import (
     without_gradient,
 )
 
-SHAPES = {"acai": (16, 16, 1), "convolutional": (16, 16, 1), "dsprites": (16, 16, 1), "mlp": (2,)}
+SHAPES = dict.fromkeys(("acai", "convolutional", "dsprites", "residual"), (16, 16, 1))
+SHAPES["mlp"] = (2,)
 every = pytest.mark.parametrize("name", SHAPES)
-images_only = pytest.mark.parametrize("name", ["acai", "convolutional", "dsprites"])
+images_only = pytest.mark.parametrize("name", ["acai", "convolutional", "dsprites", "residual"])
 both = pytest.mark.parametrize("name", ["acai", "convolutional"])
 CRITICS = {
     "acai": ["logits", "classifier", "autoencoder"],
     "convolutional": ["logits", "classifier", "autoencoder"],
     "dsprites": ["logits", "classifier"],
     "mlp": ["logits"],
+    "residual": ["logits", "classifier"],
 }
 ASKED = ("encoder_outputs", "critic", "num_classes")
 
 
 def build(name, shape=None, **options):
     """Networks that are small where an architecture has sizes to choose."""
-    small = {"mlp": {"hidden": (8, 4)}, "dsprites": {"depth": 4}}.get(name, {"depth": 2})
+    small = {
+        "mlp": {"hidden": (8, 4)},
+        "dsprites": {"depth": 4},
+        "residual": {"width": 4, "critic_width": 2, "blocks": 1, "latent_channels": 2},
+    }.get(name, {"depth": 2})
     return ARCHITECTURES.get(name)(shape or SHAPES[name], **{**small, **options})
 
 
@@ -312,7 +318,7 @@ def test_critics_that_an_architecture_does_not_have(name, critic):
     if critic in CRITICS[name]:
         return
     others = {
-        "classifier": "'acai', 'convolutional' or 'dsprites'",
+        "classifier": "'acai', 'convolutional', 'dsprites' or 'residual'",
         "autoencoder": "'acai' or 'convolutional'",
     }
     message = (
@@ -347,6 +353,10 @@ def test_bad_sizes(name, encoder_outputs):
     sizes = {
         "dsprites": {"latent_dim": (None, 0, 1.5, True, "3"), "depth": (None, 0)},
         "mlp": {"latent_dim": (None, 0, 1.5, True, "3")},
+        "residual": {
+            **dict.fromkeys(("latent_channels", "latent_width", "width"), (None, 0, 1.5, "3")),
+            **dict.fromkeys(("blocks", "critic_width"), (None, 0)),
+        },
     }.get(
         name,
         {

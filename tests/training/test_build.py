@@ -36,11 +36,18 @@ SMALL = {
     "acai": "acai(depth=2)",
     "dsprites": "dsprites(depth=2)",
     "mlp": "mlp(hidden=(8,))",
+    "residual": "residual(latent_width=4, latent_channels=3, width=4, critic_width=2)",
 }
-SHAPES = {"convolutional": (8, 8, 1), "acai": (8, 8, 1), "dsprites": (8, 8, 1), "mlp": (2,)}
-CODES = {"convolutional": (4, 4, 2), "acai": (4, 4, 2), "dsprites": (10,), "mlp": (2,)}
+SHAPES = {name: (2,) if name == "mlp" else (8, 8, 1) for name in SMALL}
+CODES = {
+    "convolutional": (4, 4, 2),
+    "acai": (4, 4, 2),
+    "dsprites": (10,),
+    "mlp": (2,),
+    "residual": (4, 4, 3),
+}
 # Methods whose discriminator an architecture does not have.
-UNABLE = {"dsprites": ("gaia",), "mlp": ("gaia", "supervised_amr")}
+UNABLE = {"dsprites": ("gaia",), "residual": ("gaia",), "mlp": ("gaia", "supervised_amr")}
 # Every method with the paper's networks, and one of each kind of critic with the others.
 KINDS = ("amr", "supervised_amr", "gaia", "vae")
 PAIRS = [(method, name) for method in CLASSES for name in SHAPES]
@@ -90,12 +97,13 @@ def test_methods_with_architectures(method, architecture):
     assert type(model.mixer) is (type(None) if wanted is None else wanted)
     assert model.probe.output_shape == (None, 3)
     assert (model.discriminator is None) == (method in ("vae", "beta_vae"))
-    # One step changes every network and reports finite losses.
+    # Two steps change every weight (a residual block starts closed) and report finite losses.
     parts = [model.encoder, model.decoder, model.discriminator, model.probe]
     parts.append(getattr(model, "label_mixer", None))
     before = weights_of(*parts)
     images = np.random.default_rng(0).uniform(-1, 1, (6, *model.image_shape)).astype("float32")
-    results = model.train_on(tf.constant(images), tf.constant([0, 1, 2, 0, 1, 2]))
+    for _ in range(2):
+        results = model.train_on(tf.constant(images), tf.constant([0, 1, 2, 0, 1, 2]))
     assert {"loss", "reconstruction_loss", "probe_loss"} <= set(results)
     assert all(np.isfinite(value) for value in results.values())
     assert all_moved(before, weights_of(*parts))

@@ -40,6 +40,7 @@ OTHERS = {
     "sample_every": 0,
     "monitor": "val_loss:min",
     "patience": 3,
+    "max_minutes": 2.5,
     "checkpoint_every": 4,
     "verbose": 2,
     "dataset": "celeba(attributes=('Male', 'Wearing_Lipstick'), crop=128)",
@@ -58,12 +59,16 @@ OTHERS = {
     "gan_loss": "least_squares",
     "consistency_loss": "mean_absolute_error",
     "supervision": 0.5,
+    "feature_matching": 10.0,
+    "adversarial_warmup": 300,
+    "discriminator_augmentation": "diff_augment(cutout=0.25)",
     "architecture": "convolutional(depth=8, latent_dim=12, output_activation='tanh')",
     "probe": "mlp(hidden=(64, 32))",
     "autoencoder_optimizer": "adam(learning_rate=cosine_decay(initial_learning_rate=0.001, "
     "decay_steps=1000))",
     "discriminator_optimizer": "sgd(learning_rate=3e-05, momentum=0.9)",
     "probe_optimizer": "adam_l2(beta_1=0.9, l2_weight_decay=0.0)",
+    "ema": 0.998,
     "generator_update_every": 5,
     "step": "two_pass",
     "on_nan": "rollback",
@@ -345,7 +350,8 @@ def test_flags_and_python_make_the_same_model(method):
 def test_a_method_of_ones_own_has_the_common_defaults(monkeypatch):
     monkeypatch.setitem(METHODS._entries, "mine", METHODS.get("amr"))
     resolved = TrainingConfig(method="mine").resolve()
-    assert resolved == TrainingConfig().resolve().replace(method="mine")
+    method = "mine(adversarial_weight=1.0, mix_weight=1.0)"
+    assert resolved == TrainingConfig().resolve().replace(method=method)
     resolved.validate()
 
 
@@ -597,7 +603,7 @@ def test_a_setting_that_is_used(changes):
 POSITIVE = ("epochs", "batch_size", "checkpoint_every", "steps_per_execution")
 POSITIVE_OR_NONE = ("patience", "generator_update_every", "image_size", "train_subset", "labelled")
 NOT_NEGATIVE = ("seed", "sample_every")
-NOT_NEGATIVE_OR_NONE = ("lambda_", "beta", "supervision")
+NOT_NEGATIVE_OR_NONE = ("lambda_", "beta", "supervision", "feature_matching")
 # One wrong name for each flag that takes a name; further ones for some.
 WRONG_NAMES = [
     ("dataset", "mnits", "data set", "mnist"),
@@ -613,6 +619,12 @@ WRONG_NAMES = [
     ("architecture", "convolution", "architecture", "convolutional"),
     ("probe", "linera", "probe", "linear"),
     ("augmentation", "standart", "augmentation", "standard"),
+    (
+        "discriminator_augmentation",
+        "diff_augmentation",
+        "discriminator augmentation",
+        "diff_augment",
+    ),
     ("autoencoder_optimizer", "adam_12", "optimizer", "adam_l2"),
     ("discriminator_optimizer", "rmsdrop", "optimizer", "rmsprop"),
     ("probe_optimizer", "sgdd", "optimizer", "sgd"),
@@ -631,6 +643,7 @@ WRONG_NAMES = [
 # What cannot be told before the data are there (see test_run.py), or has a test of its own.
 NEED_THE_DATA = ("run_dir", "data_dir", "validation_fraction", "monitor")
 OTHER_TESTS = ("k", "consistency_loss", "verbose", "deterministic")
+OTHER_TESTS += ("max_minutes", "adversarial_warmup", "ema")
 
 
 def test_every_flag_is_checked():
@@ -638,6 +651,30 @@ def test_every_flag_is_checked():
     checked.update(name for name, *_ in WRONG_NAMES)
     assert checked.isdisjoint(NEED_THE_DATA)
     assert checked.union(NEED_THE_DATA) == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_minutes": 0.0}, r"^max_minutes must be above 0; got 0\.0"),
+        ({"max_minutes": float("inf")}, "^max_minutes must be a finite number"),
+        (
+            {"adversarial_warmup": -1},
+            "^adversarial_warmup must be an integer of at least 0; got -1",
+        ),
+        ({"adversarial_warmup": 1.5}, "^adversarial_warmup must be of type int"),
+        ({"ema": 1.0}, r"^ema must be at least 0 and below 1; got 1\.0"),
+        ({"ema": -0.5}, "^ema must be a finite number of at least 0"),
+        ({"method": "vae", "feature_matching": 1.0}, "^method vae does not use feature_matching"),
+        (
+            {"method": "vae", "discriminator_augmentation": "diff_augment"},
+            "^method vae does not use discriminator_augmentation",
+        ),
+    ],
+    ids=str,
+)
+def test_settings_for_photographs(changes, message):
+    assert_refused(message, **changes)
 
 
 @pytest.mark.parametrize("value", ("yes", 1, None))
@@ -683,7 +720,7 @@ def test_unknown_names(name, value, kind, nearest):
 @pytest.mark.parametrize("name", [*CREATED, *COMPILED, "method", "dataset"])
 def test_a_name_that_is_empty(name):
     """`--mixer=` is no way to say none."""
-    if name in ("k", "lambda_", "beta", "supervision", "generator_update_every"):
+    if not isinstance(OTHERS[name], str):
         return
     beta = {"beta": 1.0} if name == "consistency_loss" else {}
     kind = "reconstruction loss" if name == "consistency_loss" else name.split("_")[-1]
@@ -868,6 +905,7 @@ def test_what_may_change_in_a_resumed_run():
         "sample_every",
         "checkpoint_every",
         "patience",
+        "max_minutes",
         "verbose",
         "steps_per_execution",
         "on_nan",

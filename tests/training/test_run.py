@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 import amr_tf
-from amr_tf.data import dsprites
+from amr_tf.data import dsprites, prepared
 from amr_tf.experiments import train
 from amr_tf.serving.run_export import export_run
 from amr_tf.training import run as run_lib
@@ -23,7 +23,7 @@ from amr_tf.training.callbacks import StopOnSignal
 from amr_tf.training.checkpoints import Checkpoints, load_model, read_state
 from amr_tf.training.comparison import load_runs
 from amr_tf.training.config import TrainingConfig
-from amr_tf.training.folder import RunFolder, load_run
+from amr_tf.training.folder import RunFolder, load_data, load_run
 from tests.training.conftest import (
     OLD_CONFIG,
     assert_same_checkpoint,
@@ -59,6 +59,16 @@ OTHERS = {
         "k": 3,
         "labelled": 60,
     },
+    # Averages beside the weights, and random changes of what the discriminator sees.
+    "photos": {
+        "architecture": "residual(latent_width=4, latent_channels=2, width=4, critic_width=2)",
+        "autoencoder_optimizer": "adam(learning_rate=1e-3, global_clipnorm=5.0)",
+        "ema": 0.9,
+        "gan_loss": "hinge",
+        "feature_matching": 5.0,
+        "adversarial_warmup": 3,
+        "discriminator_augmentation": "diff_augment",
+    },
     # A learning rate that falls with the steps made.
     "acai": {
         "method": "acai",
@@ -74,7 +84,7 @@ PLACES = {
     "tensorboard": [(keras.callbacks.TensorBoard, "on_epoch_end")],
 }
 # How many random generators a checkpoint holds beside Keras' own: mixers' and a VAE's sampling's.
-GENERATORS = {"vae": 2, "gaia": 1, "supervised": 5, "acai": 1}
+GENERATORS = {"vae": 2, "gaia": 1, "supervised": 5, "acai": 1, "photos": 2}
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -307,6 +317,48 @@ def test_an_interrupted_run_of_another_method(tmp_path, monkeypatch, unevaluated
     assert len(generators) == GENERATORS[variant]
     if variant == "gaia":
         assert 0 < float(load_model(path).balance) < 1
+
+
+def test_averages_are_what_is_saved_and_used(tmp_path, unevaluated):
+    """Every file of a run holds them; the log's figures are theirs."""
+    config = tiny_config(tmp_path / "run", epochs=2, train_subset=67, ema=0.9, monitor="val_loss")
+    train(config)
+    folder = RunFolder(config.run_dir)
+    log = read_log(folder.log)
+    data = load_data(config.resolve())
+    images = prepared(data.validation, slice(None), data.image_size)
+    for name, row in (("last-00000002", log[0]), ("last-00000004", log[1])):
+        model = load_model(folder.checkpoints / f"{name}.keras")
+        assert model.holds_averages
+        error = np.abs(images - model.reconstruct(images)).mean()
+        assert row["val_reconstruction_loss"] == pytest.approx(error, rel=1e-5)
+        model.use_averages(False)
+        assert np.abs(images - model.reconstruct(images)).mean() != pytest.approx(error, rel=1e-5)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_run_that_stops_after_minutes(tmp_path, monkeypatch, unevaluated, capsys, ema):
+    """It is evaluated like one that came to its end, and goes on as if it had not stopped."""
+    changes = {"epochs": 2, "train_subset": 67, "monitor": "val_loss", "ema": ema}
+    whole, config = (tiny_config(tmp_path / name, **changes) for name in ("whole", "run"))
+    expected = train(whole)
+
+    class Deadline(run_lib.StopAtDeadline):
+        def on_train_batch_end(self, batch, logs=None):
+            self._end = 0 if self.model.steps_made == 3 else float("inf")
+            super().on_train_batch_end(batch, logs)
+
+    monkeypatch.setattr(run_lib, "StopAtDeadline", Deadline)
+    first = train(config.replace(max_minutes=1.0))
+    folder = RunFolder(config.run_dir)
+    assert first == json.loads(folder.results.read_text())
+    assert read_state(folder.checkpoints)["step"] == 3
+    assert [row["epoch"] for row in read_log(folder.log)] == [0, 1]
+    assert "Stopped after 1 minutes and 3 steps. --resume goes on." in capsys.readouterr().out
+    train(config, resume=True)
+    states = [read_state(RunFolder(each.run_dir).checkpoints) for each in (config, whole)]
+    assert_same_checkpoint(states[0]["checkpoint"], states[1]["checkpoint"])
+    assert expected.keys() == first.keys()
 
 
 def test_an_interruption_after_the_last_batch_and_more_epochs(whole, tmp_path, monkeypatch):

@@ -1,0 +1,115 @@
+"""A mixer that learns which positions and feature maps to take from which parent."""
+
+import keras
+from keras import ops
+
+from amr_tf import checks
+from amr_tf.mixers.base import MIXERS
+from amr_tf.mixers.mixup import Mixup
+
+_ITERATIONS = 8
+_LARGEST_SCORE = 4.0
+_SMALLEST_SHARE = 1e-6
+_SLOPE = 0.2
+
+
+@MIXERS.register("learned")
+@keras.saving.register_keras_serializable(package="amr_tf")
+class LearnedMixup(Mixup):
+    """Takes each position of each feature map from the parents in parts that it has learned.
+
+    Two 3x3 convolutions see a parent's code, the mean of all parents' codes and the parent's
+    coefficient, and give a score for each element of the code; the softmax of the scores over the
+    parents are the parts. They sum to one for every element, and their mean over the elements is
+    held at the coefficient, so that nothing is won by leaving a parent out. The coefficients
+    themselves are drawn as `Mixup` draws them. At the start all scores are 0: plain mixup.
+
+    The convolutions are trained with the auto-encoder: mixes that look real are their aim.
+
+    Args:
+        k: the same as for `Mixer`.
+        filters: channels of the first convolution.
+        seed: the same as for `Mixer`.
+        **kwargs: further arguments of `Mixer`.
+
+    Call arguments:
+        coefficients: shape (N, k, 1, 1, 1), what is drawn otherwise; or parts of the codes' shape,
+            (N, k, H, W, C), which are taken as they are.
+
+    Returns:
+        The mixed codes, and the parts that made them, (N, k, H, W, C).
+
+    Raises:
+        ValueError: codes are vectors (N, D), which have no positions.
+    """
+
+    def __init__(self, k=2, filters=64, seed=None, **kwargs):
+        super().__init__(k, seed, **kwargs)
+        checks.check_positive_integer("filters", filters)
+        self.filters = filters
+        self.network = None
+
+    def check_codes(self, code_shape):
+        super().check_codes(code_shape)
+        if len(code_shape) != 3:
+            raise ValueError(
+                "LearnedMixup needs codes (N, H, W, C), since it looks at positions; got vectors "
+                f"(N, {code_shape[0]})."
+            )
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        channels = input_shape[-1]
+        policy = self.dtype_policy
+        self.network = keras.Sequential(
+            [
+                keras.Input((*input_shape[1:-1], 2 * channels + 1)),
+                keras.layers.Conv2D(self.filters, 3, padding="same", dtype=policy),
+                keras.layers.LeakyReLU(_SLOPE, dtype=policy),
+                keras.layers.Conv2D(
+                    channels, 3, padding="same", kernel_initializer="zeros", dtype=policy
+                ),
+            ],
+            name="scores",
+        )
+
+    def weigh(self, stack, coefficients):
+        coefficients = ops.cast(coefficients, "float32")
+        if any(size != 1 for size in coefficients.shape[2:]):
+            return coefficients
+        shares = ops.clip(coefficients, _SMALLEST_SHARE, 1.0)
+        return _held_parts(self._scores(stack, coefficients), shares)
+
+    def _scores(self, stack, coefficients):
+        """How much each parent's elements are wanted, float32, shaped as `stack`."""
+        stack = ops.convert_to_tensor(stack)
+        mean = ops.broadcast_to(ops.mean(stack, axis=1, keepdims=True), ops.shape(stack))
+        share = ops.cast(coefficients, stack.dtype) * ops.ones_like(stack[..., :1])
+        seen = ops.concatenate([stack, mean, share], axis=-1)
+        scores = self.network(ops.reshape(seen, (-1, *seen.shape[2:])))
+        scores = ops.cast(ops.reshape(scores, (-1, *stack.shape[1:])), "float32")
+        return _LARGEST_SCORE * ops.tanh(scores / _LARGEST_SCORE)
+
+    def coefficient_shape(self, code_shape):
+        return tuple(code_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+def _held_parts(scores, shares):
+    """The softmax of scores over axis 1, shifted so that the means over elements are `shares`.
+
+    The shifts are found as in Sinkhorn's algorithm: each is corrected by how far its mean is off.
+
+    Args:
+        scores: (N, k, H, W, C).
+        shares: (N, k, 1, 1, 1), of sum 1 over axis 1.
+    """
+    wanted = ops.log(shares)
+    shifts = wanted
+    for _ in range(_ITERATIONS):
+        parts = ops.softmax(scores + shifts, axis=1)
+        means = ops.mean(parts, axis=(2, 3, 4), keepdims=True)
+        shifts = shifts + wanted - ops.log(means)
+    return ops.softmax(scores + shifts, axis=1)

@@ -1,0 +1,50 @@
+"""Moving averages of the auto-encoder's weights, which take their place wherever it is used.
+
+The averages live in the optimizer, as with `use_ema` of Keras, and are saved with it. Two things
+differ from Keras. The momentum warms up, or after a few hundred steps the averages would still
+hold much of the first weights. And they are exchanged with the weights without rounding, so that a
+model can be validated, saved and used with the averages and be trained on from the weights.
+"""
+
+import functools
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def keep_averages(optimizer: keras.Optimizer, momentum: float) -> None:
+    """Lets an optimizer that is not built keep averages of what it trains.
+
+    After t updates the momentum is `t / (t + 9)`, up to `momentum`.
+
+    Args:
+        optimizer: a Keras optimizer, or its wrapper for loss scaling.
+        momentum: the share that is kept of the averages in an update, above 0 and below 1.
+    """
+    inner = _inner(optimizer)
+    inner.use_ema = True
+    inner.ema_momentum = momentum
+    inner._update_model_variables_moving_average = functools.partial(_update, inner)
+
+
+def exchange(optimizer: keras.Optimizer) -> None:
+    """Exchanges the trained variables with their averages."""
+    inner = _inner(optimizer)
+    for variable, average in zip(inner._trainable_variables, inner._model_variables_moving_average):
+        values = ops.convert_to_numpy(variable)
+        variable.assign(ops.convert_to_numpy(average))
+        average.assign(values)
+
+
+def _update(optimizer, variables):
+    """What Keras does with a constant momentum, which is 0 in the first update here as there."""
+    updates = ops.cast(optimizer.iterations, "float32")
+    momentum = ops.minimum(updates / (updates + 9.0), optimizer.ema_momentum)
+    for variable, average in zip(variables, optimizer._model_variables_moving_average):
+        kept = ops.cast(momentum, average.dtype)
+        average.assign(kept * average + (1.0 - kept) * ops.cast(variable, average.dtype))
+
+
+def _inner(optimizer: Any) -> Any:
+    return getattr(optimizer, "inner_optimizer", optimizer)

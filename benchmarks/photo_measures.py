@@ -1,0 +1,158 @@
+"""What `photos.py` measures of reconstructions and mixes of held-out photographs."""
+
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from amr_tf.evaluation.extractors import extract_features
+from amr_tf.evaluation.image_quality import frechet_distance, precision_recall
+from amr_tf.training.precision import dtype_policy
+
+_SSIM_WEIGHTS = np.array([0.0448, 0.2856, 0.3001])  # Wang et al. 2003, the finest three scales.
+_PATCHES, _PATCH_WIDTH, _DIRECTIONS, _SMALLEST_LEVEL = 128, 7, 512, 16
+
+
+def pooled_extractor(images, labels, path, epochs=12):
+    """The 128 pooled features of a small classifier, trained once and kept in a file.
+
+    Args:
+        images: float32 (N, H, W, C) in [-1, 1], the training images.
+        labels: class numbers (N,).
+        path: of the `.keras` file.
+        epochs: how long it is trained.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        with dtype_policy("mixed_bfloat16"):
+            classifier = _classifier(images.shape[1:], int(labels.max()) + 1)
+        classifier.fit(images, labels, batch_size=64, epochs=epochs, verbose=2)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        classifier.save(path)
+    classifier = keras.saving.load_model(path)
+    features = classifier.get_layer("pooled").output
+    return classifier, keras.Model(classifier.inputs, features, name=path.stem)
+
+
+def _classifier(image_shape, classes):
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    steps = [
+        keras.Input(image_shape),
+        layers.RandomFlip("horizontal"),
+        layers.RandomTranslation(0.1, 0.1, fill_mode="reflect"),
+    ]
+    for channels, stride in ((32, 2), (64, 1), (96, 1), (128, 1)):
+        steps.append(layers.Conv2D(channels, 3, stride, padding="same", use_bias=False))
+        steps += [layers.BatchNormalization(), layers.ReLU()]
+        steps += [layers.MaxPooling2D(2)] if stride == 1 else []
+    steps += [layers.GlobalAveragePooling2D(name="pooled", dtype="float32"), layers.Dropout(0.3)]
+    last = layers.Dense(classes, dtype="float32")
+    model = keras.Sequential([*steps, last], name="classifier")
+    steps_made = keras.optimizers.schedules.CosineDecay(2e-3, 12 * 50)
+    model.compile(
+        keras.optimizers.Adam(steps_made),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def measure(originals, reconstructions, mixes, partners, extractor):
+    """All figures of one model's images, a dictionary.
+
+    Args:
+        originals: held-out images (N, H, W, C) in [-1, 1].
+        reconstructions: theirs.
+        mixes: dictionary from k to the mixes, in equal parts, of the images with their next
+            `k - 1` partners.
+        partners: (3, N), the numbers of each image and of those that it is mixed with.
+        extractor: from `pooled_extractor`.
+    """
+    real = extract_features(originals, extractor)
+    results = {"error": float(np.abs(originals - reconstructions).mean())}
+    results["ms_ssim"] = ms_ssim(originals, reconstructions)
+    for name, images in {"reconstructions": reconstructions, **_named(mixes)}.items():
+        fake = extract_features(images, extractor)
+        results[f"fd_{name}"] = frechet_distance(real, fake)
+        shares = precision_recall(real, fake)
+        results |= {f"{key}_{name}": value for key, value in shares.items()}
+        results[f"swd_{name}"] = sliced_distances(originals, images)
+    mixed = extract_features(mixes[2], extractor)
+    results["nearer_parent"] = nearer_parent(mixed, real, real[partners[1]])
+    return results
+
+
+def _named(mixes):
+    return {f"mixes_k{k}": images for k, images in mixes.items()}
+
+
+def nearer_parent(mixed, one, other):
+    """Mean distance of a mix to the nearer parent over the parents' distance; 0 is a copy."""
+    apart = np.linalg.norm(one - other, axis=1)
+    near = np.minimum(*(np.linalg.norm(mixed - parent, axis=1) for parent in (one, other)))
+    kept = apart > 1e-6
+    return float(np.mean(near[kept] / apart[kept]))
+
+
+def ms_ssim(originals, others):
+    """Multi-scale structural similarity over three scales (64 pixels have room for no more)."""
+    pair = [tf.constant((images + 1) / 2, "float32") for images in (originals, others)]
+    weights = _SSIM_WEIGHTS / _SSIM_WEIGHTS.sum()
+    return float(tf.reduce_mean(tf.image.ssim_multiscale(*pair, 1.0, tuple(weights))))
+
+
+def sliced_distances(real, fake, seed=0):
+    """Sliced Wasserstein distances of patches, times 1000, by level of a Laplacian pyramid.
+
+    Karras et al. 2018: 7x7 patches at random places of each level, normalised in each channel,
+    projected on random directions.
+
+    Returns:
+        A list of floats, the finest level first, and the mean last.
+    """
+    distances = []
+    for ours, theirs in zip(_pyramid(real), _pyramid(fake)):
+        rng = np.random.default_rng(seed)
+        patches = [_patches(level, np.random.default_rng(seed + 1)) for level in (ours, theirs)]
+        directions = rng.normal(size=(patches[0].shape[1], _DIRECTIONS)).astype("float32")
+        directions /= np.linalg.norm(directions, axis=0)
+        one, other = (np.sort(each @ directions, axis=0) for each in patches)
+        distances.append(1000 * float(np.abs(one - other).mean()))
+    return [*distances, float(np.mean(distances))]
+
+
+_BLUR = np.outer(*2 * [np.array([1, 4, 6, 4, 1], "float32") / 16])
+
+
+def _blur(images, gain=1.0):
+    channels = images.shape[-1]
+    kernel = np.repeat(gain * _BLUR[:, :, None, None], channels, axis=2)
+    padded = tf.pad(images, [[0, 0], [2, 2], [2, 2], [0, 0]], "REFLECT")
+    return tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID").numpy()
+
+
+def _pyramid(images):
+    """The Laplacian levels of images, the finest first; the last is the remaining image."""
+    levels, current = [], np.asarray(images, "float32")
+    while current.shape[1] > _SMALLEST_LEVEL:
+        smaller = _blur(current)[:, ::2, ::2]
+        enlarged = np.zeros_like(current)
+        enlarged[:, ::2, ::2] = smaller
+        levels.append(current - _blur(enlarged, 4.0))
+        current = smaller
+    return [*levels, current]
+
+
+def _patches(images, rng):
+    """(patches, numbers) at random places, the same for images of one shape, normalised."""
+    count, height, width, channels = images.shape
+    which = np.repeat(np.arange(count), _PATCHES)
+    rows = rng.integers(0, height - _PATCH_WIDTH + 1, len(which))[:, None, None]
+    columns = rng.integers(0, width - _PATCH_WIDTH + 1, len(which))[:, None, None]
+    steps = np.arange(_PATCH_WIDTH)
+    patches = images[which[:, None, None], rows + steps[None, :, None], columns + steps]
+    flat = patches.reshape(-1, channels)
+    patches = (patches - flat.mean(axis=0)) / flat.std(axis=0)
+    return patches.reshape(len(which), -1)
