@@ -10,7 +10,7 @@ from amr_tf.evaluation.evaluate import check_probes, evaluate
 from amr_tf.evaluation.sample_grid import SampleGrid
 from amr_tf.files import write_whole
 from amr_tf.training import run
-from amr_tf.training.checkpoints import best_path, load_model
+from amr_tf.training.checkpoints import best_path, load_model, restore
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder
 
@@ -52,10 +52,17 @@ def train(
         return None
     if not trained.chief:
         return {}
-    model = load_model(best_path(trained.folder.checkpoints))
-    results = {**_best(trained), **evaluate(model, trained.data, probes=probes)}
+    results = {**_best(trained), **evaluate(_best_model(trained), trained.data, probes=probes)}
     write_whole(trained.folder.results, json.dumps(results, indent=2) + "\n")
     return results
+
+
+def _best_model(trained):
+    path = best_path(trained.folder.checkpoints)
+    if trained.model is None:
+        return load_model(path)
+    restore(trained.model, path)
+    return trained.model
 
 
 def _best(trained):

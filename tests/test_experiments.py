@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from amr_tf.evaluation.evaluate import evaluate
 from amr_tf.experiments import train
-from amr_tf.training.folder import RunFolder
+from amr_tf.training.checkpoints import best_path, load_model
+from amr_tf.training.folder import RunFolder, load_data
 from tests.training.conftest import tiny_config
 
 
@@ -24,3 +26,16 @@ def test_an_unknown_final_probe_is_told_before_anything_is_trained(tmp_path):
     with pytest.raises(ValueError, match="^Unknown probe 'svm'"):
         train(config, probes=("linear", "svm"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_the_results_are_those_of_the_best_epoch_saved(tmp_path, ema):
+    """The best epoch's weights are put into the trained model, which is not loaded anew."""
+    config = tiny_config(
+        tmp_path / "run", autoencoder_optimizer="adam(learning_rate=0.05)", epochs=4, ema=ema
+    )
+    results = train(config)
+    best = load_model(best_path(RunFolder(config.run_dir).checkpoints))
+    assert results["best_epoch"] < 4  # Or the test would say nothing.
+    expected = evaluate(best, load_data(config))
+    assert {name: results[name] for name in expected} == expected

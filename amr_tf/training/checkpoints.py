@@ -328,6 +328,21 @@ def load_model(path):
     return model
 
 
+def restore(model: ResynthesisModel, path: str | pathlib.Path) -> None:
+    """Gives a model the weights of a checkpoint of the same run.
+
+    What TensorFlow has traced for it stays: a model that is loaded would be traced anew.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        read_note(path)
+    except Damaged as error:
+        raise ValueError(f"'{path}' cannot be loaded as a model: {error}.") from error
+    model.load_weights(path)
+
+
 def _save_whole(model, path, note):
     """Saves beside `path` and moves into place, so that a kill leaves the old file whole."""
     partial = path.with_name(f"partial-{path.name}")

@@ -71,6 +71,7 @@ class Trained(NamedTuple):
         monitor: the metric that chose the best epoch.
         best: the best epoch, or None where none had the metric.
         chief: whether this process writes; false on the other workers of a job.
+        model: the model as its last step has left it, or None under a strategy.
     """
 
     folder: RunFolder
@@ -78,6 +79,7 @@ class Trained(NamedTuple):
     monitor: str
     best: Best | None
     chief: bool
+    model: Any
 
 
 def train(
@@ -144,7 +146,8 @@ def train(
             model = _model_of(state, config, data, strategy)
             other_draws(model, state["rollbacks"])
     best = read_state(folder.checkpoints)["best"] if chief else None
-    return Trained(folder, data, monitor.name, best, chief)
+    last = model if strategy is None else None
+    return Trained(folder, data, monitor.name, best, chief, last)
 
 
 def _model_of(state, config, data, strategy=None):
