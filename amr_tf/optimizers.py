@@ -41,7 +41,9 @@ class _Optimizers(Registry):
         return super().build(Call(name, arguments), **context)
 
 
-OPTIMIZERS = _Optimizers("optimizer", context={"name": "Keras"})
+OPTIMIZERS = _Optimizers(
+    "optimizer", context={"name": "Keras"}, nested={"learning_rate": SCHEDULES}
+)
 """Optimizers by the names that `--autoencoder_optimizer` and its siblings take."""
 
 

@@ -169,6 +169,8 @@ class Registry:
         context: dictionary from the names of parameters that `build` is given to what sets them,
             in words ("--k", "the data").
         skip: how many of a function's first parameters are its inputs (a loss' tensors).
+        nested: registries of the parameters whose values are call strings themselves, or tuples of
+            such, by the parameters' names.
 
     Example:
 
@@ -180,10 +182,17 @@ class Registry:
     (2, 0.25)
     """
 
-    def __init__(self, kind: str, context: Mapping[str, str] | None = None, skip: int = 0):
+    def __init__(
+        self,
+        kind: str,
+        context: Mapping[str, str] | None = None,
+        skip: int = 0,
+        nested: Mapping[str, "Registry"] | None = None,
+    ):
         self.kind = kind
         self.context = dict(context or {})
         self.skip = skip
+        self.nested = dict(nested or {})
         self._entries: dict[str, Callable] = {}
 
     def register(self, name: str, replace: bool = False) -> Callable[[Callable], Callable]:
@@ -267,7 +276,8 @@ class Registry:
         _check_kind(title, parameter, value)
 
     def canonical(self, text: str) -> str:
-        """The call string with its defaults written out, in the signature's order.
+        """The call string with its defaults written out, in the signature's order, and so for calls
+        among its values.
 
         Two texts that mean the same become equal, and the text keeps its meaning should a default
         change. Defaults of None and False, which stand for "not used", are left out.
@@ -276,11 +286,19 @@ class Registry:
         values = {**self._defaults(name), **arguments}
         known = self.parameters(name).items()
         given = {
-            key: values[key]
+            key: self._canonical_value(key, values[key])
             for key, parameter in known
             if key in values and not (_unused(values[key]) and values[key] is parameter.default)
         }
         return str(Call(name, given))
+
+    def _canonical_value(self, key: str, value: Any) -> Any:
+        registry = self.nested.get(key)
+        if registry is None:
+            return value
+        if isinstance(value, (tuple, list)):
+            return tuple(self._canonical_value(key, each) for each in value)
+        return registry.canonical(value) if isinstance(value, str) else value
 
     def describe(self, name: str) -> str:
         """The entry as a call string with its defaults, for help texts."""

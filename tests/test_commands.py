@@ -169,7 +169,7 @@ MY_FLAGS = {
 }
 MY_CONFIG = {
     **MY_FLAGS,
-    "autoencoder_optimizer": "slowed(learning_rate='sinking(steps=5)', factor=0.25",
+    "autoencoder_optimizer": "slowed(learning_rate='sinking(start=0.1, steps=5)', factor=0.25",
     "discriminator_optimizer": "slowed(learning_rate=0.02, factor=0.5",
 }
 # What TensorFlow writes to standard error by itself, and what each command begins with.

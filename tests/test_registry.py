@@ -361,7 +361,9 @@ def arguments_for(registry, name):
         for key, parameter in registry.parameters(name).items()
         if parameter.default is inspect.Parameter.empty
     }
-    optional = {key: value for key, value in chosen.items() if key not in required}
+    # Calls among the values are looked at by themselves.
+    left_out = {*required, *registry.nested}
+    optional = {key: value for key, value in chosen.items() if key not in left_out}
     return st.fixed_dictionaries(required, optional=optional)
 
 
@@ -377,6 +379,11 @@ def test_canonical_is_idempotent_and_means_the_same(data):
         for key, value in registry.parameters(name).items()
         if value.default is not inspect.Parameter.empty
     }
+    for key, nested in registry.nested.items():
+        if isinstance(defaults.get(key), str):
+            defaults[key] = nested.canonical(defaults[key])
+        elif isinstance(defaults.get(key), tuple):
+            defaults[key] = tuple(map(nested.canonical, defaults[key]))
     assert {**defaults, **registry.parse(once).arguments} == {**defaults, **arguments}
     # The order in which parameters are given does not matter.
     turned = Call(name, dict(reversed(arguments.items())))
@@ -417,7 +424,8 @@ def test_every_entry_describes_itself(registry, name):
     if not required:
         assert registry.parse(text) == parsed
         canonical = registry.parse(registry.canonical(name)).arguments
-        assert canonical.items() <= parsed.arguments.items()
+        expected = parse_call(registry.canonical(text)).arguments
+        assert canonical.items() <= {**parsed.arguments, **expected}.items()
 
 
 def test_nothing_of_a_registrys_context_is_a_parameter():
@@ -481,3 +489,19 @@ def test_pythons_parser_prints_nothing():
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match="beta_1 must be a finite number"):
             parse_call("adam(beta_1=1is 2)")
+
+
+def test_calls_among_the_values_are_written_out_too():
+    inner = Registry("inner", context={"k": "--k"})
+    outer = Registry("outer", nested={"parts": inner, "part": inner})
+    inner.register("a")(lambda k=2, size=1, name="x": None)
+    inner.register("b")(lambda: None)
+    outer.register("o")(lambda part="a", parts=("a", "b"), text="a": None)
+    canonical = "o(part=\"a(size=1, name='x')\", parts=(\"a(size=1, name='x')\", 'b'), text='a')"
+    for text in ("o", "o(part='a')", "o(part=a(name='x', size=1))", "o(parts=('a(size=1)', b()))"):
+        assert outer.canonical(text) == canonical
+    assert outer.canonical(canonical) == canonical
+    assert outer.canonical("o(part=None)") != canonical
+    assert outer.canonical("o(parts=(3, 'b'))").endswith("parts=(3, 'b'), text='a')")
+    with pytest.raises(ValueError, match="^Unknown inner 'c'"):
+        outer.canonical("o(parts=('c',))")

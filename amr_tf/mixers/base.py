@@ -24,6 +24,7 @@ from amr_tf.registry import Call, Registry
 
 MIXERS = Registry("mixer", {"k": "--k", "seed": "--seed", "num_labels": "the data"})
 """Mixers by the names that `--mixer` takes."""
+MIXERS.nested["mixers"] = MIXERS  # Those of a mixer of mixers.
 
 
 class Mixer(SeedStateSaving, keras.layers.Layer):

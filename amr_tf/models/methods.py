@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+from amr_tf.mixers import MIXERS
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.registry import Call, Registry, keyword_parameters
 
@@ -44,5 +45,9 @@ def _of_both(method: type) -> dict[str, inspect.Parameter]:
     return {**settings(method, "create"), **settings(method, "compile")}
 
 
-METHODS = _Methods("method", context={"name": "--method", "image_shape": "the data"})
+METHODS = _Methods(
+    "method",
+    context={"name": "--method", "image_shape": "the data"},
+    nested={"label_mixer": MIXERS},
+)
 """Classes by the names that `--method` takes."""

@@ -99,7 +99,7 @@ def convolutional(
         ValueError: a size or name that is not allowed.
     """
     _check_images("convolutional", image_shape)
-    _check_request("convolutional", critic, encoder_outputs=encoder_outputs)
+    _check_request("convolutional", critic, num_classes, encoder_outputs=encoder_outputs)
     sizes = {"latent_channels": latent_channels, "latent_width": latent_width, "depth": depth}
     return Networks(
         _encoder(image_shape, sizes, latent_dim, encoder_outputs),
@@ -144,7 +144,7 @@ def acai(
         ValueError: a size or name that is not allowed.
     """
     _check_images("acai", image_shape)
-    _check_request("acai", critic, encoder_outputs=encoder_outputs)
+    _check_request("acai", critic, num_classes, encoder_outputs=encoder_outputs)
     sizes = {"latent_channels": latent_channels, "latent_width": latent_width, "depth": depth}
     slope = 0.2
     style = {
@@ -216,7 +216,12 @@ def dsprites(
     """
     _check_images("dsprites", image_shape)
     _check_request(
-        "dsprites", critic, encoder_outputs=encoder_outputs, latent_dim=latent_dim, depth=depth
+        "dsprites",
+        critic,
+        num_classes,
+        encoder_outputs=encoder_outputs,
+        latent_dim=latent_dim,
+        depth=depth,
     )
     encoder = build_dsprites_encoder(image_shape, latent_dim=encoder_outputs * latent_dim)
     decoder = build_dsprites_decoder(
@@ -312,7 +317,9 @@ def mlp(
     """
     if len(image_shape) != 1:
         raise ValueError(f"Architecture 'mlp' is for points of shape (D,); got {image_shape}.")
-    _check_request("mlp", critic, encoder_outputs=encoder_outputs, latent_dim=latent_dim)
+    _check_request(
+        "mlp", critic, num_classes, encoder_outputs=encoder_outputs, latent_dim=latent_dim
+    )
     (points,) = image_shape
     return Networks(
         build_mlp_encoder(points, encoder_outputs * latent_dim, hidden),
@@ -329,7 +336,7 @@ def _check_images(architecture, image_shape):
         )
 
 
-def _check_request(architecture, critic, **sizes):
+def _check_request(architecture, critic, num_classes, **sizes):
     """Raises a ValueError for a critic that an architecture does not have, or a bad size."""
     check_choice("critic", critic, ("logits", "classifier", "autoencoder", None))
     if critic is not None and critic not in _CRITICS[architecture]:
@@ -338,5 +345,7 @@ def _check_request(architecture, critic, **sizes):
             f"Architecture '{architecture}' has no critic of the kind '{critic}', which the "
             f"method needs; use {', '.join(others[:-1])} or {others[-1]}."
         )
+    if critic == "classifier" and num_classes is None:
+        raise ValueError("A critic of the kind 'classifier' needs num_classes, of labelled data.")
     for name, size in sizes.items():
         checks.check_positive_integer(name, size)

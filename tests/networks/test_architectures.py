@@ -385,3 +385,9 @@ def test_bad_hidden_layers(hidden):
 def test_normalized_is_not_a_parameter(name):
     with pytest.raises(TypeError, match="normalized"):
         build(name, normalized=False)
+
+
+@pytest.mark.parametrize("name", ["acai", "convolutional", "dsprites"])
+def test_a_classifier_branch_needs_classes(name):
+    with pytest.raises(ValueError, match="^A critic of the kind 'classifier' needs num_classes"):
+        ARCHITECTURES.build(name, image_shape=(64, 64, 1), critic="classifier")
