@@ -6,13 +6,12 @@ import os
 # as exceptions all the same. Set the variable yourself to see it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
+from amr_tf._quiet import check_backend, without_startup_lines
 
-if keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        f"amr_tf runs on Keras' TensorFlow backend, but KERAS_BACKEND is "
-        f"'{keras.backend.backend()}'. Set KERAS_BACKEND=tensorflow."
-    )
+check_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
+with without_startup_lines():
+    import keras
+check_backend(keras.backend.backend())
 
 from amr_tf import checks, data, losses, mixers, networks, optimizers
 from amr_tf.augmentation import DiffAugment, ImageAugmentation

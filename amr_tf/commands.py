@@ -6,17 +6,28 @@ library that these call, is an error in that code and keeps its traceback. Code 
 that checks its parameters with `amr_tf.checks` answers in one line, too.
 """
 
+import io
+import os
 import pathlib
+import platform
+import signal
 import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 from absl import app, flags, logging
 
 from amr_tf import devices
 from amr_tf.training.flagfiles import expand_flagfiles
+from amr_tf.version import __version__
+
+# A notebook's environment names a backend of matplotlib that this process may not have. Commands
+# draw into files.
+if "ipykernel" not in sys.modules:
+    os.environ["MPLBACKEND"] = "agg"
 
 _PACKAGE = pathlib.Path(__file__).parent
 _STANDARD_LIBRARY = pathlib.Path(sysconfig.get_path("stdlib"))
@@ -52,6 +63,8 @@ def run(main: Callable, show_help: Callable[[bool], str] | None = None) -> None:
             logging.warning("There is a GPU that TensorFlow does not use: %s", reason)
         try:
             return main(argv)
+        except BrokenPipeError:
+            _end_of_pipe()
         except (ValueError, OSError) as error:
             if is_from_own_code(error):
                 raise
@@ -61,6 +74,11 @@ def run(main: Callable, show_help: Callable[[bool], str] | None = None) -> None:
         except KeyboardInterrupt:
             _fail("interrupted.", code=130)
 
+    _prepare_streams()
+    if "--version" in sys.argv[1:]:
+        libraries = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+        print(f"amr_tf {__version__} ({libraries}, Python {platform.python_version()})")
+        sys.exit(0)
     try:
         argv = [sys.argv[0], *expand_flagfiles(sys.argv[1:])]
     except (ValueError, OSError) as error:
@@ -96,6 +114,23 @@ def _is_library(path):
     return (
         not written or bool(_INSTALLED & set(path.parts)) or path.is_relative_to(_STANDARD_LIBRARY)
     )
+
+
+def _prepare_streams():
+    """Lets a command print whatever its standard output is: closed, or of another encoding."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # Closed by who started the command.
+            setattr(sys, name, pathlib.Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, to its end
+        elif isinstance(stream, io.TextIOWrapper):  # Class names may hold anything.
+            stream.reconfigure(errors="replace")
+
+
+def _end_of_pipe():
+    """Ends a command whose output nobody reads any more, such as `| head` has had enough."""
+    # Python would write once more, at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
 
 
 def _parse(argv):

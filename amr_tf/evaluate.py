@@ -4,14 +4,13 @@ Prints a table and writes the same figures as JSON, evaluation.json in the run's
 """
 
 import json
-import pathlib
 
 from absl import flags
 
 from amr_tf import commands
 from amr_tf.evaluation.evaluate import MEASURES, SPLITS, measure, results_table
 from amr_tf.evaluation.probes import PROBES
-from amr_tf.files import write_whole
+from amr_tf.files import user_path, write_whole
 from amr_tf.training.folder import load_run, load_run_data, which_epoch
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a training run.", required=True)
@@ -43,12 +42,18 @@ def main(argv):
     config, model = load_run(_RUN.value, _EPOCH.value)
     data = load_run_data(_RUN.value, config, _DATA_DIR.value, _ALLOW.value)
     results = measure(model, data, _PROBES.value, SPLITS, _MEASURES.value, _INCEPTION.value)
-    path = pathlib.Path(_OUT.value or pathlib.Path(_RUN.value) / "evaluation.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(results, indent=2) + "\n")
+    path = user_path(_OUT.value or f"{_RUN.value}/evaluation.json")
     print(f"Of {which_epoch(_RUN.value, _EPOCH.value, model)}:")
     print(results_table(results))
-    print(f"\nWrote {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(results, indent=2) + "\n")
+    except OSError as error:
+        if _OUT.value:
+            raise
+        print(f"\n{path} could not be written ({error.strerror}); --out names another file.")
+    else:
+        print(f"\nWrote {path}")
 
 
 def run():

@@ -13,7 +13,7 @@ def write_whole(path: str | pathlib.Path, content: str | bytes) -> None:
     if isinstance(content, bytes):
         partial.write_bytes(content)
     else:
-        partial.write_text(content)
+        partial.write_text(content, encoding="utf-8")
     partial.replace(path)
 
 

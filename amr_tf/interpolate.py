@@ -3,8 +3,6 @@
 With several runs each image stands in a row for each of them: --run=runs/aegan,runs/acai,runs/k2
 """
 
-import pathlib
-
 from absl import flags
 
 from amr_tf import commands
@@ -18,10 +16,11 @@ from amr_tf.evaluation.interpolation_figures import (
     triangle_figure,
 )
 from amr_tf.evaluation.label_figures import check_label_mixers, label_mix_figure
+from amr_tf.files import user_path
 from amr_tf.models.inference import PATHS
 from amr_tf.registry import unknown_name
 from amr_tf.training.comparison import caption_of, load_runs
-from amr_tf.training.folder import which_epoch
+from amr_tf.training.folder import RunFolder, which_epoch
 
 _CODES = 1000  # How many images' codes are drawn: t-SNE of more takes minutes.
 
@@ -117,6 +116,13 @@ def _draw(data, pairs, members=2):
     return draw_groups(data.held_out, data.image_size, _PAIRS.value or pairs, members, _SEED.value)
 
 
+def _run_folders(value):
+    """The folders that a value of --run names; the name of one folder may hold commas."""
+    if RunFolder(value).config.exists():
+        return [value]
+    return [path for path in value.split(",") if path]
+
+
 def _out_path(paths, kind):
     """The file to write.
 
@@ -125,8 +131,8 @@ def _out_path(paths, kind):
     """
     if _OUT.value is None:
         name = "interpolation" if len(paths) == 1 else "comparison"
-        return pathlib.Path(paths[0]) / f"{name}{'' if kind == 'line' else '_' + kind}.png"
-    path = pathlib.Path(_OUT.value)
+        return user_path(paths[0]) / f"{name}{'' if kind == 'line' else '_' + kind}.png"
+    path = user_path(_OUT.value)
     if not path.suffix:
         path = path.with_suffix(".png")
     suffix = path.suffix.lower()
@@ -149,7 +155,7 @@ def main(argv):
         raise unknown_name("kind", kind, _FIGURES)
     if _PATH.value not in PATHS:
         raise unknown_name("path", _PATH.value, PATHS)
-    paths = [path for value in _RUN.value for path in value.split(",") if path]
+    paths = [path for value in _RUN.value for path in _run_folders(value)]
     if not paths:
         raise ValueError("--run needs the folder of a training run.")
     path = _out_path(paths, kind)

@@ -5,13 +5,13 @@ report.html into --out after every run. Ctrl-C or a kill loses at most the runni
 command goes on where it was. Flags of amr_tf.train that are given here hold for every cell.
 """
 
-import pathlib
 import shlex
 import sys
 
 from absl import flags
 
 from amr_tf import commands
+from amr_tf.files import user_path
 from amr_tf.reproduction import Plan, estimate_seconds, find_cells, reproduce, write_report
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
@@ -46,7 +46,7 @@ def main(argv):
         table=_TABLE.value,
         dataset=_DATASET.value,
         cells=cells,
-        out=pathlib.Path(_OUT.value or f"runs/table{_TABLE.value}_{_DATASET.value}"),
+        out=user_path(_OUT.value or f"runs/table{_TABLE.value}_{_DATASET.value}"),
         runs=_RUNS.value,
         lambdas=_numbers(_LAMBDAS.value),
         changes=flagfiles.flags_that_were_set(TrainingConfig, leave_out=_NOT_OURS),

@@ -3,13 +3,12 @@
 A VAE's codes come from its prior, other methods' from a Gaussian mixture fitted on training codes.
 """
 
-import pathlib
-
 from absl import flags
 
 from amr_tf import commands
 from amr_tf.evaluation.figures import sheet_figure
 from amr_tf.evaluation.sampling import add_density
+from amr_tf.files import user_path
 from amr_tf.training.comparison import caption_of
 from amr_tf.training.folder import load_run, load_run_data, which_epoch
 
@@ -27,7 +26,7 @@ _ALLOW = commands.define_allow_changed_data()
 
 def main(argv):
     del argv
-    path = pathlib.Path(_OUT.value or pathlib.Path(_RUN.value) / "samples.png")
+    path = user_path(_OUT.value or f"{_RUN.value}/samples.png")
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out must end in .png; got '{path}'.")
     config, model = load_run(_RUN.value, _EPOCH.value)

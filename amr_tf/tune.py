@@ -6,11 +6,12 @@ command goes on. For parallel workers set KerasTuner's KERASTUNER_TUNER_ID (chie
 KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
 """
 
-import pathlib
+import shlex
 
 from absl import flags
 
 from amr_tf import commands
+from amr_tf.files import user_path
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.help import command_help
@@ -42,7 +43,7 @@ def main(argv):
     del argv
     space = SearchSpace.parse(_SEARCH.value)
     config = flagfiles.config_from_flags(TrainingConfig)
-    out = pathlib.Path(_OUT.value)
+    out = user_path(_OUT.value)
     tuner = make_tuner(
         config,
         space,
@@ -59,7 +60,8 @@ def main(argv):
         print(failure)
     best = write_results(tuner, space.names, out)
     print("\n" + summary_table(tuner, space.names))
-    print(f"\nThe best flags: python -m amr_tf.train --flagfile={best}")
+    flagfile = shlex.quote(f"--flagfile={best}")
+    print(f"\nThe best flags: python -m amr_tf.train {flagfile}")
 
 
 def run():

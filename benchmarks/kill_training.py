@@ -79,7 +79,9 @@ def step_of(folder):
 
 def processor_seconds(process):
     """The processor time that a process has used: a moment that other load does not move."""
-    fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    fields = (
+        pathlib.Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    )
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

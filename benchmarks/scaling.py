@@ -116,7 +116,7 @@ class Watch:
 
 def resident_mib():
     """Memory that the process has now."""
-    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    pages = int(pathlib.Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * resource.getpagesize() // 2**20
 
 

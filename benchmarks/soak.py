@@ -31,7 +31,7 @@ CHECKPOINT_EVERY = 10
 def resident_mib():
     """This process's resident memory in MiB, after a garbage collection."""
     gc.collect()
-    with pathlib.Path("/proc/self/status").open() as status:
+    with pathlib.Path("/proc/self/status").open(encoding="utf-8") as status:
         line = next(line for line in status if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
 

@@ -135,7 +135,7 @@ def stop(worker):
 def write(rows, path):
     if path is None:
         return
-    with pathlib.Path(path).open("w", newline="") as file:
+    with pathlib.Path(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

@@ -97,7 +97,7 @@ def curve_figure(logs, metric, title=None):
 
 def _read_curve(path, metric):
     """Epoch numbers from 1, and the metric's values, of a `log.csv`."""
-    with open(path, newline="") as file:  # noqa: PTH123, str or Path
+    with open(path, newline="", encoding="utf-8") as file:  # noqa: PTH123, str or Path
         reader = csv.DictReader(file)
         if metric not in (reader.fieldnames or ()):
             columns = ", ".join(reader.fieldnames or ())

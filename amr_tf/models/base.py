@@ -978,6 +978,16 @@ class ResynthesisModel(keras.Model):
 
     # Saving.
 
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Saves the whole model, with the states of optimizers and random generators, as `.keras`.
+
+        Raises:
+            ValueError: the name does not end in .keras.
+        """
+        if not str(filepath).endswith(".keras"):
+            raise ValueError(f"The name of a saved model must end in .keras; got '{filepath}'.")
+        super().save(filepath, overwrite=overwrite, **kwargs)
+
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         if self.holds_averages:

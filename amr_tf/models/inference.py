@@ -28,6 +28,9 @@ class Inference:
         interpolate: from two batches of images and a number of steps to (N, steps, H, W, C), along
             straight lines.
         interpolations: the same along each of `PATHS`, by name.
+        mix: from images, at least k, to their mixes, drawn by the mixer's own generator.
+        mix_given: from images, permutations (k, N) and coefficients, of as many axes as a stack of
+            what is mixed, to their mixes.
     """
 
     def __init__(self, model: Any):
@@ -45,6 +48,15 @@ class Inference:
             for path in PATHS
         }
         self.interpolate = self.interpolations["linear"]
+        if model.mixer is not None:
+            k, axes = model.mixer.k, [None] * len(model.mixed_shape)
+            given = [
+                images,
+                tf.TensorSpec((k, None), "int32"),
+                tf.TensorSpec((None, None, *axes), "float32"),
+            ]
+            self.mix = tf.function(self._mix, input_signature=[images], autograph=False)
+            self.mix_given = tf.function(self._mix, input_signature=given, autograph=False)
 
     def _encode(self, images):
         encoded = self._model.encoder(images, training=False)
@@ -80,6 +92,11 @@ class Inference:
     def after_mixing(self, mixed: tf.Tensor) -> tf.Tensor:
         """The images of what was mixed."""
         return self.decode(self.encode(mixed) if self._model.mixes_pixels else mixed)
+
+    def _mix(self, images, permutations=None, coefficients=None):
+        given = self.before_mixing(images)
+        mixed, _ = self._model.mixer.mix_batch(given, permutations, coefficients)
+        return self.after_mixing(tf.cast(mixed, "float32"))
 
     def _interpolate(self, images_a, images_b, steps, path="linear"):
         start, end = self.before_mixing(images_a), self.before_mixing(images_b)
@@ -183,6 +200,14 @@ def mix(
         checks.check_batch_size(len(images), model.mixer.k)
     else:
         _check_permutations(np.asarray(permutations), model.mixer.k, len(images))
+    if len(images) <= batch_size:  # In one call of a graph, where all that it takes is known.
+        if permutations is None and coefficients is None and seed is None:
+            return model.inference.mix(images).numpy()
+        axes = len(model.mixed_shape) + 2
+        if permutations is not None and np.ndim(coefficients) == axes:
+            permutations = np.asarray(permutations, "int32")
+            coefficients = np.asarray(coefficients, "float32")
+            return model.inference.mix_given(images, permutations, coefficients).numpy()
     given = in_batches(model.inference.before_mixing, images, batch_size)
     mixed, _ = model.mixer.mix_batch(tf.constant(given), permutations, coefficients, seed)
     return in_batches(model.inference.after_mixing, mixed, batch_size)

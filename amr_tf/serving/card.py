@@ -69,7 +69,9 @@ def write_card(path, model, facts, run=None, data=None, notify=print):
         _pictures(facts),
         _settings(run),
     ]
-    (path / "README.md").write_text("\n\n".join(part for part in sections if part) + "\n")
+    (path / "README.md").write_text(
+        "\n\n".join(part for part in sections if part) + "\n", encoding="utf-8"
+    )
 
 
 def _draw_samples(file, model, data, notify):
@@ -230,5 +232,5 @@ def _settings(run):
     return (
         "## Settings\n\nThe flagfile with which `python -m amr_tf.train --flagfile=FILE` repeats "
         f"the run; `metadata.json` has the signatures for programs.\n\n```\n"
-        f"{run.flagfile.read_text().rstrip()}\n```"
+        f"{run.flagfile.read_text(encoding='utf-8').rstrip()}\n```"
     )

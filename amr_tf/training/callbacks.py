@@ -41,11 +41,11 @@ class StopAtDeadline(keras.callbacks.Callback):
 
 
 class Interrupted(Exception):
-    """Raised in the training loop, between two steps, after Ctrl-C or SIGTERM."""
+    """Raised in the training loop, between two steps, after Ctrl-C, SIGTERM or SIGHUP."""
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Turns Ctrl-C and SIGTERM into `Interrupted` between two training steps.
+    """Turns Ctrl-C, SIGTERM and SIGHUP into `Interrupted` between two training steps.
 
     A context manager: the handlers hold while it is entered. A second Ctrl-C acts at once. Outside
     of the main thread, where Python allows no handlers, it does nothing.
@@ -55,7 +55,10 @@ class StopOnSignal(keras.callbacks.Callback):
             after the same step (`strategy.agreement`).
     """
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    # SIGHUP: the terminal was closed. Windows does not know it.
+    _SIGNALS = tuple(
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    )
 
     def __init__(self, agree=bool):
         super().__init__()

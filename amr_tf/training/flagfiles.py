@@ -1,5 +1,6 @@
 """Flags from a config's fields, configs from flags, and files of flags."""
 
+import codecs
 import dataclasses
 import pathlib
 import sys
@@ -125,10 +126,19 @@ def _expand(arguments, folder, opened, left):
             raise ValueError(f"Flagfile '{path}' includes itself.")
         if next(left, None) is None:
             raise ValueError(f"Flagfile '{path}' is one too many: at most {_MOST_FILES} are read.")
-        lines = [line.strip() for line in _read_flagfile(path)]
+        lines = [_unquoted(line.strip()) for line in _read_flagfile(path)]
         flags_of_file = [line for line in lines if line and not line.startswith(("#", "//"))]
         expanded += _expand(flags_of_file, path.parent, (*opened, path.resolve()), left)
     return expanded
+
+
+def _unquoted(line):
+    """A flag without quotation marks around its value, which a shell would have taken away."""
+    name, equals, value = line.partition("=")
+    mark = value[:1]
+    if mark in ("'", '"') and value.endswith(mark) and value.count(mark) == 2:
+        value = value[1:-1]
+    return f"{name}{equals}{value}"
 
 
 def _find_flagfile(path, folder):
@@ -152,9 +162,12 @@ def _read_flagfile(path):
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"Flagfile '{path}' is larger than {_MOST_BYTES:,} bytes.")
     try:
-        return path.read_text().splitlines()
+        content = path.read_bytes()
+        # What Windows' editors write begins with a mark.
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if utf_16 else "utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"Flagfile '{path}' is no text file.") from error
+        raise ValueError(f"Flagfile '{path}' is not a text file in UTF-8 or UTF-16.") from error
     except OSError as error:
         raise ValueError(f"Flagfile '{path}' cannot be read: {error.strerror}.") from error
 

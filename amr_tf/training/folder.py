@@ -1,10 +1,13 @@
 """The folder of a run: its paths, its config and model, and what can be wrong with its disk."""
 
+import contextlib
 import csv
 import errno
+import fcntl
 import io
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -13,7 +16,7 @@ from absl import logging
 from amr_tf import data as data_lib
 from amr_tf.data import ImageData
 from amr_tf.data.fingerprint import difference, fingerprint
-from amr_tf.files import read_json, read_text, write_whole
+from amr_tf.files import read_json, read_text, user_path, write_whole
 from amr_tf.registry import unknown_name
 from amr_tf.training.checkpoints import (
     best_path,
@@ -42,10 +45,11 @@ class RunFolder:
         samples: folder of image grids.
         results: `results.json`, written at the end.
         data: `data.json`, the fingerprint of the data that the run was trained on.
+        lock: held by the process that trains the run.
     """
 
     def __init__(self, path):
-        self.path = pathlib.Path(path)
+        self.path = user_path(path)
         self.config = self.path / "config.json"
         self.flagfile = self.path / "flagfile.cfg"
         self.log = self.path / "log.csv"
@@ -54,6 +58,7 @@ class RunFolder:
         self.samples = self.path / "samples"
         self.results = self.path / "results.json"
         self.data = self.path / "data.json"
+        self.lock = self.path / "lock"
 
     def read_config(self):
         """The run's `TrainingConfig`.
@@ -188,6 +193,30 @@ def which_epoch(path: str | pathlib.Path, epoch: str, model: Any) -> str:
     return f"the best epoch ({number}{step}; {monitor} {best.value:.4g})"
 
 
+@contextlib.contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Around a training: refuses a second one in the same folder.
+
+    The system takes the lock from a process that ends, however it ends. Where a disk knows no
+    locks, nothing is refused.
+
+    Raises:
+        ValueError: another process holds the lock.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with folder.lock.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"'{folder.path}' is being trained by another process: wait for its end, or choose "
+                "another --run_dir."
+            ) from None
+        except OSError as error:
+            logging.warning("'%s' cannot be locked: %s.", folder.path, error.strerror)
+        yield
+
+
 def check_writable(path):
     """Raises an OSError unless files can be made at `path`, or it where it is not there yet."""
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
@@ -200,10 +229,19 @@ def trim_log(path, epochs):
     if not path.exists():
         return
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.reader(file) if row]
     except csv.Error as error:
         raise ValueError(f"'{path}' is damaged: {error}.") from error
+    if not rows or rows[0][0] != "epoch":
+        kept = path.with_name(f"{path.stem}.edited{path.suffix}")
+        path.replace(kept)
+        logging.warning(
+            "'%s' was changed by another program: it is kept as '%s', and a new one begins.",
+            path,
+            kept.name,
+        )
+        return
     # A full disk can leave half a row.
     whole = [row for row in rows[1:] if len(row) == len(rows[0]) and _before(row[0], epochs)]
     text = io.StringIO(newline="")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ from amr_tf.training.folder import (
     check_writable,
     disk_error,
     load_data,
+    locked,
     trim_log,
 )
 from amr_tf.training.health import IMAGES, PREFIX, HealthMonitor
@@ -90,9 +92,9 @@ def train(
 ) -> Trained | None:
     """Trains a model as `config` says and leaves everything in `config.run_dir`.
 
-    Ctrl-C or SIGTERM saves a checkpoint in the middle of an epoch; `resume=True` goes on from
-    there as if nothing had happened: the weights, optimizers, random numbers, order of images
-    and best value are those that an uninterrupted run would have had.
+    Ctrl-C, SIGTERM or SIGHUP (a closed terminal) saves a checkpoint in the middle of an epoch;
+    `resume=True` goes on from there as if nothing had happened: the weights, optimizers, random
+    numbers, order of images and best value are those that an uninterrupted run would have had.
 
     Args:
         config: a `TrainingConfig`.
@@ -119,6 +121,17 @@ def train(
     strategy = make_strategy(config.strategy)  # Before anything that starts TensorFlow.
     config.validate()
     check_shares(strategy, config.batch_size, config.k or 1)
+    with contextlib.ExitStack() as lock:
+        if resume and is_chief(strategy):
+            lock.enter_context(locked(folder))
+            state = _check_folder(folder, config, resume)  # It may have gone on since.
+        return _train(
+            config, folder, state, strategy, resume, make_callbacks, allow_changed_data, lock
+        )
+
+
+def _train(config, folder, state, strategy, resume, make_callbacks, allow_changed_data, lock):
+    """The part of `train` that follows the checks of the config; `lock` is for a new run's."""
     warn_of_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
@@ -132,6 +145,9 @@ def train(
     check_same_step(strategy, model.steps_made)
     chief = is_chief(strategy)
     if chief:
+        if not resume:
+            lock.enter_context(locked(folder))
+            _check_folder(folder, config, resume)  # Another process may have been faster.
         _write_config(folder, config)
         write_whole(folder.data, json.dumps(fingerprint(data), indent=2) + "\n")
     callbacks = make_callbacks(config, data, folder) if chief and make_callbacks else []
@@ -309,10 +325,13 @@ def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=())
             if checkpoints is not None:
                 model.use_averages()
                 checkpoints.save()
-                print(
-                    f"\nStopped by {reason} after step {model.steps_made}; saved. Continue "
-                    f"with: python {_command()} --run_dir={folder.path} --resume"
-                )
+                with contextlib.suppress(OSError):  # The terminal may be gone.
+                    print(
+                        f"\nStopped by {reason} after step {model.steps_made}; saved. Continue "
+                        f"with: python {_command()} {shlex.quote(f'--run_dir={folder.path}')} "
+                        "--resume",
+                        flush=True,
+                    )
             return False
     return True
 
@@ -404,5 +423,5 @@ def _health_monitor(data, config, folder):
     images = prepared(split, slice(count), data.image_size)
     labels = None if split.labels is None else np.asarray(split.labels[:count])
     # A log has the columns of its first row, and a run from before these has none of them.
-    write = not folder.log.exists() or PREFIX in folder.log.read_text()
+    write = not folder.log.exists() or PREFIX in folder.log.read_text(encoding="utf-8")
     return [HealthMonitor(images, labels, write=write)]

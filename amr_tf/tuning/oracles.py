@@ -58,7 +58,7 @@ class KillSafe:
     @keras_tuner.synchronized
     def give_back(self):
         """After `reload`: trials that were running belong to their workers as before."""
-        saved = json.loads(pathlib.Path(self._get_oracle_fname()).read_text())
+        saved = json.loads(pathlib.Path(self._get_oracle_fname()).read_text(encoding="utf-8"))
         for tuner_id, trial_id in saved["ongoing_trials"].items():
             if trial_id in self._retry_queue:
                 self._retry_queue.remove(trial_id)

@@ -56,6 +56,23 @@ def test_mix(model):
     assert np.abs(one - model.mix(X, seed=5)).max() > 1e-3
 
 
+@pytest.mark.parametrize("method", [AMR, PixelMixup])
+def test_a_mix_in_one_graph_is_the_mix_in_parts(method):
+    """Images that fit into one batch take another way, with the same draws."""
+    whole, parts = (make(method, mixer=Mixup(3, seed=4)) for _ in range(2))
+    parts.set_weights(whole.get_weights())
+    for _ in range(2):
+        np.testing.assert_allclose(whole.mix(X), parts.mix(X, batch_size=5), atol=1e-5)
+    permutations = np.stack([np.arange(12), np.arange(12)[::-1], np.roll(np.arange(12), 1)])
+    for shape in ((12, 3, *(1,) * len(whole.mixed_shape)), (1, 3, *(1,) * len(whole.mixed_shape))):
+        coefficients = np.random.default_rng(0).dirichlet(np.ones(3), shape[0]).reshape(shape)
+        mixes = whole.mix(X, permutations, coefficients)
+        expected = parts.mix(X, permutations, coefficients, batch_size=5)
+        np.testing.assert_allclose(mixes, expected, atol=1e-5)
+    assert whole.inference.mix.experimental_get_tracing_count() == 1
+    assert whole.inference.mix_given.experimental_get_tracing_count() == 1
+
+
 def test_interpolate(model):
     lines = model.interpolate(X, X[::-1], steps=5, batch_size=7)
     assert lines.shape == (12, 5, *SHAPE)

@@ -1,0 +1,50 @@
+"""What comes before the import of Keras: its backend, and the lines that TensorFlow writes."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+# Its log level is read too late for these.
+_AT_EVERY_START = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
+    rb"|I\d{4} \d\d:\d\d:.* (port|cudart_stub|cuda_executor|cpu_feature_guard)\.cc:\d+\]"
+)
+
+
+def check_backend(name: str) -> None:
+    """Raises an ImportError unless `name` is the backend of Keras that this package runs on."""
+    if name != "tensorflow":
+        raise ImportError(
+            f"amr_tf runs on Keras' TensorFlow backend, but KERAS_BACKEND (or ~/.keras/keras.json) "
+            f"names '{name}'. Set KERAS_BACKEND=tensorflow."
+        )
+
+
+@contextlib.contextmanager
+def without_startup_lines() -> Iterator[None]:
+    """Around an import: what it writes to standard error appears after it, without these lines.
+
+    With `TF_CPP_MIN_LOG_LEVEL=0` in the environment nothing is left out.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or "tensorflow" in sys.modules:
+        yield
+        return
+    try:
+        original = os.dup(2)
+    except OSError:  # There is no standard error.
+        yield
+        return
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            written.seek(0)
+            lines = [line for line in written if not _AT_EVERY_START.match(line)]
+            with contextlib.suppress(OSError):
+                os.write(2, b"".join(lines))
