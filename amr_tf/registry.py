@@ -286,19 +286,31 @@ class Registry:
         values = {**self._defaults(name), **arguments}
         known = self.parameters(name).items()
         given = {
-            key: self._canonical_value(key, values[key])
+            key: self._nested_value(key, values[key], "canonical")
             for key, parameter in known
             if key in values and not (_unused(values[key]) and values[key] is parameter.default)
         }
         return str(Call(name, given))
 
-    def _canonical_value(self, key: str, value: Any) -> Any:
+    def _nested_value(self, key: str, value: Any, form: str) -> Any:
+        """A parameter's value with the calls in it in a form, "canonical" or "short"."""
         registry = self.nested.get(key)
         if registry is None:
             return value
         if isinstance(value, (tuple, list)):
-            return tuple(self._canonical_value(key, each) for each in value)
-        return registry.canonical(value) if isinstance(value, str) else value
+            return tuple(self._nested_value(key, each, form) for each in value)
+        return getattr(registry, form)(value) if isinstance(value, str) else value
+
+    def short(self, text: str) -> str:
+        """The call string without parameters that have their defaults, for people to read."""
+        name, arguments = self.parse(text)
+        defaults = self._defaults(name)
+        given = {
+            key: self._nested_value(key, value, "short")
+            for key, value in arguments.items()
+            if key not in defaults or value != defaults[key]
+        }
+        return str(Call(name, given))
 
     def describe(self, name: str) -> str:
         """The entry as a call string with its defaults, for help texts."""

@@ -7,6 +7,7 @@ needs pip install 'amr-tf[serve]'.
 from absl import flags
 
 from amr_tf import commands
+from amr_tf.files import user_path
 
 _MODEL = flags.DEFINE_string(
     "model", None, "Folder that amr_tf.export wrote, such as saved_models/digits.", required=True
@@ -33,7 +34,13 @@ def main(argv):
         raise ValueError(
             f"amr_tf.serve needs {error.name}: pip install 'amr-tf[serve]'."
         ) from error
-    run.serve(_MODEL.value, _VERSION.value, _HOST.value, _PORT.value, _MAX_UPLOAD_MB.value * 2**20)
+    run.serve(
+        user_path(_MODEL.value),
+        _VERSION.value,
+        _HOST.value,
+        _PORT.value,
+        _MAX_UPLOAD_MB.value * 2**20,
+    )
 
 
 def run():

@@ -1,9 +1,11 @@
 """The commands, end to end, as a user runs them: in new processes, and in forks of one."""
 
+import errno
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +13,17 @@ import zipfile
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 from PIL import Image
 
+import amr_tf
 from amr_tf.training.folder import RunFolder, load_run
 from tests import forked
 from tests.training.conftest import OLD_CONFIG, assert_same_checkpoint, read_log, wait_for
 
 pytestmark = pytest.mark.slow
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 EPOCHS = 3
 STEPS = 161  # Per epoch: 1294 digits in batches of 8.
 FLAGFILE = f"""\
@@ -33,7 +38,7 @@ FLAGFILE = f"""\
 --verbose=2
 """
 SPIRAL = "figure12_spiral_amr_mixup_k2_lambda10_beta0.1"
-PAPER = pathlib.Path(__file__).resolve().parents[1] / "configs" / "paper"
+PAPER = ROOT / "configs" / "paper"
 # A script as docs/extending.md has it: one of each, with a parameter of its own.
 MY_TRAIN = """\
 import keras
@@ -741,3 +746,108 @@ def test_an_error_in_ones_own_data_set_ends_a_search(tmp_path):
     code, _, err = forked.run("my_errors", *flags, cwd=tmp_path)
     assert code == 1
     assert "in fail\n" in err and SAID["raised"] in err
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "serve"])
+def test_version(name, tmp_path):
+    code, out, _ = forked.run(f"amr_tf.{name}", "--version", cwd=tmp_path)
+    assert code == 0
+    assert re.fullmatch(
+        rf"amr_tf {re.escape(amr_tf.__version__)} \(TensorFlow .*, Python .*\)\n", out
+    )
+
+
+def started_in(environment, *flags, cwd):
+    """A command of a new process, with TensorFlow's own log level."""
+    cleared = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.run(
+        [sys.executable, "-m", *flags],
+        env={**cleared, "PYTHONPATH": str(ROOT), **environment},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_nothing_but_the_commands_own_lines(tmp_path):
+    """No line of TensorFlow's, and a notebook's backend of matplotlib does no harm."""
+    backend = {"MPLBACKEND": "module://of_a_notebook.inline"}
+    done = started_in(backend, "amr_tf.evaluate", "--run=nowhere", cwd=tmp_path)
+    device, error = done.stderr.splitlines()
+    assert device.startswith("Device: ")
+    assert error == "error: 'nowhere' is not a run folder: it has no config.json."
+
+
+def test_another_backend_of_keras(tmp_path):
+    done = started_in({"KERAS_BACKEND": "jax"}, "amr_tf.evaluate", "--run=nowhere", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "names 'jax'. Set KERAS_BACKEND=tensorflow." in done.stderr.splitlines()[-1]
+
+
+def test_a_reader_that_has_had_enough(trained):
+    command = f"{sys.executable} -m amr_tf.evaluate --run=run --probes= --out=elsewhere.json"
+    script = f"set -o pipefail; {command} | head -c 1 > /dev/null"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=trained[0],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr
+
+
+def test_a_closed_standard_output(trained):
+    command = f"{sys.executable} -m amr_tf.evaluate --run=run --probes= --out=closed.json >&-"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(["bash", "-c", command], cwd=trained[0], env=environment, check=True)
+    assert (trained[0] / "closed.json").exists()
+
+
+def test_the_home_folder_in_every_path(trained, tmp_path):
+    """~ is the home folder in --run, --run_dir and --out."""
+    shutil.copytree(trained[0] / "run", tmp_path / "run")
+    home = {"HOME": str(tmp_path)}
+    for name, flags, made in (
+        ("evaluate", ("--run=~/run", "--probes="), "run/evaluation.json"),
+        ("evaluate", ("--run=~/run", "--probes=", "--out=~/there.json"), "there.json"),
+        ("interpolate", ("--run=~/run", "--out=~/there.png", "--pairs=1"), "there.png"),
+        ("export", ("--run=~/run", "--out=~/served", "--formats="), "served/1/saved_model.pb"),
+        ("train", ("--run_dir=~/run", "--resume"), "run/results.json"),
+    ):
+        (tmp_path / made).unlink(missing_ok=True)
+        code, _, err = forked.run(f"amr_tf.{name}", *flags, cwd=tmp_path, environment=home)
+        assert code == 0, err
+        assert (tmp_path / made).exists(), name
+    assert not (tmp_path / "~").exists()
+
+
+def test_names_with_commas_and_blanks(trained, tmp_path):
+    shutil.copytree(trained[0] / "run", tmp_path / "k=2, first try")
+    code, _, err = run("interpolate", "--run=k=2, first try", "--pairs=1", cwd=tmp_path)
+    assert code == 0, err
+    assert (tmp_path / "k=2, first try" / "interpolation.png").exists()
+
+
+def test_a_run_that_cannot_be_written_to_is_evaluated(trained, monkeypatch, capsys):
+    """As root every folder can be written to: the disk is full in its place."""
+    from amr_tf import evaluate
+
+    def full(path, content):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(evaluate, "write_whole", full)
+    monkeypatch.chdir(trained[0])
+    flag_values = evaluate.flags.FLAGS
+    with flagsaver.flagsaver():
+        flag_values(["evaluate", "--run=run", "--probes="])
+        evaluate.main([])
+        out = capsys.readouterr().out
+        assert "reconstruction_loss" in out
+        assert "run/evaluation.json could not be written (Read-only file system); --out" in out
+        flag_values(["evaluate", "--run=run", "--probes=", "--out=x.json"])
+        with pytest.raises(OSError, match="Read-only"):
+            evaluate.main([])

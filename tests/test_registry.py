@@ -329,6 +329,12 @@ def test_inputs_of_a_loss_are_no_parameters():
 # Canonical texts.
 
 
+def test_short(colours):
+    """What a person reads: the name, and what is not as by default."""
+    for text in ("red", "red(limit=3)", "red(deep=True, limit=3)", "green(tone=2)", "dark-blue"):
+        assert colours.short(colours.canonical(text)) == text
+
+
 def test_canonical(colours):
     expected = "red(share=0.5, name='red', parts=(1, 2))"
     assert colours.canonical("red") == colours.canonical("red()") == expected

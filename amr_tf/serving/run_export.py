@@ -1,8 +1,7 @@
 """Exports the model of a training run: what `python -m amr_tf.export` does."""
 
-import pathlib
-
 from amr_tf.evaluation.sampling import add_density
+from amr_tf.files import user_path
 from amr_tf.serving.export import check_arguments, export_model
 from amr_tf.training.folder import (
     ChangedData,
@@ -44,7 +43,8 @@ def export_run(
         ValueError, FileExistsError: as `export_model`, or a file of the run is damaged, or the
             data have changed.
     """
-    directory = directory or pathlib.Path("saved_models") / pathlib.Path(path).resolve().name
+    path = user_path(path)
+    directory = user_path(directory or f"saved_models/{path.resolve().name}")
     check_arguments(directory, keep, formats)
     config, model = load_run(path, epoch)
     notify(f"Exporting {which_epoch(path, epoch, model)} of '{path}'.")

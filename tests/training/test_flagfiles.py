@@ -161,7 +161,7 @@ def test_a_missing_file(tmp_path, elsewhere):
 def test_a_file_that_is_no_text(tmp_path):
     path = tmp_path / "model.keras"
     path.write_bytes(b"PK\x03\x04\xff\xfe\x00")
-    message = r"^Flagfile '.*/model\.keras' is no text file\.$"
+    message = r"^Flagfile '.*/model\.keras' is not a text file in UTF-8 or UTF-16\.$"
     assert_refused(message, f"--flagfile={path}")
     write(tmp_path, a=["--flagfile=model.keras"])
     assert_refused(message, f"--flagfile={tmp_path / 'a.cfg'}")
@@ -193,10 +193,38 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch, capsys):
         raise PermissionError(13, "Permission denied", str(path))
 
     path = write(tmp_path, a=["--k=3"]) / "a.cfg"
-    monkeypatch.setattr(pathlib.Path, "read_text", forbidden)
+    monkeypatch.setattr(pathlib.Path, "read_bytes", forbidden)
     assert run_command(monkeypatch, f"--flagfile={path}") == 2
     expected = f"error: Flagfile '{path}' cannot be read: Permission denied.\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_what_editors_write(tmp_path, encoding, end):
+    mark = "\ufeff" if encoding.startswith("utf-16-") else ""
+    text = f"{mark}# Größe{end}--run_dir=runs/größe{end}--k=3{end}"
+    (tmp_path / "a.cfg").write_bytes(text.encode(encoding))
+    assert flagfiles.expand_flagfiles([f"--flagfile={tmp_path}/a.cfg"]) == [
+        "--run_dir=runs/größe",
+        "--k=3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('--run_dir="my runs/a"', "--run_dir=my runs/a"),
+        ("--run_dir='my runs/a'", "--run_dir=my runs/a"),
+        ('--mixer="gaussian(sigma=0.3)"', "--mixer=gaussian(sigma=0.3)"),
+        ("--mixer=composite(mixers=('mixup', 'spatial'))",) * 2,
+        ('--run_dir="', '--run_dir="'),
+        ("--resume", "--resume"),
+    ],
+)
+def test_quotation_marks_of_a_shell(tmp_path, line, expected):
+    path = write(tmp_path, a=[line]) / "a.cfg"
+    assert flagfiles.expand_flagfiles([f"--flagfile={path}"]) == [expected]
 
 
 def test_with_a_space(tmp_path):
