@@ -40,7 +40,7 @@ class AMR(ResynthesisModel):
         self,
         *optimizers: Any,
         adversarial_weight: float = 1.0,
-        mix_weight: float = 1.0,
+        mix_weight: float | None = 1.0,
         real_weight: float = 1.0,
         **kwargs: Any,
     ):

@@ -455,7 +455,7 @@ class ResynthesisModel(keras.Model):
         self.reconstruction_loss = losses.reconstruction_loss(reconstruction_loss)
         self.decode_with_logits = compiling.logit_decoder(self.decoder, self.reconstruction_loss)
         self.gan_loss = None if gan_loss is None else losses.gan_loss(gan_loss)
-        self.generator_loss = None if gan_loss is None else losses.generator_loss(self.gan_loss)
+        self.generator_loss = self.gan_loss and losses.generator_loss(self.gan_loss)
         self.discriminate_with_features = None
         if feature_matching:
             self.discriminate_with_features = compiling.featured_discriminator(self.discriminator)

@@ -92,7 +92,7 @@ def featured_discriminator(discriminator: keras.Model | None) -> Callable:
         ValueError: there is no discriminator, or it has no pooling layers.
     """
     pooling = () if discriminator is None else tuple(_pooled(discriminator))
-    if not pooling:
+    if discriminator is None or not pooling:
         raise ValueError(
             "feature_matching compares what a discriminator's pooling layers make of images; "
             "this model has no discriminator with pooling layers."

@@ -13,12 +13,12 @@ def with_own(callbacks: Any, model: Any) -> Any:
         model: the `ResynthesisModel` that is trained.
     """
     own = SharedLearningRate()
-    first = [Averages()] if model.ema else []
+    first: list[keras.callbacks.Callback] = [Averages()] if model.ema else []
     if isinstance(callbacks, keras.callbacks.CallbackList):
         given = callbacks.callbacks
         if not any(isinstance(callback, SharedLearningRate) for callback in given):
-            for callback in (*first, own):
-                callback.set_model(model)
+            for added in [*first, own]:
+                added.set_model(model)
             given[:] = [*first, *given, own]
         both = callbacks
     else:
