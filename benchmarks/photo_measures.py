@@ -5,6 +5,9 @@ import pathlib
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from amr_tf.evaluation.extractors import extract_features
 from amr_tf.evaluation.image_quality import frechet_distance, precision_recall
@@ -59,33 +62,40 @@ def _classifier(image_shape, classes):
     return model
 
 
-def measure(originals, reconstructions, mixes, partners, extractor):
+def measure(originals, made, partners, extractor, labels):
     """All figures of one model's images, a dictionary.
 
     Args:
         originals: held-out images (N, H, W, C) in [-1, 1].
-        reconstructions: theirs.
-        mixes: dictionary from k to the mixes, in equal parts, of the images with their next
-            `k - 1` partners.
+        made: dictionary: "reconstructions" of them, "mixes_k2" and "mixes_k3" with their next
+            partners in equal parts, and where there are such "samples", and "train_codes" and
+            "held_out_codes" for a probe.
         partners: (3, N), the numbers of each image and of those that it is mixed with.
         extractor: from `pooled_extractor`.
+        labels: of the training images and of the held-out ones.
     """
     real = extract_features(originals, extractor)
-    results = {"error": float(np.abs(originals - reconstructions).mean())}
-    results["ms_ssim"] = ms_ssim(originals, reconstructions)
-    for name, images in {"reconstructions": reconstructions, **_named(mixes)}.items():
-        fake = extract_features(images, extractor)
-        results[f"fd_{name}"] = frechet_distance(real, fake)
-        shares = precision_recall(real, fake)
-        results |= {f"{key}_{name}": value for key, value in shares.items()}
-        results[f"swd_{name}"] = sliced_distances(originals, images)
-    mixed = extract_features(mixes[2], extractor)
+    results = {"error": float(np.abs(originals - made["reconstructions"]).mean())}
+    results["ms_ssim"] = ms_ssim(originals, made["reconstructions"])
+    for name in ("reconstructions", "mixes_k2", "mixes_k3", "samples"):
+        if name in made:
+            fake = extract_features(made[name], extractor)
+            results[f"fd_{name}"] = frechet_distance(real, fake)
+            shares = precision_recall(real, fake)
+            results |= {f"{key}_{name}": value for key, value in shares.items()}
+            results[f"swd_{name}"] = sliced_distances(originals, made[name])
+    mixed = extract_features(made["mixes_k2"], extractor)
     results["nearer_parent"] = nearer_parent(mixed, real, real[partners[1]])
+    if "train_codes" in made:
+        results["probe"] = probe(made["train_codes"], made["held_out_codes"], *labels)
     return results
 
 
-def _named(mixes):
-    return {f"mixes_k{k}": images for k, images in mixes.items()}
+def probe(train_codes, held_out_codes, train_labels, held_out_labels):
+    """Held-out accuracy of a logistic regression on standardised codes."""
+    codes = [each.reshape(len(each), -1) for each in (train_codes, held_out_codes)]
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+    return float(model.fit(codes[0], train_labels).score(codes[1], held_out_labels))
 
 
 def nearer_parent(mixed, one, other):

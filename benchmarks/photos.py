@@ -1,21 +1,25 @@
-"""Recipes and opponents on photographs: equal time or steps, figures and grids of held-out images.
+"""Recipes and opponents on photographs: equal time, figures and grids of held-out images.
 
-    python benchmarks/photos.py --data_dir=../shared/photos/flowers --minutes=10 --out=runs/photos
-    python benchmarks/photos.py --data_dir=... --steps=700 --recipes=residual --flags="--seed=1"
+    python -m venv runs/pythae && runs/pythae/bin/pip install pythae torch
+    python benchmarks/photos.py --data_dir=../shared/photos/flowers --minutes=10 \
+      --pythae=runs/pythae/bin/python --out=runs/photos
 
-Every recipe is a line of flags of `amr_tf.train`. Results are written after each as JSON and PNG.
+trains in turn, measures all on the same held-out images, and writes a table, a JSON file and a grid
+for each. A recipe is a line of flags of `amr_tf.train`; `--flags` are added to each, and `--steps`
+takes the place of minutes on a machine that does other work.
 """
 
 import argparse
 import json
 import pathlib
-import shlex
+import subprocess
 import sys
 import time
 
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import flags as absl_flags
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from photo_measures import measure, pooled_extractor
@@ -26,20 +30,40 @@ from amr_tf.training.build import build_model
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.flagfiles import config_from_flags, define_flags, expand_flagfiles
 
+_OURS = ["--flagfile=configs/photos64.cfg"]
+_PAPERS = ["--architecture=convolutional(latent_channels=64)", "--lambda=50", "--batch_size=64"]
+_PAPERS += ["--precision=mixed_bfloat16"]
 RECIPES = {
-    "residual": "--flagfile=configs/photos64.cfg",
-    "bernoulli": "--flagfile=configs/photos64.cfg --mixer=bernoulli(probability='element')",
-    "convolutional": "--image_size=64 --architecture=convolutional(latent_channels=64) "
-    "--lambda=50 --precision=mixed_bfloat16",
-    "ae_gan": "--image_size=64 --architecture=convolutional(latent_channels=64) --method=ae_gan "
-    "--lambda=50 --precision=mixed_bfloat16",
+    "residual": _OURS,
+    "convolutional": _PAPERS,
+    "ae_gan": [*_PAPERS, "--method=ae_gan"],
+    # Ablations and variants.
+    "light_mixes": [
+        *_OURS,
+        "--method=amr(adversarial_weight=0.5, mix_weight=1.0, real_weight=2.0)",
+    ],
+    "no_mixes": [*_OURS, "--method=ae_gan", "--mixer=none"],
+    "no_features": [*_OURS, "--feature_matching=0"],
+    "no_averages": [*_OURS, "--ema=0"],
+    "no_augmentation": [
+        *_OURS,
+        "--discriminator_augmentation=diff_augment(brightness=0, "
+        "saturation=0, contrast=0, translation=0, cutout=0)",
+    ],
+    "crossentropy": [*_OURS, "--gan_loss=binary_crossentropy"],
+    "float32": [*_OURS, "--precision=float32"],
+    "bernoulli": [*_OURS, "--mixer=bernoulli(probability='element')"],
+    "bernoulli_groups": [*_OURS, "--mixer=bernoulli(probability='element', group_size=4)"],
+    "learned": [*_OURS, "--mixer=learned"],
+    "small_codes": [*_OURS, "--architecture=residual(latent_width=4, latent_channels=64)"],
 }
+PYTHAE = ("ae", "vae", "vaegan", "rae")
+_ROWS = ("recipe", "steps", "error", "ms_ssim", "fd_reconstructions", "fd_mixes_k2", "fd_mixes_k3")
+_ROWS += ("precision_mixes_k2", "recall_mixes_k2", "swd_mixes_k2", "nearer_parent", "probe")
 
 
 def config_of(flags):
     """The `TrainingConfig` of flags of `amr_tf.train`."""
-    from absl import flags as absl_flags
-
     values = absl_flags.FlagValues()
     define_flags(TrainingConfig, values)
     rest = values(["photos", *expand_flagfiles(flags)])
@@ -53,13 +77,8 @@ class StopAfter(keras.callbacks.Callback):
 
     def __init__(self, minutes, steps, show):
         super().__init__()
-        self.minutes, self.steps, self.show, self.start, self.seconds = (
-            minutes,
-            steps,
-            show,
-            None,
-            0.0,
-        )
+        self.minutes, self.steps, self.show = minutes, steps, show
+        self.start, self.seconds = None, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         if self.start is None:
@@ -73,8 +92,7 @@ class StopAfter(keras.callbacks.Callback):
             self.show(self.model)
             self.model.use_averages(False)
             self.start += time.time() - self.start - self.seconds  # Showing costs no time.
-        late = self.minutes is not None and self.seconds > 60 * self.minutes
-        if late or made == self.steps:
+        if self.seconds > 60 * self.minutes or made == self.steps:
             self.model.stop_training = True
 
 
@@ -95,42 +113,41 @@ def train(flags, train_images, train_labels, minutes, steps, show):
     model = build_model(config, train_images.shape[1:], int(train_labels.max()) + 1)
     stop = StopAfter(minutes, steps, show)
     data = batches(train_images, train_labels, config.batch_size, config.seed)
-    model.fit(data, epochs=1, steps_per_epoch=10**6, callbacks=[stop], verbose=0)
+    model.fit(data, epochs=1, steps_per_epoch=10**6, shuffle=False, callbacks=[stop], verbose=0)
     return model, {"steps": model.steps_made, "seconds": round(stop.seconds)}
 
 
 def decoded(model, images, partners):
-    """Reconstructions, and mixes of k = 2 and 3 images in equal parts."""
+    """Reconstructions, and mixes of k = 2 and 3 images in equal parts, clipped to [-1, 1]."""
     codes = model.encode(images)
-    mixes = {}
+    made = {"reconstructions": model.decode(codes), "held_out_codes": codes}
     for k in (2, 3):
-        mixes[k] = model.decode(mixed_codes(model, codes[partners[:k]]))
-    made = model.decode(codes), mixes
-    return np.clip(made[0], -1, 1), {k: np.clip(each, -1, 1) for k, each in mixes.items()}
+        made[f"mixes_k{k}"] = model.decode(mixed_codes(model.mixer, codes, partners[:k]))
+    return {key: value if "codes" in key else np.clip(value, -1, 1) for key, value in made.items()}
 
 
-def mixed_codes(model, parents):
-    """Equal parts of parents (k, N, ...) as the model's mixer makes them."""
-    k, count = parents.shape[:2]
-    mixer = model.mixer
-    if isinstance(mixer, amr_tf.BernoulliMixup):  # Each map from a parent, all equally often.
-        rng = np.random.default_rng(0)
-        maps = parents.shape[-1]
-        order = np.argsort(rng.random((count, maps)), axis=1) % k
-        one_hot = (order[None] == np.arange(k)[:, None, None]).astype("float32")
-        return (parents * one_hot[:, :, None, None]).sum(axis=0)
-    if hasattr(mixer, "mix_equally"):
-        return mixer.mix_equally(parents)
-    return parents.mean(axis=0)
+def mixed_codes(mixer, codes, permutations):
+    """Equal parts of codes as a mixer makes them: of elements or maps, or as it has learned."""
+    k, count = permutations.shape
+    if isinstance(mixer, amr_tf.BernoulliMixup):  # Each group of maps from one, equally often.
+        groups = np.arange(codes.shape[-1]) // mixer.group_size
+        order = np.argsort(np.random.default_rng(0).random((count, groups[-1] + 1)), axis=1) % k
+        parts = np.moveaxis(np.eye(k, dtype="float32")[order[:, groups]], 2, 1)[:, :, None, None]
+    else:
+        parts = np.full((count, k) + (1,) * (codes.ndim - 1), 1 / k, "float32")
+    if isinstance(mixer, amr_tf.LearnedMixup):
+        learned = type(mixer).from_config({**mixer.get_config(), "k": k, "dtype": "float32"})
+        learned.build(codes.shape)
+        learned.set_weights(mixer.get_weights())
+        return np.asarray(learned.mix_batch(codes, permutations, parts)[0])
+    return (np.moveaxis(codes[permutations], 0, 1) * parts).sum(axis=1)
 
 
-def grid(originals, reconstructions, mixes, partners, count=10, factor=2):
-    """Rows: originals, reconstructions, mixes with the next image, pixel blends."""
-    chosen = np.arange(count)
-    blends = originals[partners[:2]].mean(axis=0)
-    rows = [originals[chosen], reconstructions[chosen], mixes[2][chosen], blends[chosen]]
-    rows.insert(3, mixes[3][chosen])
-    image = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+def grid(originals, made, partners, count=10, factor=2):
+    """Rows: originals, reconstructions, mixes of k = 2 and 3 neighbours, blends of pixels (2)."""
+    rows = [originals, made["reconstructions"], made["mixes_k2"], made["mixes_k3"]]
+    rows.append(originals[partners[:2]].mean(axis=0))
+    image = np.concatenate([np.concatenate(list(row[:count]), axis=1) for row in rows])
     pixels = np.uint8(np.clip((image + 1) * 127.5, 0, 255))
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
@@ -139,15 +156,64 @@ def save_png(path, pixels):
     tf.io.write_file(str(path), tf.io.encode_png(pixels))
 
 
+def pictures_of(data_dir, image_size):
+    """Training images and labels, held-out images and labels, and who is mixed with whom."""
+    data = amr_tf.data.load(
+        "image_folder", data_dir=data_dir, image_size=image_size, validation_fraction=0.1, seed=0
+    )
+    parts = [
+        (prepared(split, slice(None), data.image_size), np.asarray(split.labels))
+        for split in (data.train, data.validation)
+    ]
+    order = np.random.default_rng(0).permutation(len(parts[1][0]))
+    held_out, labels = (array[order] for array in parts[1])
+    partners = np.stack([np.roll(np.arange(len(order)), -shift) for shift in range(3)])
+    return (*parts[0], held_out, labels, partners)
+
+
+def ours(name, options, pictures, path):
+    """What a recipe of this package makes of the held-out images, and what it took."""
+    train_images, train_labels, held_out, _, partners = pictures
+    few = held_out[:64], partners[:, :64] % 64
+
+    def show(model):
+        made = decoded(model, *few)
+        save_png(f"{path}.png", grid(few[0], made, few[1]))
+        error = np.abs(few[0] - made["reconstructions"]).mean()
+        print(f"error of 64 held-out images {error:.4f}", flush=True)
+
+    flags = [*RECIPES[name], *options.flags.split(";")] if options.flags else RECIPES[name]
+    given = options.minutes, options.steps, show
+    model, took = train(flags, train_images, train_labels, *given)
+    model.save(f"{path}.keras")
+    made = decoded(model, held_out, partners)
+    made["train_codes"] = model.encode(train_images)
+    model.fit_density(train_images)
+    made["samples"] = np.clip(model.sample(len(held_out), seed=0), -1, 1)
+    return made, {"flags": flags, **took}
+
+
+def theirs(name, options, pictures, path):
+    """What one of pythae's models makes of the held-out images, and what it took."""
+    file, result = path.with_name("pictures.npz"), f"{path}.npz"
+    np.savez(file, train=pictures[0], held_out=pictures[2], partners=pictures[4])
+    script = pathlib.Path(__file__).with_name("photos_pythae.py")
+    given = [file, name, result, options.minutes, options.steps]
+    subprocess.run([options.pythae, script, *map(str, given)], check=True)
+    made = dict(np.load(result))
+    return made, {key: int(made.pop(key)) for key in ("steps", "seconds")}
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--image_size", type=int, default=64)
-    parser.add_argument("--recipes", default=",".join(RECIPES))
-    parser.add_argument("--flags", default="", help="added to each recipe")
+    parser.add_argument("--recipes", default="residual,convolutional,ae_gan")
+    parser.add_argument("--flags", default="", help="added to each recipe, with ; between them")
     parser.add_argument("--name", default="", help="added to the names of results")
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--pythae", help="the Python of an environment with pythae and torch")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--steps", type=int, default=10**6)
     parser.add_argument("--out", default="runs/photos")
     return parser.parse_args()
 
@@ -156,50 +222,39 @@ def main():
     options = arguments()
     out = pathlib.Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    data = amr_tf.data.load(
-        "image_folder",
-        data_dir=options.data_dir,
-        image_size=options.image_size,
-        validation_fraction=0.1,
-        seed=0,
-    )
-    pictures, labels = (
-        [prepared(split, slice(None), data.image_size) for split in (data.train, data.validation)],
-        [np.asarray(split.labels) for split in (data.train, data.validation)],
-    )
-    held_out = pictures[1][np.random.default_rng(0).permutation(len(pictures[1]))]
-    partners = np.stack([np.roll(np.arange(len(held_out)), -shift) for shift in range(3)])
+    pictures = pictures_of(options.data_dir, options.image_size)
+    train_images, train_labels, held_out, labels, partners = pictures
+    jobs = [(name, ours) for name in filter(None, options.recipes.split(","))]
+    jobs += [(name, theirs) for name in PYTHAE if options.pythae]
     trained = {}
-    for name in filter(None, options.recipes.split(",")):
-        path = out / f"{name}{options.name}"
-
-        def show(model, path=path):
-            made = decoded(model, held_out[:64], partners[:, :64] % 64)
-            save_png(f"{path}.png", grid(held_out[:64], *made, partners[:, :64] % 64))
-            print("error", np.abs(held_out[:64] - made[0]).mean(), flush=True)
-
-        flags = shlex.split(RECIPES[name].replace("'", "\\'")) + shlex.split(options.flags)
-        model, took = train(flags, pictures[0], labels[0], options.minutes, options.steps, show)
-        show(model)
-        model.save(f"{path}.keras")
-        trained[path] = model, {"recipe": name, "flags": flags, **took}
+    for name, job in jobs:  # All trainings first: measuring warms nothing up for them.
+        path = out / f"{'pythae_' if job is theirs else ''}{name}{options.name}"
+        trained[path] = job(name, options, pictures, path)
+        save_png(f"{path}.png", grid(held_out, trained[path][0], partners))
     classifier, extractor = pooled_extractor(
-        pictures[0], labels[0], out / f"classifier-{options.image_size}.keras"
+        train_images, train_labels, out / f"classifier-{options.image_size}.keras"
     )
-    accuracy = classifier.evaluate(pictures[1], labels[1], verbose=0)[1]
-    print(f"classifier's held-out accuracy {accuracy:.3f}", flush=True)
-    others = pictures[0][np.random.default_rng(1).permutation(len(pictures[0]))[: len(held_out)]]
-    blends = {k: held_out[partners[:k]].mean(axis=0) for k in (2, 3)}
-    floor = measure(held_out, others, blends, partners, extractor)
-    report(out / "pixels.json", {"recipe": "other pictures; blends of pixels", **floor})
-    for path, (model, took) in trained.items():
-        results = measure(held_out, *decoded(model, held_out, partners), partners, extractor)
-        report(path.with_name(f"{path.name}.json"), {**took, **results})
+    accuracy = classifier.evaluate(held_out, labels, verbose=0)[1]
+    print(f"The classifier's held-out accuracy: {accuracy:.3f}", flush=True)
+    chosen = np.random.default_rng(1).permutation(len(train_images))[: len(held_out)]
+    pixels = {f"mixes_k{k}": held_out[partners[:k]].mean(axis=0) for k in (2, 3)}
+    trained[out / "pixels"] = {"reconstructions": train_images[chosen], **pixels}, {}
+    table = []
+    for path, (made, took) in trained.items():
+        results = measure(held_out, made, partners, extractor, (train_labels, labels))
+        results = {"recipe": path.name, **took, **results}
+        path.with_name(f"{path.name}.json").write_text(json.dumps(results, indent=2) + "\n")
+        table.append([_shown(results.get(name)) for name in _ROWS])
+    lines = [" | ".join(row) for row in (_ROWS, ["---"] * len(_ROWS), *table)]
+    text = "\n".join(f"| {line} |" for line in lines) + "\n"
+    (out / "table.md").write_text(text)
+    print(text)
 
 
-def report(path, results):
-    path.write_text(json.dumps(results, indent=2) + "\n")
-    print({k: round(v, 3) if isinstance(v, float) else v for k, v in results.items()}, flush=True)
+def _shown(value):
+    if isinstance(value, list):
+        return f"{value[-1]:.1f}"
+    return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ class AMR(ResynthesisModel):
         **ResynthesisModel.setting_checks,
         "adversarial_weight": checks.check_not_negative,
         "mix_weight": checks.check_not_negative,
+        "real_weight": checks.check_not_negative,
     }
 
     def compile(
@@ -40,18 +41,24 @@ class AMR(ResynthesisModel):
         *optimizers: Any,
         adversarial_weight: float = 1.0,
         mix_weight: float | None = 1.0,
+        real_weight: float = 1.0,
         **kwargs: Any,
     ):
-        """The same as `ResynthesisModel.compile`, with two settings more.
+        """The same as `ResynthesisModel.compile`, with three settings more.
 
         Args:
             *optimizers: of the players, as in `ResynthesisModel.compile`.
             adversarial_weight: weight of the adversarial terms in the auto-encoder's loss.
             mix_weight: how often mixes count in them, where reconstructions count once.
+            real_weight: how often real images count in the discriminator's loss, where each group
+                of fakes counts once. With the hinge loss 2 is needed, which balances
+                reconstructions and mixes: at 1 the discriminator calls everything fake.
             **kwargs: further arguments of `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, **kwargs)
-        self.remember(adversarial_weight=adversarial_weight, mix_weight=mix_weight)
+        self.remember(
+            adversarial_weight=adversarial_weight, mix_weight=mix_weight, real_weight=real_weight
+        )
 
     def autoencoder_losses(self, step):
         reconstruction = self.reconstruction_error(step)
@@ -65,7 +72,7 @@ class AMR(ResynthesisModel):
         return self.lambda_ * reconstruction + weight * adversarial, terms
 
     def discriminator_losses(self, step):
-        real = self.gan_loss(step.logits["real"], 1.0)
+        real = self.real_weight * self.gan_loss(step.logits["real"], 1.0)
         fake = sum(self.gan_loss(step.logits[group], 0.0) for group in step.decoded)
         return real + fake, {}
 

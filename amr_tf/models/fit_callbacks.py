@@ -17,8 +17,8 @@ def with_own(callbacks: Any, model: Any) -> Any:
     if isinstance(callbacks, keras.callbacks.CallbackList):
         given = callbacks.callbacks
         if not any(isinstance(callback, SharedLearningRate) for callback in given):
-            for callback in (*first, own):
-                callback.set_model(model)
+            for added in [*first, own]:
+                added.set_model(model)
             given[:] = [*first, *given, own]
         both = callbacks
     else:

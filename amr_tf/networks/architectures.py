@@ -273,7 +273,7 @@ def residual(
     """
     _check_images("residual", image_shape)
     checked = {"latent_channels": latent_channels, "critic_width": critic_width}
-    _check_request("residual", critic, encoder_outputs=encoder_outputs, **checked)
+    _check_request("residual", critic, num_classes, encoder_outputs=encoder_outputs, **checked)
     sizes = {"latent_width": latent_width, "width": width, "blocks": blocks, "stem": stem}
     encoder = build_photo_encoder(image_shape, encoder_outputs * latent_channels, **sizes)
     decoder = build_photo_decoder(

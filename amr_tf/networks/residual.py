@@ -117,8 +117,9 @@ def build_photo_discriminator(
     """The discriminator D: images (N, H, W, C) to float32 logits (N,), high for real.
 
     Space to depth, then residual blocks, each followed by average pooling, down to 4 x 4, and a
-    convolution to one logit for each of these patches; the logit is their mean. Every convolution
-    is spectrally normalised.
+    convolution to one logit for each of these patches; the logit is their mean. The blocks are
+    spectrally normalised. The last convolution is not: with a norm of 1 its logits would take
+    hundreds of steps to reach the hinge loss' margin, and the auto-encoder would keep ahead.
 
     Args:
         image_shape: (H, W, C) with H = W = 8 `stem` times a power of two, at least 1.
@@ -141,7 +142,7 @@ def build_photo_discriminator(
         x = _spectral_block(x, width << min(scale, _MOST_DOUBLINGS), f"block{scale}", scale == 0)
         x = keras.layers.AveragePooling2D(2, name=f"block{scale}_pool")(x)
     features = _activation("features")(x)
-    patches = _spectral(1, 3, "patches", dtype="float32")(features)
+    patches = _convolution(1, "patches", dtype="float32")(features)
     return critic(images, ops.mean(patches, axis=(1, 2, 3)), features, num_classes, name)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from amr_tf import mixers
+from amr_tf import DiffAugment, mixers
 from amr_tf.models import AMR, GAIA, VAE
 from amr_tf.models.updates import apply_update
 from amr_tf.optimizers import AdamL2
@@ -51,6 +51,7 @@ GAIA_SETTINGS["balance_rate"] = 0.05
 CASES = {
     "every_second": (AMR, {"generator_update_every": 2}),
     "gaia": (GAIA, GAIA_SETTINGS),
+    "averages": (AMR, {"ema": 0.9, "adversarial_warmup": 5, "feature_matching": 5.0}),
 }
 
 
@@ -102,15 +103,17 @@ def draws(strategy):
     with strategy.scope():
         mixer = mixers.Mixup(seed=3)
         vae = VAE.convolutional(SHAPE, depth=2, seed=3)
+        augmentation = DiffAugment(seed=3)
 
     def draw():
         permutations = mixer.draw_permutations(6)[1]
         coefficients = mixer.draw_coefficients((4,), 6)[:, 0, 0]
-        return permutations, coefficients, vae.sampling(tf.zeros((3,)), tf.zeros((3,)))
+        codes = vae.sampling(tf.zeros((3,)), tf.zeros((3,)))
+        return permutations, coefficients, codes, augmentation(tf.ones((3, *SHAPE)))
 
     alone = [np.asarray(value) for value in (mixers.Mixup(seed=3).draw_permutations(6)[1],)]
     drawn = strategy.run(tf.function(draw))
-    named = zip(("permutations", "coefficients", "codes"), drawn)
+    named = zip(("permutations", "coefficients", "codes", "augmented"), drawn)
     arrays = {name: np.stack(strategy.experimental_local_results(value)) for name, value in named}
     states = strategy.experimental_local_results(mixer.seed_generator.state.value)
     return {**arrays, "alone": alone[0], "states": np.stack([state.numpy() for state in states])}

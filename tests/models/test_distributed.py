@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-CASES = ("every_second", "gaia")
+CASES = ("every_second", "gaia", "averages")
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def test_the_balance_of_gaia_moves(folder):
     assert 0.01 < balance < 0.99
 
 
-@pytest.mark.parametrize("name", ("permutations", "coefficients", "codes"))
+@pytest.mark.parametrize("name", ("permutations", "coefficients", "codes", "augmented"))
 def test_replicas_draw_differently(folder, name):
     first, second = np.load(folder / "draws.npz")[name]
     assert not np.array_equal(first, second)

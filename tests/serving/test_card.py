@@ -11,6 +11,7 @@ from PIL import Image
 
 from amr_tf import GaussianMixup
 from amr_tf.mixers import MIXERS
+from amr_tf.models import METHODS
 from amr_tf.serving import export
 from amr_tf.serving.run_export import export_run
 from amr_tf.training.build import build_model
@@ -95,7 +96,11 @@ def test_the_card(run, tmp_path, quick):
     assert metadata["class_names"] == [str(digit) for digit in range(10)]
     assert (metadata["dataset"], metadata["name"]) == ("digits", "numbers")
     settings = metadata["settings"]
-    assert (settings["method"], settings["mixer"], settings["k"]) == ("amr", "mixup", 2)
+    assert (settings["method"], settings["mixer"], settings["k"]) == (
+        METHODS.canonical("amr"),
+        "mixup",
+        2,
+    )
     assert settings["lambda"] == 10.0
     lines = [f"--{name}={value}" for name, value in settings.items()]
     assert set(run.flagfile.read_text().splitlines()) - set(lines) == {f"--run_dir={run.path}"}
