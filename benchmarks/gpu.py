@@ -1,0 +1,348 @@
+"""What the training step does on a GPU: speed beside PyTorch's, the first step, memory, exactness.
+
+    python benchmarks/gpu.py --golden='../shared/golden/*.npz' --out=gpu
+
+Each case is a process of its own. Several build their programs side by side, and are timed one at a
+time under a lock. A line is printed as each ends, and `gpu.csv` and `checks.txt` are written into
+--out. On a machine without a GPU the same cases run on the CPU: `--quick` makes them small.
+
+A speed case is FRAMEWORK:PRECISION:BATCH:FORM, such as amr_tf:bfloat16:256:xla20. The forms of
+amr_tf are `graph`, `xla` and `xla20`, 20 steps a call; PyTorch's are `eager`, `channels_last`,
+`compile` and `graph`, the whole step as one CUDA graph. float32 is without TF32, tf32 with it.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import csv
+import fcntl
+import glob
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LOCK = pathlib.Path(tempfile.gettempdir()) / "amr_tf_gpu_benchmark.lock"
+# What is asked for most comes first: the time on a lent machine is short.
+CASES = (
+    *("amr_tf:float32:64:xla", "torch:float32:64:eager", "torch:float32:64:graph"),
+    *("amr_tf:bfloat16:256:xla", "torch:bfloat16:256:eager", "torch:bfloat16:256:graph"),
+    *("amr_tf:tf32:64:xla20", "amr_tf:float32:64:graph", "amr_tf:bfloat16:64:xla"),
+    *("amr_tf:tf32:1024:xla", "torch:tf32:1024:graph", "torch:float32:64:channels_last"),
+    *("amr_tf:float16:256:xla", "torch:float16:256:eager", "torch:float32:64:compile"),
+)
+CHECKS = ("golden", "precisions", "replicas", "export")
+_COLUMNS = ("case", "first_step_s", "images_per_second", "step_ms", "peak_mib")
+
+
+def main() -> None:
+    options = parse()
+    if options.worker:
+        print(json.dumps(WORK[options.worker.partition(":")[0]](options)))
+        return
+    out = pathlib.Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    print("".join(f"{name:>30}" if name == "case" else f"{name:>20}" for name in _COLUMNS))
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        futures = {
+            pool.submit(run_case, name, options): name
+            for name in (*split(options.cases), *split(options.checks))
+        }
+        for future in concurrent.futures.as_completed(futures):
+            name, result = futures[future], future.result()
+            if "images_per_second" in result:
+                rows.append({"case": name, **result})
+                values = [f"{result[column]:>20}" for column in _COLUMNS[1:]]
+                print(f"{name:>30}" + "".join(values), flush=True)
+                write_rows(out / "gpu.csv", rows)
+            else:
+                line = f"{name}: {result}"
+                print(line, flush=True)
+                with (out / "checks.txt").open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--checks", default=",".join(CHECKS))
+    parser.add_argument("--golden", default="../shared/golden/*.npz", help="Files to replay.")
+    parser.add_argument("--out", default="gpu")
+    parser.add_argument("--jobs", type=int, default=4, help="Cases that build side by side.")
+    parser.add_argument("--seconds", type=float, default=3.0, help="For which a case is timed.")
+    parser.add_argument("--timeout", type=float, default=300.0, help="Seconds for a case.")
+    parser.add_argument("--quick", action="store_true", help="Small networks, batches of 8.")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def split(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def run_case(name: str, options: argparse.Namespace) -> dict:
+    """The result of a case, from a process of its own."""
+    command = [sys.executable, __file__, f"--worker={name}", f"--seconds={options.seconds}"]
+    command += [f"--golden={options.golden}", *(["--quick"] if options.quick else [])]
+    places = [str(ROOT), *split(os.environ.get("PYTHONPATH", "").replace(os.pathsep, ","))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=options.timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not ended after {options.timeout:.0f} s"}
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1:]}
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def write_rows(path: pathlib.Path, rows: list[dict]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+# Speed.
+
+
+def timed(step, wait, images_a_call: int, seconds: float) -> dict:
+    """The time of the first call, which builds, and the speed of those that follow."""
+    begin = time.perf_counter()
+    step()
+    wait()
+    first = time.perf_counter() - begin
+    with LOCK.open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for _ in range(3):
+            step()
+        wait()
+        calls, begin = 0, time.perf_counter()
+        while calls < 3 or time.perf_counter() - begin < seconds:
+            step()
+            calls += 1
+            if calls % 10 == 0:  # Calls are only queued: none may be counted that is not made.
+                wait()
+        wait()
+        passed = time.perf_counter() - begin
+    speed = calls * images_a_call / passed
+    return {"first_step_s": round(first, 1), "images_per_second": round(speed)}
+
+
+def sizes(name: str, quick: bool) -> tuple[str, int, str, dict]:
+    """Precision, batch size, form and network sizes of a case."""
+    _, precision, batch, form = name.split(":")
+    return precision, 8 if quick else int(batch), form, {"depth": 2 if quick else 16}
+
+
+def amr_tf_case(options: argparse.Namespace) -> dict:
+    import keras
+    import tensorflow as tf
+
+    import amr_tf
+
+    precision, batch, form, networks = sizes(options.worker, options.quick)
+    tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+    if precision in ("bfloat16", "float16"):
+        keras.config.set_dtype_policy(f"mixed_{precision}")
+    model = amr_tf.AMR.convolutional((32, 32, 3), mixer="mixup", k=2, num_classes=10, **networks)
+    model.compile(lambda_=10.0)
+    images = tf.random.uniform((batch, 32, 32, 3), -1, 1)
+    labels = tf.random.uniform((batch,), 0, 10, dtype="int32")
+    steps = 1 if form == "graph" else int(form.removeprefix("xla") or 1)
+
+    once = tf.autograph.experimental.do_not_convert(lambda: model.train_on(images, labels)["loss"])
+
+    def repeated():
+        loss = tf.zeros(())
+        for _ in tf.range(steps):  # One program, whatever the number.
+            loss = once()
+        return loss
+
+    train = tf.function(
+        repeated if steps > 1 else once, autograph=steps > 1, jit_compile=form.startswith("xla")
+    )
+    last = []
+
+    def call():
+        last[:] = [train()]
+
+    result = timed(call, lambda: last[0].numpy(), batch * steps, options.seconds)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    if tf.config.list_physical_devices("GPU"):
+        peak = tf.config.experimental.get_memory_info("GPU:0")["peak"] // 2**20
+    return {**result, "step_ms": _step_ms(result, batch), "peak_mib": peak}
+
+
+def torch_case(options: argparse.Namespace) -> dict:
+    import torch
+
+    from benchmarks import pytorch_amr
+
+    precision, batch, form, networks = sizes(options.worker, options.quick)
+    there = torch.cuda.is_available()
+    device = torch.device("cuda" if there else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    with device:
+        trainer = pytorch_amr.build_trainer(channels=3, k=2, lambda_=10.0, **networks)
+    parts = [trainer.encoder, trainer.decoder, trainer.discriminator, trainer.probe]
+    for part in parts:
+        part.to(device)
+    if form == "compile":
+        for name in ("encoder", "decoder", "discriminator"):
+            setattr(trainer, name, torch.compile(getattr(trainer, name)))
+    images = torch.rand(batch, 3, 32, 32, device=device) * 2 - 1
+    if form == "channels_last":
+        images = images.to(memory_format=torch.channels_last)
+        for part in parts[:3]:
+            part.to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (batch,), device=device)
+    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
+    identity = torch.arange(batch, device=device)
+
+    def step():
+        permutations = torch.stack([identity, torch.randperm(batch, device=device)])
+        share = torch.rand(batch, 1, device=device)
+        coefficients = torch.cat([share, 1 - share], 1).reshape(batch, 2, 1, 1, 1)
+        with torch.autocast(device.type, half) if half else contextlib.nullcontext():
+            trainer.step(images, labels, permutations, coefficients)
+
+    wait = torch.cuda.synchronize if there else lambda: None
+    call = captured(step) if form == "graph" and there else step
+    result = timed(call, wait, batch, options.seconds)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    if there:
+        peak = torch.cuda.max_memory_allocated() // 2**20
+    return {**result, "step_ms": _step_ms(result, batch), "peak_mib": peak}
+
+
+def captured(step):
+    """A function that replays a step as one CUDA graph."""
+    import torch
+
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def _step_ms(result, batch):
+    return round(1e3 * batch / result["images_per_second"], 2)
+
+
+# Exactness.
+
+
+def golden(options: argparse.Namespace) -> dict:
+    """Which of the files of recorded steps replay, without TF32."""
+    import tensorflow as tf
+
+    from tests import replay_golden
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    found = {}
+    for path in sorted(glob.glob(options.golden)):  # noqa: PTH207, as a shell expands it
+        passed = [check.passed for check in replay_golden.replay(*replay_golden.read(path))]
+        found[pathlib.Path(path).stem] = f"{sum(passed)} of {len(passed)}"
+    return found
+
+
+def precisions(options: argparse.Namespace) -> dict:
+    """The last loss and the seconds of a short `amr_tf.train` with each number format."""
+    from amr_tf.experiments import train
+    from amr_tf.training.config import TrainingConfig
+
+    found = {}
+    for precision in ("float32", "mixed_bfloat16", "mixed_float16"):
+        with tempfile.TemporaryDirectory() as folder:
+            begin = time.perf_counter()
+            config = TrainingConfig(
+                run_dir=f"{folder}/run", epochs=2, precision=precision, sample_every=0, verbose=0
+            )
+            if options.quick:
+                config = config.replace(architecture="convolutional(depth=2)", epochs=1)
+            loss = train(config, probes=())["validation"]["reconstruction_loss"]
+            found[precision] = f"{loss:.4f} after {time.perf_counter() - begin:.0f} s"
+    return found
+
+
+def replicas(options: argparse.Namespace) -> dict:
+    """The largest difference of a weight after three steps on one device and on two of half."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    import amr_tf
+
+    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    half = {"memory_limit": 4096} if kind == "GPU" else {}
+    logical = tf.config.LogicalDeviceConfiguration
+    physical = tf.config.list_physical_devices(kind)[0]
+    tf.config.set_logical_device_configuration(physical, [logical(**half), logical(**half)])
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    images = np.random.default_rng(0).uniform(-1, 1, (32, 32, 32, 3)).astype("float32")
+
+    def trained(strategy):
+        with strategy.scope():
+            keras.utils.set_random_seed(0)
+            # Without mixes: the replicas draw their own.
+            model = amr_tf.AEGAN.convolutional((32, 32, 3), depth=2)
+            model.compile(jit_compile=False)
+        batches = tf.data.Dataset.from_tensors(images).unbatch().batch(32).repeat()
+        model.fit(batches, steps_per_epoch=3, verbose=0, shuffle=False)
+        return model.get_weights()
+
+    one = trained(tf.distribute.OneDeviceStrategy(f"{kind}:0"))
+    two = trained(tf.distribute.MirroredStrategy([f"{kind}:0", f"{kind}:1"]))
+    largest = max(abs(a - b).max() for a, b in zip(one, two))
+    return {"largest_difference": float(largest)}
+
+
+def export(options: argparse.Namespace) -> dict:
+    """The largest difference between a model's codes and those of its export, loaded again."""
+    import numpy as np
+    import tensorflow as tf
+
+    import amr_tf
+    from amr_tf.serving.export import export_model
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    model = amr_tf.AMR.convolutional((32, 32, 3), depth=2)
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 32, 32, 3)).astype("float32")
+    with tempfile.TemporaryDirectory() as folder:
+        version = export_model(model, pathlib.Path(folder) / "served", formats=())
+        encode = tf.saved_model.load(str(version)).signatures["encode"]
+        served = encode(images=tf.constant(images))["codes"]
+    return {"largest_difference": float(abs(served - model.encode(images)).numpy().max())}
+
+
+WORK = {
+    "amr_tf": amr_tf_case,
+    "torch": torch_case,
+    **{check.__name__: check for check in (golden, precisions, replicas, export)},
+}
+
+
+if __name__ == "__main__":
+    main()

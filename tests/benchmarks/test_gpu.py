@@ -1,0 +1,33 @@
+"""benchmarks/gpu.py runs on a machine without a GPU, with small sizes: each kind of case once."""
+
+import csv
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def test_cases_and_checks(tmp_path):
+    command = [
+        *(sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--quick", "--seconds=0.01"),
+        *("--jobs=1", f"--out={tmp_path}", f"--golden={ROOT}/tests/golden/*acai*.npz"),
+        *("--cases=amr_tf:bfloat16:64:xla2,amr_tf:float32:64:graph,amr_tf:float32:64:nonsense",),
+        *("--checks=golden,replicas,export",),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    with (tmp_path / "gpu.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["case"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"amr_tf:bfloat16:64:xla2", "amr_tf:float32:64:graph"}
+    for row in rows.values():
+        assert float(row["images_per_second"]) > 0
+        assert float(row["first_step_s"]) > 0
+    checks = dict(
+        line.split(": ", 1) for line in (tmp_path / "checks.txt").read_text().splitlines()
+    )
+    assert "failed" in checks["amr_tf:float32:64:nonsense"]
+    passed, of = checks["golden"].split("'")[3].split(" of ")
+    assert passed == of
+    for name in ("replicas", "export"):
+        assert float(checks[name].split(": ")[1].rstrip("}")) < 1e-5
+    assert done.stdout.count("\n") == 7
