@@ -172,8 +172,8 @@ def whole(tmp_path_factory):
 def test_what_a_run_leaves(whole):
     folder, results = whole("mixup")
     names = sorted(path.name for path in folder.path.iterdir())
-    expected = ["checkpoints", "config.json", "flagfile.cfg", "log.csv", "results.json"]
-    assert names == [*expected, "tensorboard"]
+    expected = ["checkpoints", "config.json", "data.json", "flagfile.cfg", "lock", "log.csv"]
+    assert names == [*expected, "results.json", "tensorboard"]
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == [
         "best.keras",
         f"last-{(EPOCHS - 1) * STEPS:08d}.keras",
