@@ -10,7 +10,7 @@ import tensorflow as tf
 from amr_tf import checks, losses, optimizers, replicas
 from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.models import building, compiling, inference
-from amr_tf.models.averages import exchange, keep_averages
+from amr_tf.models.averages import exchange, keep_averages, start_averages
 from amr_tf.models.compiling import Player
 from amr_tf.models.data_checks import (
     check_validation_split,
@@ -513,6 +513,7 @@ class ResynthesisModel(keras.Model):
         if metrics:
             images = keras.KerasTensor((None, *self.image_shape))
             self._compile_metrics.build(images, images)
+        previous = getattr(self, "autoencoder_optimizer", None)
         # Under mixed_float16, super().compile has wrapped its optimizer for loss scaling.
         scaling = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
         self.autoencoder_optimizer = self.optimizer
@@ -525,6 +526,10 @@ class ResynthesisModel(keras.Model):
         if ema:
             keep_averages(self.autoencoder_optimizer, ema)
         compiling.build_optimizers(self.players)
+        if ema:
+            start_averages(self.autoencoder_optimizer)
+        if self.autoencoder_optimizer is not previous:
+            self.holds_averages = False  # What the old optimizer held back is gone with it.
         compiling.finalize_all(self)
         made = {f"{name}_optimizer": player.optimizer for name, player in self.players.items()}
         # As a configuration: a metric in an attribute would be one more part of the built model.
