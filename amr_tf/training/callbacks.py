@@ -26,7 +26,7 @@ class StopAtDeadline(keras.callbacks.Callback):
 
     Args:
         minutes: from now on, above 0.
-        agree: as of `StopOnSignal`.
+        agree: the same as for `StopOnSignal`.
     """
 
     def __init__(self, minutes, agree=bool):
