@@ -73,7 +73,8 @@ class ResynthesisModel(keras.Model):
         augmentation: a Keras layer from images to images, such as `amr_tf.ImageAugmentation`, that
             changes the images of a training step; or None. It is saved with the model.
         discriminator_augmentation: a layer that changes at random, in training, what the
-            discriminator sees, such as an `amr_tf.DiffAugment`; or None.
+            discriminator sees, such as an `amr_tf.DiffAugment`; or None. It is called with the
+            images of all groups (real images, reconstructions, mixes) and the number of `groups`.
         **kwargs: further arguments of `keras.Model`.
 
     Raises:
@@ -133,7 +134,7 @@ class ResynthesisModel(keras.Model):
         multi_label: bool = False,
         preprocessor: ImagePreprocessor | None = None,
         augmentation: keras.layers.Layer | None = None,
-        discriminator_augmentation: keras.Layer | None = None,
+        discriminator_augmentation: keras.layers.Layer | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -163,8 +164,7 @@ class ResynthesisModel(keras.Model):
         if mixer is not None and not mixer.built:
             mixer.build((None, *self.mixed_shape))
         if discriminator_augmentation is not None:
-            if discriminator is None:
-                raise ValueError(f"{type(self).__name__} has no discriminator to augment for.")
+            building.check_discriminator_augmentation(type(self), discriminator_augmentation)
             discriminator_augmentation.build((None, *self.image_shape))
         # Once more: what is trained in a mixer is known now.
         self.check_mixer(mixer, self.mixed_shape)
