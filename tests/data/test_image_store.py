@@ -87,7 +87,9 @@ def test_the_same_names_sizes_and_times_in_another_folder(folder, tmp_path):
             path.parent.mkdir(exist_ok=True)
             Image.new("RGB", (8, 8), colour).save(path)
             os.utime(path, (1, 1))
-        images.append(np.asarray(load(tmp_path / name, "disk", validation_fraction=0.5).train.images))
+        images.append(
+            np.asarray(load(tmp_path / name, "disk", validation_fraction=0.5).train.images)
+        )
     assert not np.array_equal(*images)
 
 
