@@ -172,7 +172,7 @@ def test_a_kill_while_saving_leaves_the_old_checkpoint(tmp_path, model, monkeypa
         monkeypatch.setattr(
             checkpoints.keras.Model,
             "save",
-            lambda self, path: (path.write_bytes(b"half a file"), killed()),
+            lambda self, path, **kwargs: (path.write_bytes(b"half a file"), killed()),
         )
     else:
         monkeypatch.setattr(
