@@ -132,7 +132,8 @@ def keep_images(
     lost = {str(number): [error.name, error.reason] for number, error in damaged.items()}
     # After the images: it says that they are whole.
     partial = _partial(note)
-    partial.write_text(json.dumps({"source": source, "damaged": lost}, indent=2) + "\n")
+    text = json.dumps({"source": source, "damaged": lost}, indent=2) + "\n"
+    partial.write_text(text, encoding="utf-8")
     partial.replace(note)
     return Kept(_reader(path, (count, *image_shape)), damaged)
 
