@@ -33,11 +33,16 @@ def without_startup_lines() -> Iterator[None]:
         yield
         return
     try:
-        original = os.dup(2)
-    except OSError:  # There is no standard error.
+        written = tempfile.TemporaryFile()  # noqa: SIM115, closed below
+    except OSError:  # There is no folder that can be written to.
         yield
         return
-    with tempfile.TemporaryFile() as written:
+    with written:
+        try:
+            original = os.dup(2)
+        except OSError:  # There is no standard error.
+            yield
+            return
         os.dup2(written.fileno(), 2)
         try:
             yield

@@ -29,9 +29,9 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
 
     Args:
         flip: "horizontal", "vertical", "horizontal_and_vertical", or None.
-        shift: the largest shift, as a share of height and width, at least 0 and below 0.5. What
-            becomes visible at the border is the image's reflection; shifts are whole pixels, so
-            that nothing is blurred.
+        shift: the largest shift, as a share of height and width, at least 0 and below 0.5. It is
+            rounded up to whole pixels, so that nothing is blurred. What becomes visible at the
+            border is the image's reflection.
         brightness: the largest change, as a share of the range of values, 0 to 1.
         contrast: the largest change of the factor, 0 to 1.
         saturation: the same of the colours' saturation, 0 to 1. For 3 channels.
@@ -108,10 +108,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
         ]
 
     def build(self, input_shape):
-        if len(input_shape) != 4:
-            raise ValueError(
-                f"Images of the shape (N, H, W, C) can be augmented; got {tuple(input_shape)}."
-            )
+        _check_images(input_shape)
         if input_shape[-1] != 3 and (self.saturation or self.hue):
             raise ValueError(
                 f"saturation and hue need images of 3 channels; these have {input_shape[-1]}."
@@ -159,6 +156,11 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
         return config
 
 
+def _check_images(shape):
+    if len(shape) != 4:
+        raise ValueError(f"Images of the shape (N, H, W, C) can be augmented; got {tuple(shape)}.")
+
+
 def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -183,7 +185,7 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
         cutout: the width of a square that becomes 0, as a share of the image's width.
         seed: an integer, or None for one drawn from Keras' global seed. The state of the random
             generator is saved with the layer.
-        **kwargs: as of `keras.layers.Layer`.
+        **kwargs: further arguments of `keras.layers.Layer`.
 
     Call arguments:
         images: (groups * N, H, W, C).
@@ -193,7 +195,7 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
         Images of the same shape and dtype.
 
     Raises:
-        ValueError: a value is negative, or a share above 1.
+        ValueError: a value is negative, a share is above 1, or the data are points.
 
     Reference: [Differentiable augmentation](https://arxiv.org/abs/2006.10738).
     """
@@ -221,6 +223,10 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
         self.cutout = cutout
         self.seed = seed
         self.seed_generator = ReplicaSeedGenerator(seed)
+
+    def build(self, input_shape):
+        _check_images(input_shape)
+        super().build(input_shape)
 
     def call(self, images, groups=1):
         x = ops.cast(images, "float32")

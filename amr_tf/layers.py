@@ -47,7 +47,7 @@ class GaussianSampling(SeedStateSaving, keras.layers.Layer):
 
     Args:
         seed: an integer, or None for one drawn from Keras' global seed.
-        **kwargs: as of `keras.layers.Layer`.
+        **kwargs: further arguments of `keras.layers.Layer`.
 
     Call arguments:
         mean: any shape.
@@ -80,7 +80,7 @@ class SpaceToDepth(keras.layers.Layer):
 
     Args:
         size: the squares' width in pixels, at least 1.
-        **kwargs: as of `keras.layers.Layer`.
+        **kwargs: further arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: (N, H, W, C), with H and W multiples of `size`.

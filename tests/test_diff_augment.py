@@ -112,6 +112,11 @@ def test_dtypes_are_kept(dtype):
     assert DiffAugment(seed=0)(tf.cast(IMAGES, dtype)).dtype == dtype
 
 
+def test_points_are_refused():
+    with pytest.raises(ValueError, match=r"^Images of the shape \(N, H, W, C\) can be augmented"):
+        DiffAugment().build((None, 2))
+
+
 def test_by_name():
     layer = DISCRIMINATOR_AUGMENTATIONS.build("diff_augment(cutout=0)", seed=3)
     assert (layer.cutout, layer.translation, layer.seed) == (0, 0.125, 3)

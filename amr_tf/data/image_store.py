@@ -13,6 +13,7 @@ import os
 import pathlib
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from amr_tf.data.image_files import Damaged, DamagedFiles, check_damaged, decoded
 from amr_tf.data.lazy import LazyImages
-from amr_tf.files import read_json, user_path, write_whole
+from amr_tf.files import read_json, user_path
 
 CACHES = ("auto", "memory", "disk")
 MOST_IN_MEMORY = 2**30
@@ -78,7 +79,8 @@ def read_files(
         len(files),
         preprocessor.image_shape,
         cache,
-        lambda: [repr(preprocessor), *map(_state_of, names, files)],
+        # Not by names, sizes and times alone: an archive may give all files the same time.
+        lambda: [repr(preprocessor), os.path.realpath(root), *map(_state_of, names, files)],
         str(root),
     )
     try:
@@ -121,7 +123,7 @@ def keep_images(
         return Kept(images.__getitem__, _fill(decode(), images.__setitem__))
     key = _digest([str(_FORMAT), str((count, *image_shape)), *identity()])
     path, note = folder / f"{key}.npy", folder / f"{key}.json"
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         return _kept_before(path, note, (count, *image_shape))
     _check_room(folder, bytes_needed, count)
     # Not a log: it may take minutes, and there is nothing wrong.
@@ -129,7 +131,10 @@ def keep_images(
     damaged = _write(decode(), path, (count, *image_shape))
     lost = {str(number): [error.name, error.reason] for number, error in damaged.items()}
     # After the images: it says that they are whole.
-    write_whole(note, json.dumps({"source": source, "damaged": lost}, indent=2) + "\n")
+    partial = _partial(note)
+    text = json.dumps({"source": source, "damaged": lost}, indent=2) + "\n"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(note)
     return Kept(_reader(path, (count, *image_shape)), damaged)
 
 
@@ -163,7 +168,15 @@ def _digest(parts):
 
 
 def _check_room(folder, bytes_needed, count):
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"The {count:,} decoded images cannot be kept in '{folder}' ({error.strerror}): choose "
+            "another place with AMR_TF_CACHE or the data set's cache."
+        ) from error
     free = shutil.disk_usage(folder).free
     if free < bytes_needed:
         raise OSError(
@@ -187,7 +200,7 @@ def _fill(images, put):
 def _write(images, path, shape):
     """Writes images into a NumPy file, which is there when it is whole."""
     size = math.prod(shape[1:])
-    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    partial = _partial(path)
     try:
         with partial.open("wb") as file:
             _write_header(file, shape)
@@ -204,6 +217,11 @@ def _write(images, path, shape):
         partial.unlink(missing_ok=True)
         raise
     return damaged
+
+
+def _partial(path):
+    """Where a file is written before it is whole: two processes may make the same one."""
+    return path.with_name(f"partial-{os.getpid()}-{path.name}")
 
 
 def _write_header(file, shape):

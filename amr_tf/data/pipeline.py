@@ -114,7 +114,9 @@ def _gather(split, numbers, image_size):
 
     def choose(indices):
         images = np.asarray(split.images[indices])
-        return [images] if split.labels is None else [images, split.labels[indices]]
+        if split.labels is None:
+            return [images]
+        return [images, np.asarray(split.labels[indices], "int64")]
 
     def batch(indices):
         images, *labels = tf.numpy_function(choose, [indices], kinds, stateful=False)

@@ -64,8 +64,8 @@ def measure(model, data, probes=("linear",), splits=SPLITS, measures=(), incepti
     Args:
         model: a compiled `ResynthesisModel`.
         data: an `ImageData` of the model's image shape.
-        probes: as of `evaluate`.
-        splits: likewise.
+        probes: as `evaluate` takes them.
+        splits: as `evaluate` takes them.
         measures: names of `MEASURES`: "disentanglement" (of data with factors), "interpolation"
             (of models of the data set lines, with both ends of the scale), "image_quality", and
             "label_mixing" (of a `SupervisedAMR`). They look at test images, or without a test

@@ -75,8 +75,19 @@ class LearnedMixup(Mixup):
 
     def weigh(self, stack, coefficients):
         coefficients = ops.cast(coefficients, "float32")
-        if any(size != 1 for size in coefficients.shape[2:]):
-            return coefficients
+        sizes = coefficients.shape[2:]
+        if None in sizes:  # An input of a graph, of which only the number of axes is known.
+            return ops.cond(
+                ops.equal(ops.prod(ops.shape(coefficients)[2:]), 1),
+                lambda: self._learned(stack, coefficients),
+                lambda: ops.broadcast_to(coefficients, ops.shape(stack)),
+            )
+        one = all(size == 1 for size in sizes)
+        return self._learned(stack, coefficients) if one else coefficients
+
+    def _learned(self, stack, coefficients):
+        """The parts that the scores make of one coefficient for each parent."""
+        coefficients = ops.reshape(coefficients, (-1, self.k, 1, 1, 1))
         shares = ops.clip(coefficients, _SMALLEST_SHARE, 1.0)
         return _held_parts(self._scores(stack, coefficients), shares)
 
@@ -92,6 +103,9 @@ class LearnedMixup(Mixup):
 
     def coefficient_shape(self, code_shape):
         return tuple(code_shape)
+
+    def compute_output_spec(self, codes, permutations=None, coefficients=None):
+        return super().compute_output_spec(codes, permutations)
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters}

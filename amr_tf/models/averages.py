@@ -14,24 +14,39 @@ from keras import ops
 
 
 def keep_averages(optimizer: keras.Optimizer, momentum: float) -> None:
-    """Lets an optimizer that is not built keep averages of what it trains.
+    """Lets an optimizer keep averages of what it will train.
 
     After t updates the momentum is `t / (t + 9)`, up to `momentum`.
 
     Args:
         optimizer: a Keras optimizer, or its wrapper for loss scaling.
         momentum: the share that is kept of the averages in an update, above 0 and below 1.
+
+    Raises:
+        ValueError: the optimizer has been built without averages.
     """
     inner = _inner(optimizer)
+    if inner.built and not inner.use_ema:
+        raise ValueError(
+            f"ema = {momentum:g} needs a new autoencoder_optimizer: this one has been used without "
+            "averages."
+        )
     inner.use_ema = True
     inner.ema_momentum = momentum
     inner._update_model_variables_moving_average = functools.partial(_update, inner)
 
 
+def start_averages(optimizer: keras.Optimizer) -> None:
+    """Makes the averages equal to the weights before the first update: Keras has zeros there."""
+    inner = _inner(optimizer)
+    if not int(ops.convert_to_numpy(inner.iterations)):
+        for variable, average in _pairs(inner):
+            average.assign(ops.convert_to_numpy(variable))
+
+
 def exchange(optimizer: keras.Optimizer) -> None:
     """Exchanges the trained variables with their averages."""
-    inner = _inner(optimizer)
-    for variable, average in zip(inner._trainable_variables, inner._model_variables_moving_average):
+    for variable, average in _pairs(_inner(optimizer)):
         values = ops.convert_to_numpy(variable)
         variable.assign(ops.convert_to_numpy(average))
         average.assign(values)
@@ -44,6 +59,11 @@ def _update(optimizer, variables):
     for variable, average in zip(variables, optimizer._model_variables_moving_average):
         kept = ops.cast(momentum, average.dtype)
         average.assign(kept * average + (1.0 - kept) * ops.cast(variable, average.dtype))
+
+
+def _pairs(inner):
+    """The trained variables, each with its average."""
+    return zip(inner._trainable_variables, inner._model_variables_moving_average)
 
 
 def _inner(optimizer: Any) -> Any:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from amr_tf import checks, losses, optimizers, replicas
 from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.models import building, compiling, inference
-from amr_tf.models.averages import exchange, keep_averages
+from amr_tf.models.averages import exchange, keep_averages, start_averages
 from amr_tf.models.compiling import Player
 from amr_tf.models.data_checks import (
     check_validation_split,
@@ -73,7 +73,8 @@ class ResynthesisModel(keras.Model):
         augmentation: a Keras layer from images to images, such as `amr_tf.ImageAugmentation`, that
             changes the images of a training step; or None. It is saved with the model.
         discriminator_augmentation: a layer that changes at random, in training, what the
-            discriminator sees, such as an `amr_tf.DiffAugment`; or None.
+            discriminator sees, such as an `amr_tf.DiffAugment`; or None. It is called with the
+            images of all groups (real images, reconstructions, mixes) and the number of `groups`.
         **kwargs: further arguments of `keras.Model`.
 
     Raises:
@@ -133,7 +134,7 @@ class ResynthesisModel(keras.Model):
         multi_label: bool = False,
         preprocessor: ImagePreprocessor | None = None,
         augmentation: keras.layers.Layer | None = None,
-        discriminator_augmentation: keras.Layer | None = None,
+        discriminator_augmentation: keras.layers.Layer | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -163,8 +164,7 @@ class ResynthesisModel(keras.Model):
         if mixer is not None and not mixer.built:
             mixer.build((None, *self.mixed_shape))
         if discriminator_augmentation is not None:
-            if discriminator is None:
-                raise ValueError(f"{type(self).__name__} has no discriminator to augment for.")
+            building.check_discriminator_augmentation(type(self), discriminator_augmentation)
             discriminator_augmentation.build((None, *self.image_shape))
         # Once more: what is trained in a mixer is known now.
         self.check_mixer(mixer, self.mixed_shape)
@@ -513,6 +513,7 @@ class ResynthesisModel(keras.Model):
         if metrics:
             images = keras.KerasTensor((None, *self.image_shape))
             self._compile_metrics.build(images, images)
+        previous = getattr(self, "autoencoder_optimizer", None)
         # Under mixed_float16, super().compile has wrapped its optimizer for loss scaling.
         scaling = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
         self.autoencoder_optimizer = self.optimizer
@@ -525,6 +526,10 @@ class ResynthesisModel(keras.Model):
         if ema:
             keep_averages(self.autoencoder_optimizer, ema)
         compiling.build_optimizers(self.players)
+        if ema:
+            start_averages(self.autoencoder_optimizer)
+        if self.autoencoder_optimizer is not previous:
+            self.holds_averages = False  # What the old optimizer held back is gone with it.
         compiling.finalize_all(self)
         made = {f"{name}_optimizer": player.optimizer for name, player in self.players.items()}
         # As a configuration: a metric in an attribute would be one more part of the built model.

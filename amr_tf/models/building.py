@@ -38,8 +38,8 @@ def build_model(
         multi_label: whether labels are attributes.
         probe: a call string of `PROBES`.
         augmentation: a call string of `AUGMENTATIONS`, "none", a Keras layer or None.
-        discriminator_augmentation: a layer, a call string of `DISCRIMINATOR_AUGMENTATIONS`, or
-            None.
+        discriminator_augmentation: a call string of `DISCRIMINATOR_AUGMENTATIONS`, "none", a
+            layer, or None.
         seed: of the random generators.
         name: the model's name.
         sizes: parameters of the architecture beside those in its call string.
@@ -139,17 +139,24 @@ def make_mixer(method: Any, mixer: Any, k: int | None = None, seed: int | None =
     return mixer
 
 
+def check_discriminator_augmentation(method: Any, augmentation: Any) -> None:
+    """Raises a ValueError where a method's discriminator can see no changed images."""
+    if method.critic is None or "discriminator_augmentation" in method.unused_settings:
+        raise ValueError(
+            f"{method.__name__} has no use for discriminator_augmentation: leave it out (got "
+            f"{augmentation!r})."
+        )
+
+
 def make_discriminator_augmentation(method: Any, augmentation: Any, seed: int | None = None) -> Any:
     """The layer that a call string names; a layer, or None, is returned as it is.
 
     Raises:
-        ValueError: the method has no discriminator, or an unknown name.
+        ValueError: the method has no use for it, or an unknown name.
     """
-    if augmentation is not None and method.critic is None:
-        raise ValueError(
-            f"{method.__name__} has no discriminator: leave discriminator_augmentation out (got "
-            f"{augmentation!r})."
-        )
+    if augmentation is None or augmentation == "none":
+        return None
+    check_discriminator_augmentation(method, augmentation)
     if isinstance(augmentation, str):
         return DISCRIMINATOR_AUGMENTATIONS.build(augmentation, seed=seed)
     return augmentation

@@ -38,7 +38,8 @@ class GAIA(ResynthesisModel):
     title = "GAIA"
     compared_by_mixer = False
     critic = "autoencoder"
-    unused_settings = ("gan_loss",)
+    # Its discriminator's images are compared with those of the batch, not with changed ones.
+    unused_settings = ("gan_loss", "discriminator_augmentation")
     setting_checks = {
         **ResynthesisModel.setting_checks,
         "balance_target": checks.check_share,

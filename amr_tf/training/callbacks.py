@@ -26,7 +26,7 @@ class StopAtDeadline(keras.callbacks.Callback):
 
     Args:
         minutes: from now on, above 0.
-        agree: as of `StopOnSignal`.
+        agree: the same as for `StopOnSignal`.
     """
 
     def __init__(self, minutes, agree=bool):
@@ -47,8 +47,9 @@ class Interrupted(Exception):
 class StopOnSignal(keras.callbacks.Callback):
     """Turns Ctrl-C, SIGTERM and SIGHUP into `Interrupted` between two training steps.
 
-    A context manager: the handlers hold while it is entered. A second Ctrl-C acts at once. Outside
-    of the main thread, where Python allows no handlers, it does nothing.
+    A context manager: the handlers hold while it is entered. A second Ctrl-C acts at once. SIGTERM
+    and SIGHUP stay ignored where they are, as under `nohup`. Outside of the main thread, where
+    Python allows no handlers, it does nothing.
 
     Args:
         agree: function from this process' wish to that of all workers of a job, so that all stop
@@ -70,7 +71,10 @@ class StopOnSignal(keras.callbacks.Callback):
         if threading.current_thread() is not threading.main_thread():
             return self
         for number in self._SIGNALS:
-            self._previous[number] = signal.signal(number, self._handle)
+            # nohup has SIGHUP ignored, so that a closed terminal stops nothing. SIGINT is ignored
+            # in every job of a script's background, where it is sent on purpose.
+            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *exception):

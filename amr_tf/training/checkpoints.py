@@ -304,15 +304,7 @@ def load_model(path):
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged or not one of ours.
     """
-    if not pathlib.Path(path).exists():
-        raise FileNotFoundError(f"There is no model '{path}'.")
-    # By the ending Keras chooses its loader, and that of .h5 knows older forms of Lambda layers.
-    if pathlib.Path(path).suffix != ".keras":
-        raise ValueError(f"'{path}' cannot be loaded as a model: its name must end in .keras.")
-    try:
-        read_note(path)
-    except Damaged as error:
-        raise ValueError(f"'{path}' cannot be loaded as a model: {error}.") from error
+    _check_model_file(path)
     try:
         model = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # Keras, zipfile, h5py and json each raise their own.
@@ -334,13 +326,24 @@ def restore(model: ResynthesisModel, path: str | pathlib.Path) -> None:
     What TensorFlow has traced for it stays: a model that is loaded would be traced anew.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the file is damaged.
     """
+    _check_model_file(path)
+    model.load_weights(path)
+
+
+def _check_model_file(path):
+    """Raises an error unless a file is there, and whole as far as its seal says."""
+    if not pathlib.Path(path).exists():
+        raise FileNotFoundError(f"There is no model '{path}'.")
+    # By the ending Keras chooses its loader, and that of .h5 knows older forms of Lambda layers.
+    if pathlib.Path(path).suffix != ".keras":
+        raise ValueError(f"'{path}' cannot be loaded as a model: its name must end in .keras.")
     try:
         read_note(path)
     except Damaged as error:
         raise ValueError(f"'{path}' cannot be loaded as a model: {error}.") from error
-    model.load_weights(path)
 
 
 def _save_whole(model, path, note):

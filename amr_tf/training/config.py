@@ -135,7 +135,7 @@ class TrainingConfig:
         None, "Method", "Steps over which the adversarial weights grow from 0."
     )
     discriminator_augmentation: str | None = _field(
-        None, "Method", "Random changes of what the discriminator sees (below)."
+        None, "Method", "Random changes of what the discriminator sees (below), or none."
     )
     architecture: str | None = _field(None, "Method", "Networks (below).")
     probe: str | None = _field(None, "Method", "Probe (below).")
@@ -191,8 +191,9 @@ class TrainingConfig:
             for name in (*CREATED, *COMPILED)
         }
         values["mixer"] = "none" if values["mixer"] is None else values["mixer"]
-        if values["augmentation"] == "none":
-            values["augmentation"] = None
+        for name in ("augmentation", "discriminator_augmentation"):
+            if values[name] == "none":
+                values[name] = None
         if values["mixer"] != "none" and values["k"] is None:
             values["k"] = _default_k(parse_call(values["mixer"], "mixer").name)
         if not values["beta"]:

@@ -151,9 +151,12 @@ def _train(config, folder, state, strategy, resume, make_callbacks, allow_change
         _write_config(folder, config)
         write_whole(folder.data, json.dumps(fingerprint(data), indent=2) + "\n")
     callbacks = make_callbacks(config, data, folder) if chief and make_callbacks else []
+    deadline = None  # One for all that follows a rollback, too.
+    if config.max_minutes is not None:
+        deadline = StopAtDeadline(config.max_minutes, agreement(strategy))
     while True:
         try:
-            if not _fit(model, data, config, folder, steps, state, strategy, callbacks):
+            if not _fit(model, data, config, folder, steps, state, strategy, callbacks, deadline):
                 return None
             break
         except Diverged as error:
@@ -268,16 +271,15 @@ def monitor_of(config: TrainingConfig, model: Any) -> Monitor:
     return Monitor(name, mode, None if name == error else error)
 
 
-def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=()):
+def _fit(model, data, config, folder, steps, state, strategy, callbacks, deadline):
     """Runs the epochs that are left; returns whether it came to the end."""
     done, rollbacks = (0, 0) if state is None else (state["step"], state["rollbacks"])
     first_epoch, first_batch = divmod(done, steps)
     if _waited_enough(config, state, first_epoch):
         return True
     validation = data_lib.evaluation_batches(data.validation, config.batch_size, data.image_size)
-    stop, deadline = StopOnSignal(agreement(strategy)), []
-    if config.max_minutes is not None:
-        deadline = [StopAtDeadline(config.max_minutes, agreement(strategy))]
+    stop = StopOnSignal(agreement(strategy))
+    first = [] if deadline is None else [deadline]
     if is_chief(strategy):
         trim_log(folder.log, first_epoch)
         checkpoints = _checkpoints(model, config, folder, state, rollbacks)
@@ -306,10 +308,10 @@ def _fit(model, data, config, folder, steps, state, strategy=None, callbacks=())
                     initial_epoch=epoch,
                     epochs=last_epoch,
                     validation_data=distribute(strategy, validation),
-                    callbacks=[*deadline, StopOnNonFinite(), *writing, stop],
+                    callbacks=[*first, StopOnNonFinite(), *writing, stop],
                     verbose=config.verbose if is_chief(strategy) else 0,
                 )
-                if any(each.passed for each in deadline):
+                if deadline is not None and deadline.passed:
                     print(
                         f"Stopped after {config.max_minutes:g} minutes and {model.steps_made} "
                         "steps. --resume goes on."

@@ -62,7 +62,7 @@ class SearchSpace:
                 choices[name] = _parse_choices(name, flag, values)
         if len(choices.get("deterministic", ())) > 1:
             raise ValueError(
-                "deterministic cannot be searched: TensorFlow does not switch it off again in one "
+                "deterministic cannot be searched: TensorFlow cannot switch it off again within a "
                 "process; make a search with --deterministic and one without."
             )
         return cls(choices, ranges)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import types
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from amr_tf import data as data_lib
 from amr_tf.data import image_store
+from amr_tf.files import read_json
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +78,22 @@ def test_what_has_changed_is_decoded_again(folder, cache, change):
     assert len(list(cache.glob("*.npy"))) == 2
 
 
-@pytest.mark.parametrize("damage", ["short", "note", "no note", "other numbers"])
+def test_the_same_names_sizes_and_times_in_another_folder(folder, tmp_path):
+    """Archives may give all files one time, and bitmaps of one shape have one size."""
+    images = []
+    for name, colour in (("one", "red"), ("two", "blue")):
+        for number in range(4):
+            path = tmp_path / name / f"{number}.bmp"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (8, 8), colour).save(path)
+            os.utime(path, (1, 1))
+        images.append(
+            np.asarray(load(tmp_path / name, "disk", validation_fraction=0.5).train.images)
+        )
+    assert not np.array_equal(*images)
+
+
+@pytest.mark.parametrize("damage", ["short", "note", "other note", "no note", "other numbers"])
 def test_a_file_that_is_not_whole_is_made_again(folder, cache, damage):
     expected = np.asarray(load(folder, "disk").train.images)
     (images,), (note,) = cache.glob("*.npy"), cache.glob("*.json")
@@ -84,6 +101,8 @@ def test_a_file_that_is_not_whole_is_made_again(folder, cache, damage):
         images.write_bytes(images.read_bytes()[:-1])
     elif damage == "note":
         note.write_text("{")
+    elif damage == "other note":
+        note.write_text("{}")
     elif damage == "no note":
         note.unlink()
     else:
@@ -119,6 +138,31 @@ def test_auto_keeps_on_disk_what_is_more_than_the_limit(folder, cache, monkeypat
     monkeypatch.setattr(image_store, "MOST_IN_MEMORY", most)
     load(folder, "auto")
     assert len(list(cache.glob("*.npy"))) == kept
+
+
+def test_a_folder_that_cannot_be_made(folder, cache):
+    cache.write_text("no folder")
+    with pytest.raises(OSError, match=r"^The 20 decoded images cannot be kept in '.*AMR_TF_CACHE"):
+        load(folder, "disk")
+
+
+def test_two_processes_decode_the_same_images(folder, cache, monkeypatch):
+    """One ends between the other's last two steps: each moves files of its own into place."""
+    replace = pathlib.Path.replace
+
+    def late(path, target):
+        if path.suffix == ".json":
+            with monkeypatch.context() as patch:
+                patch.setattr(pathlib.Path, "replace", replace)
+                patch.setattr(os, "getpid", lambda: 1)
+                patch.setattr(image_store, "_kept_before", lambda *args: read_json(cache / "none"))
+                load(folder, "disk")
+        return replace(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "replace", late)
+    load(folder, "disk")
+    assert {path.suffix for path in cache.iterdir()} == {".npy", ".json"}
+    assert len(list(cache.iterdir())) == 2
 
 
 def test_a_full_disk(folder, cache, monkeypatch):

@@ -152,6 +152,13 @@ def test_points_pass_through():
     assert {tuple(point) for point in batch.numpy()} < {tuple(point) for point in split.images}
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_labels_of_other_integers(dtype):
+    split = Split(numbered(10).images, (np.arange(10) % 2).astype(dtype))
+    _, labels = next(iter(evaluation_batches(split, 10, 4)))
+    assert (labels.dtype, labels.numpy().tolist()) == ("int64", [0, 1] * 5)
+
+
 def test_attributes_come_as_they_are():
     labels = np.stack([np.arange(10) % 2, np.full(10, -1)], axis=1)
     split = Split(numbered(10).images, labels)

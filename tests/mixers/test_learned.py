@@ -69,6 +69,24 @@ def test_parts_that_are_given_are_taken_as_they_are():
     np.testing.assert_allclose(made, again, atol=1e-6)
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["coefficients", "parts"])
+def test_a_graph_that_does_not_know_what_it_is_given(whole):
+    """`model.mix` hands a few images to such a graph, and many to the mixer itself."""
+    model = make(AMR, "learned(filters=4)", num_classes=None)
+    rng = np.random.default_rng(0)
+    for variable in model.mixer.trainable_variables:
+        variable.assign(rng.normal(0, 0.5, variable.shape))
+    permutations = np.stack([np.arange(len(X)), np.roll(np.arange(len(X)), 1)])
+    given = drawn(model.mixer, model.latent_shape, len(X))
+    parts = np.asarray(model.mixer(model.encode(X), permutations, given)[1])
+    given = parts if whole else given
+    few = model.mix(X, permutations, given)
+    many = model.mix(X, permutations, given, batch_size=len(X) - 1)
+    np.testing.assert_allclose(few, many, atol=1e-5)
+    plain = (np.moveaxis(model.encode(X)[permutations], 0, 1) * parts).sum(axis=1)
+    np.testing.assert_allclose(few, model.decode(plain), atol=1e-5)
+
+
 def test_a_fixed_seed_leaves_the_generator_alone():
     mixer = trained_mixer()
     before = generators(mixer)

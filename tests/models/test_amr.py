@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import AEGAN, AMR, VAE, BernoulliMixup, Mixup
+from amr_tf import AEGAN, AMR, GAIA, VAE, BernoulliMixup, DiffAugment, Mixup
 from tests.models.helpers import (
     SHAPE,
     X,
@@ -128,9 +128,18 @@ def test_the_discriminators_augmentation(tmp_path):
     assert step == {0.0: False, 1.0: True}
 
 
-def test_only_a_discriminator_is_augmented_for():
-    with pytest.raises(ValueError, match="^VAE has no discriminator: leave discriminator_augm"):
-        VAE.convolutional(SHAPE, depth=2, discriminator_augmentation="diff_augment")
+@pytest.mark.parametrize("method", [VAE, GAIA])
+@pytest.mark.parametrize("augmentation", ["diff_augment", DiffAugment()])
+def test_only_a_discriminator_of_logits_is_augmented_for(method, augmentation):
+    """GAIA's would be compared with images that were not changed."""
+    message = f"^{method.__name__} has no use for discriminator_augmentation: leave it out"
+    with pytest.raises(ValueError, match=message):
+        method.convolutional(SHAPE, depth=2, discriminator_augmentation=augmentation)
+
+
+def test_no_discriminator_augmentation():
+    model = make(AMR, discriminator_augmentation="none", num_classes=None)
+    assert model.discriminator_augmentation is None
 
 
 @pytest.mark.parametrize("method", [AMR, AEGAN])

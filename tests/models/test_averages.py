@@ -107,6 +107,34 @@ def test_single_steps():
     check_close(held, weights_of(twin))  # Of a single step the average is its result.
 
 
+def test_before_the_first_update_the_averages_are_the_weights():
+    model = averaged()
+    before = weights_of(model)
+    model.use_averages()
+    assert same(weights_of(model), before)
+
+
+def test_a_new_compile_goes_on_from_what_the_model_is():
+    """A new optimizer does not know the weights that the old one held back."""
+    model = averaged()
+    fit(model, 1)
+    held = weights_of(model)
+    model.compile(ema=EMA)
+    assert not model.holds_averages
+    model.use_averages(False)
+    assert same(weights_of(model), held)
+    # The same optimizer knows them.
+    fit(model, 1)
+    model.compile(model.autoencoder_optimizer, ema=EMA)
+    assert model.holds_averages
+
+
+def test_an_optimizer_that_was_used_without_averages():
+    model = make_dense()
+    with pytest.raises(ValueError, match=r"^ema = 0.6 needs a new autoencoder_optimizer: "):
+        model.compile(model.autoencoder_optimizer, ema=EMA)
+
+
 def test_without_averages_nothing_is_exchanged():
     model = make_dense()
     before = everything(model)

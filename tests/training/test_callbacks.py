@@ -12,14 +12,16 @@ from amr_tf.training.callbacks import EpochTensorBoard, Interrupted, StopOnSigna
 @pytest.fixture
 def default_handlers():
     """Python's own handlers, whatever a test does to them."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("name", ("SIGINT", "SIGTERM"))
+@pytest.mark.parametrize("name", ("SIGINT", "SIGTERM", "SIGHUP"))
 @pytest.mark.parametrize("place", ("on_train_batch_end", "on_epoch_end"))
 def test_a_signal_stops_between_two_steps(default_handlers, name, place):
     with StopOnSignal() as stop:
@@ -37,6 +39,16 @@ def test_a_second_signal_acts_at_once(default_handlers):
         assert stop.received == "SIGINT"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(default_handlers):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with StopOnSignal() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.received is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received == "SIGTERM"
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_handlers_come_back(default_handlers):

@@ -172,13 +172,13 @@ def test_a_kill_while_saving_leaves_the_old_checkpoint(tmp_path, model, monkeypa
         monkeypatch.setattr(
             checkpoints.keras.Model,
             "save",
-            lambda self, path: (path.write_bytes(b"half a file"), killed()),
+            lambda self, path, **kwargs: (path.write_bytes(b"half a file"), killed()),
         )
     else:
         monkeypatch.setattr(
             checkpoints.pathlib.Path,
             "write_text",
-            lambda self, text: (self.write_bytes(text[:10].encode()), killed()),
+            lambda self, text, **kwargs: (self.write_bytes(text[:10].encode()), killed()),
         )
     with pytest.raises(Killed):
         run_epochs(callback, model, (0.4,), first=1)
@@ -405,7 +405,7 @@ def test_a_folder_from_before_there_were_seals(tmp_path, model):
 def full_disk(monkeypatch, place):
     """A disk that is full when the model, or the state, is written."""
 
-    def full(self, *args):
+    def full(self, *args, **kwargs):
         if place == "model":
             pathlib.Path(args[0]).write_bytes(b"half a file")
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -670,11 +670,22 @@ def test_every_flag_is_checked():
             {"method": "vae", "discriminator_augmentation": "diff_augment"},
             "^method vae does not use discriminator_augmentation",
         ),
+        (
+            {"method": "gaia", "discriminator_augmentation": "diff_augment"},
+            "^method gaia does not use discriminator_augmentation",
+        ),
     ],
     ids=str,
 )
 def test_settings_for_photographs(changes, message):
     assert_refused(message, **changes)
+
+
+@pytest.mark.parametrize("name", ["augmentation", "discriminator_augmentation"])
+def test_none_takes_back_what_a_flagfile_sets(name):
+    config = TrainingConfig(**{name: "none"})
+    config.validate()
+    assert getattr(config.resolve(), name) is None
 
 
 @pytest.mark.parametrize("value", ("yes", 1, None))

@@ -112,7 +112,14 @@ def test_a_run_stops(tmp_path, monkeypatch):
 
 def test_a_run_rolls_back(tmp_path, monkeypatch, caplog, unevaluated):
     spoil(monkeypatch, 6, 1)
-    config = tiny_config(tmp_path / "run", on_nan="rollback")
+    deadlines, make = [], run_lib.StopAtDeadline
+
+    def deadline(*arguments):
+        deadlines.append(make(*arguments))
+        return deadlines[-1]
+
+    monkeypatch.setattr(run_lib, "StopAtDeadline", deadline)
+    config = tiny_config(tmp_path / "run", on_nan="rollback", max_minutes=60.0)
     folder = RunFolder(config.run_dir)
     assert train(config) is not None
     (record,) = [record for record in caplog.records if "rolling back" in record.getMessage()]
@@ -122,6 +129,7 @@ def test_a_run_rolls_back(tmp_path, monkeypatch, caplog, unevaluated):
     assert all(np.isfinite(value) for row in rows for value in row.values())
     state = run_lib.resumable_state(folder.checkpoints)
     assert (state["step"], state["rollbacks"]) == (12, 1)
+    assert len(deadlines) == 1  # The minutes are not counted anew.
     weights = load_model(state["checkpoint"]).get_weights()
     assert all(np.isfinite(weight).all() for weight in weights)
 
