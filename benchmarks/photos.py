@@ -32,7 +32,7 @@ from amr_tf.training.flagfiles import config_from_flags, define_flags, expand_fl
 
 _OURS = ["--flagfile=configs/photos64.cfg"]
 _PAPERS = ["--architecture=convolutional(latent_channels=64)", "--lambda=50", "--batch_size=64"]
-_PAPERS += ["--precision=mixed_bfloat16"]
+_PAPERS += ["--precision=auto"]
 RECIPES = {
     "residual": _OURS,
     "convolutional": _PAPERS,

@@ -76,16 +76,16 @@ class Leaning(amr_tf.Mixer):
 @amr_tf.models.METHODS.register("weighed")
 @mine
 class Weighed(amr_tf.AMR):
-    setting_checks = {**amr_tf.AMR.setting_checks, "mix_weight": amr_tf.checks.check_not_negative}
+    setting_checks = {**amr_tf.AMR.setting_checks, "extra_weight": amr_tf.checks.check_not_negative}
 
-    def compile(self, *optimizers, mix_weight=0.5, **kwargs):
+    def compile(self, *optimizers, extra_weight=0.5, **kwargs):
         super().compile(*optimizers, **kwargs)
-        self.remember(mix_weight=mix_weight)
+        self.remember(extra_weight=extra_weight)
 
     def autoencoder_losses(self, step):
         loss, terms = super().autoencoder_losses(step)
         extra = self.gan_loss(step.logits["mix"], 1.0)
-        return loss + (self.mix_weight - 1.0) * extra, terms
+        return loss + (self.extra_weight - 1.0) * extra, terms
 
 
 @DATASETS.register("stripes")
@@ -163,7 +163,7 @@ if __name__ == "__main__":
 # Each part of the script with its parameter set, and how it is written down in config.json.
 MY_FLAGS = {
     "dataset": "stripes(count=64)",
-    "method": "weighed(mix_weight=2.0)",
+    "method": "weighed(extra_weight=2.0)",
     "mixer": "leaning(share=0.75)",
     "architecture": "dense(width=3)",
     "probe": "tall(layers=2)",
@@ -495,7 +495,7 @@ def test_a_script_with_parts_of_ones_own(mine):
         "tall0",
         "tall1",
     ]
-    assert compiled["mix_weight"] == 2.0
+    assert compiled["extra_weight"] == 2.0
     assert compiled["reconstruction_loss"] == "rounded(epsilon=0.1)"
     assert compiled["gan_loss"] == "smoothed(label=0.9)"
     optimizer = compiled["autoencoder_optimizer"]["config"]
@@ -521,8 +521,8 @@ def test_a_script_with_parts_of_ones_own(mine):
         ("--mixer=leaning(share='x')", "share of mixer 'leaning' must be a number, such as 0.5;"),
         ("--method=weighed(mix_weigh=1)", "of method 'weighed': 'mix_weigh'. Did you mean 'mix_w"),
         (
-            "--method=weighed(mix_weight=-1)",
-            "mix_weight must be a finite number of at least 0; got -1",
+            "--method=weighed(extra_weight=-1)",
+            "extra_weight must be a finite number of at least 0; got -1",
         ),
         ("--dataset=stripes(cuont=1)", "of data set 'stripes': 'cuont'. Did you mean 'count'?"),
         ("--architecture=dense(widht=1)", "architecture 'dense': 'widht'. Did you mean 'width'?"),

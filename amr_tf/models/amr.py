@@ -49,10 +49,11 @@ class AMR(ResynthesisModel):
         Args:
             *optimizers: of the players, as in `ResynthesisModel.compile`.
             adversarial_weight: weight of the adversarial terms in the auto-encoder's loss.
-            mix_weight: how often mixes count in them, where reconstructions count once.
-            real_weight: how often real images count in the discriminator's loss, where each group
-                of fakes counts once. With the hinge loss 2 is needed, which balances
-                reconstructions and mixes: at 1 the discriminator calls everything fake.
+            mix_weight: how often mixes count in both players' losses, where reconstructions count
+                once.
+            real_weight: how often real images count in the discriminator's loss. With the hinge
+                loss it must balance the fakes, `1 + mix_weight`: at 1 the discriminator calls
+                everything fake.
             **kwargs: further arguments of `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, **kwargs)
@@ -62,19 +63,22 @@ class AMR(ResynthesisModel):
 
     def autoencoder_losses(self, step):
         reconstruction = self.reconstruction_error(step)
-        adversarial = sum(
-            (1.0 if group == "reconstruction" else self.mix_weight)
-            * self.generator_loss(step.logits[group], 1.0)
-            for group in step.decoded
-        )
+        adversarial = self._of_fakes(step, self.generator_loss, 1.0)
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
         weight = self.adversarial_weight * self.adversarial_ramp()
         return self.lambda_ * reconstruction + weight * adversarial, terms
 
     def discriminator_losses(self, step):
         real = self.real_weight * self.gan_loss(step.logits["real"], 1.0)
-        fake = sum(self.gan_loss(step.logits[group], 0.0) for group in step.decoded)
-        return real + fake, {}
+        return real + self._of_fakes(step, self.gan_loss, 0.0), {}
+
+    def _of_fakes(self, step, loss, target):
+        """A loss of the logits of what was decoded, summed over reconstructions and mixes."""
+        return sum(
+            (1.0 if group == "reconstruction" else self.mix_weight)
+            * loss(step.logits[group], target)
+            for group in step.decoded
+        )
 
 
 @METHODS.register("ae_gan")
