@@ -123,7 +123,7 @@ def _prepare_streams():
         if stream is None:  # Closed by who started the command.
             setattr(sys, name, pathlib.Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, to its end
         elif isinstance(stream, io.TextIOWrapper):  # Class names may hold anything.
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _end_of_pipe():
