@@ -316,7 +316,7 @@ def error(make, given):
 def test_unknown_names():
     make = losses.reconstruction_loss
     assert "Did you mean 'mean_absolute_error'" in error(make, "mean_abs_error")
-    assert "Unknown GAN loss 'hinge'" in error(losses.gan_loss, "hinge")
+    assert "Unknown GAN loss 'wasserstein'" in error(losses.gan_loss, "wasserstein")
     assert "parameter of GAN loss 'least_squares'" in error(losses.gan_loss, "least_squares(a=1)")
     for make in (losses.reconstruction_loss, losses.gan_loss):
         for given in (None, 3, {}):

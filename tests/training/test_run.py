@@ -577,15 +577,15 @@ def test_an_existing_run_is_not_overwritten(whole):
         ({"seed": 7}, "seed was 5 and is 7"),
         ({"lambda_": 5.0}, r"lambda was 10\.0 and is 5\.0"),
         ({"k": 3}, "k was 2 and is 3"),
-        ({"mixer": "bernoulli"}, r"mixer was mixup and is bernoulli\(probability='batch'\)"),
+        ({"mixer": "bernoulli"}, "mixer was mixup and is bernoulli"),
         ({"train_subset": None}, "train_subset was 131 and is None"),
         (
             {"architecture": "convolutional(depth=4)", "epochs": 5},
-            r"architecture was convolutional\(.*depth=2\) and is convolutional\(.*depth=4\)",
+            r"architecture was convolutional\(depth=2\) and is convolutional\(depth=4\)",
         ),
         (
             {"probe_optimizer": "adam_l2(learning_rate=0.2)"},
-            r"probe_optimizer was adam_l2\(learning_rate=0\.1, .*and is .*learning_rate=0\.2, .*",
+            r"probe_optimizer was adam_l2\(learning_rate=0\.1\) and is .*\(learning_rate=0\.2\)",
         ),
         ({"method": "acai"}, "method was amr and is acai"),
         ({"labelled": 50}, "labelled was None and is 50"),
@@ -766,7 +766,8 @@ def test_training_alone(tmp_path):
     assert (trained.monitor, trained.chief) == ("val_probe_accuracy", True)
     assert trained.best.value == max(accuracy for _, accuracy in epochs)
     names = sorted(path.name for path in folder.path.iterdir())
-    assert names == ["checkpoints", "config.json", "flagfile.cfg", "log.csv", "tensorboard"]
+    expected = ["checkpoints", "config.json", "data.json", "flagfile.cfg", "lock", "log.csv"]
+    assert names == [*expected, "tensorboard"]
     assert [row["val_probe_accuracy"] for row in read_log(folder.log)] == [
         accuracy for _, accuracy in epochs
     ]
@@ -851,7 +852,7 @@ def test_a_log_from_before_the_health_columns_keeps_its_columns(whole, tmp_path,
 def test_a_full_disk(tmp_path, monkeypatch, place):
     """In the second epoch, where the first has left a checkpoint."""
 
-    def full(self, *args):
+    def full(self, *args, **kwargs):
         if place == "tensorboard":
             raise tf.errors.ResourceExhaustedError(None, None, "x; No space left on device [Op]")
         raise OSError(errno.ENOSPC, "No space left on device")
