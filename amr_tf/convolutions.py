@@ -203,12 +203,8 @@ class InstanceNormalization(keras.layers.GroupNormalization):
         shape = ops.shape(inputs)
         maps = ops.reshape(ops.cast(inputs, "float32"), (-1, shape[1] * shape[2], shape[3]))
         gamma, beta = (ops.convert_to_tensor(weights) for weights in (self.gamma, self.beta))
-        normalize = _normalize if training else _normalized
-        outputs = normalize(
-            maps, ops.cast(gamma, "float32"), ops.cast(beta, "float32"), self.epsilon
-        )
-        if not training:
-            outputs = outputs[0]
+        given = (maps, ops.cast(gamma, "float32"), ops.cast(beta, "float32"), self.epsilon)
+        outputs = _normalize(*given) if training else _normalized(*given)[0]
         return ops.reshape(ops.cast(outputs, self.compute_dtype), shape)
 
     def get_config(self):

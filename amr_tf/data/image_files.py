@@ -9,7 +9,7 @@ import io
 import os
 import pathlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -275,33 +275,54 @@ def read_images(
             most ten of them, and their number.
     """
     images = np.empty((len(files), *image_shape), dtype="uint8")
-    readable = np.ones(len(files), dtype=bool)
-    damaged = []
-    for number, image in enumerate(decoded(files, read)):
-        if isinstance(image, Damaged):
-            readable[number] = False
-            damaged.append(image)
-        else:
-            images[number] = image
-    check_damaged(damaged, len(files), on_error)
+    damaged = put_images(decoded(files, read), images.__setitem__)
+    readable = check_damaged(damaged, len(files), on_error)
     return images if readable.all() else images[readable], readable
 
 
-def check_damaged(damaged: Sequence["Damaged"], count: int, on_error: str) -> None:
+def put_images(
+    images: Iterable[Any], put: Callable[[int, np.ndarray], Any]
+) -> dict[int, "Damaged"]:
+    """Puts what `decoded` yields into its places.
+
+    Args:
+        images: pixels, or `Damaged`.
+        put: called with the number and the pixels of each image.
+
+    Returns:
+        What could not be read, by number.
+    """
+    damaged = {}
+    for number, image in enumerate(images):
+        if isinstance(image, Damaged):
+            damaged[number] = image
+        else:
+            put(number, image)
+    return damaged
+
+
+def check_damaged(damaged: Mapping[int, "Damaged"], count: int, on_error: str) -> np.ndarray:
     """Names the files that cannot be read, in a `DamagedFiles` or in a warning.
 
     Args:
-        damaged: what was found.
+        damaged: what could not be read, by number.
         count: how many files there are.
         on_error: "raise", or "skip" to warn where some of the files can be read.
+
+    Returns:
+        Whether each file could be read, bool (count,).
     """
     if on_error not in ON_ERROR:
         raise ValueError(f"on_error must be 'raise' or 'skip'; got {on_error!r}.")
+    readable = np.ones(count, dtype=bool)
     if not damaged:
-        return
-    if on_error == "raise" or len(damaged) == count:
-        raise _all_damaged(damaged, count) from damaged[0]
-    logging.warning("%s They are left out.", _all_damaged(damaged, count))
+        return readable
+    found = list(damaged.values())
+    if on_error == "raise" or len(found) == count:
+        raise _all_damaged(found, count) from found[0]
+    logging.warning("%s They are left out.", _all_damaged(found, count))
+    readable[list(damaged)] = False
+    return readable
 
 
 class Damaged(ValueError):

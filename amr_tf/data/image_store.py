@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from amr_tf.data.image_files import Damaged, DamagedFiles, check_damaged, decoded
+from amr_tf.data.image_files import Damaged, DamagedFiles, check_damaged, decoded, put_images
 from amr_tf.data.lazy import LazyImages
 from amr_tf.files import read_json, user_path
 
@@ -84,15 +84,13 @@ def read_files(
         str(root),
     )
     try:
-        check_damaged(list(kept.damaged.values()), len(files), on_error)
+        readable = check_damaged(kept.damaged, len(files), on_error)
     except DamagedFiles as error:
         if on_error != "raise":
             raise
         raise ValueError(
             f"{error} The data set's on_error='skip' leaves such files out."
         ) from error
-    readable = np.ones(len(files), dtype=bool)
-    readable[list(kept.damaged)] = False
     numbers = np.flatnonzero(readable)
     return LazyImages(kept.read, numbers, preprocessor.image_shape, names), readable
 
@@ -120,7 +118,7 @@ def keep_images(
     folder = _folder(cache, bytes_needed)
     if folder is None:
         images = np.zeros((count, *image_shape), dtype="uint8")
-        return Kept(images.__getitem__, _fill(decode(), images.__setitem__))
+        return Kept(images.__getitem__, put_images(decode(), images.__setitem__))
     key = _digest([str(_FORMAT), str((count, *image_shape)), *identity()])
     path, note = folder / f"{key}.npy", folder / f"{key}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -186,17 +184,6 @@ def _check_room(folder, bytes_needed, count):
         )
 
 
-def _fill(images, put):
-    """Puts each image in its place; returns what could not be read."""
-    damaged = {}
-    for number, image in enumerate(images):
-        if isinstance(image, Damaged):
-            damaged[number] = image
-        else:
-            put(number, image)
-    return damaged
-
-
 def _write(images, path, shape):
     """Writes images into a NumPy file, which is there when it is whole."""
     size = math.prod(shape[1:])
@@ -211,7 +198,7 @@ def _write(images, path, shape):
                 file.seek(start + number * size)
                 file.write(np.ascontiguousarray(image, "uint8"))
 
-            damaged = _fill(images, put)
+            damaged = put_images(images, put)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """What a version folder says about its model, for people: `README.md` with a sheet of samples."""
 
-import contextlib
 import pathlib
 
 import numpy as np
@@ -10,7 +9,7 @@ from amr_tf.evaluation.figures import sample_figure
 from amr_tf.evaluation.held_out import draw_sample
 from amr_tf.evaluation.sheet import cell_pixels
 from amr_tf.files import read_json
-from amr_tf.training.config import REGISTRIES
+from amr_tf.training.config import in_short
 
 SAMPLES_FILE = "samples.png"
 EXAMPLES_FILE = "examples.png"  # What the web page offers to mix.
@@ -96,19 +95,10 @@ def _write_examples(file, data):
     Image.fromarray(cell_pixels(np.concatenate(list(images), axis=1))).save(file)
 
 
-def _in_words(settings):
-    """A run's settings without the parameters that have their defaults, where they are known."""
-    words = dict(settings)
-    for name, registry in REGISTRIES.items():
-        # A part of one's own may not be registered where the card is written.
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            words[name] = registry.short(settings[name])
-    return words
-
-
 def _heading(facts):
     # With their parameters where a run says them.
-    named = {**facts, **_in_words(facts["settings"] or {})}
+    settings = facts["settings"] or {}
+    named = {**facts, **{name: in_short(name, value) for name, value in settings.items()}}
     mixer = "no mixer" if facts["mixer"] is None else f"mixer {named['mixer']}, k = {facts['k']}"
     if facts["label_mixer"]:
         mixer += f", label mixer {facts['label_mixer']}"

@@ -1,5 +1,6 @@
 """One flat description of a training run: what the flags of `amr_tf.train` set."""
 
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -328,6 +329,20 @@ def _default_k(mixer: str) -> int | None:
     if default is inspect.Parameter.empty:  # A function may leave it to the base class.
         default = keyword_parameters(mixers.Mixer)["k"].default
     return default
+
+
+def in_short(name: str, value: Any) -> Any:
+    """A setting's value for people; a call without the parameters that have their defaults.
+
+    Args:
+        name: a field's name.
+        value: its value.
+    """
+    # A part of one's own may not be registered here.
+    with contextlib.suppress(TypeError, ValueError):
+        if name in REGISTRIES and value is not None:
+            return REGISTRIES[name].short(value)
+    return value
 
 
 def flag_name(field: dataclasses.Field) -> str:

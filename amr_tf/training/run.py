@@ -32,7 +32,7 @@ from amr_tf.training.checkpoints import (
     read_state,
     resumable_state,
 )
-from amr_tf.training.config import REGISTRIES, TrainingConfig
+from amr_tf.training.config import TrainingConfig, in_short
 from amr_tf.training.divergence import (
     MAX_ROLLBACKS,
     Diverged,
@@ -208,7 +208,7 @@ def _check_folder(folder, config, resume):
         conflicts = saved.conflicts(config)
         if conflicts:
             name = conflicts[0]
-            was, now = (_in_short(name, getattr(each, name)) for each in (saved, config))
+            was, now = (in_short(name, getattr(each, name)) for each in (saved, config))
             raise ValueError(
                 f"A resumed run keeps its settings, but {name.rstrip('_')} was {was} and is {now}."
             )
@@ -219,15 +219,6 @@ def _check_folder(folder, config, resume):
             "--run_dir."
         )
     return None
-
-
-def _in_short(name, value):
-    """A setting's value; of a call without the parameters that have their defaults."""
-    # A part of one's own may not be registered here.
-    with contextlib.suppress(ValueError):
-        if name in REGISTRIES and value is not None:
-            return REGISTRIES[name].short(value)
-    return value
 
 
 def _write_config(folder, config):
