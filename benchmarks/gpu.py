@@ -2,13 +2,18 @@
 
     python benchmarks/gpu.py --golden='../shared/golden/*.npz' --out=gpu
 
-Each case is a process of its own. Several build their programs side by side, and are timed one at a
-time under a lock. A line is printed as each ends, and `gpu.csv` and `checks.txt` are written into
---out. On a machine without a GPU the same cases run on the CPU: `--quick` makes them small.
+Each case is a process of its own. All build their programs side by side; when the last is built,
+they are timed one after the other. A line is printed as each ends, and `gpu.csv` and `checks.txt`
+are written into --out. The checks follow, also side by side. On a machine without a GPU the same
+cases run on the CPU: `--quick` makes them small.
 
 A speed case is FRAMEWORK:PRECISION:BATCH:FORM, such as amr_tf:bfloat16:256:xla20. The forms of
-amr_tf are `graph`, `xla` and `xla20`, 20 steps a call; PyTorch's are `eager`, `channels_last`,
-`compile` and `graph`, the whole step as one CUDA graph. float32 is without TF32, tf32 with it.
+amr_tf are `graph`, `xla` and `xla20`, 20 steps a call; `xla_untuned` leaves XLA's choice of
+kernels to heuristics, and `xla_cached` is built twice, the second time from XLA's caches. PyTorch's
+are `eager`, `channels_last`, `compile` and `graph`, the whole step as one CUDA graph. float32 is
+without TF32, tf32 with it. train:PRECISION:STEPS is `amr_tf.train` on KMNIST (--data_dir) with so
+many steps a call: the first column is its first epoch, the others are of those that follow, with
+their validation and checkpoints.
 """
 
 import argparse
@@ -24,19 +29,21 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOCK = pathlib.Path(tempfile.gettempdir()) / "amr_tf_gpu_benchmark.lock"
-# What is asked for most comes first: the time on a lent machine is short.
 CASES = (
     *("amr_tf:float32:64:xla", "torch:float32:64:eager", "torch:float32:64:graph"),
     *("amr_tf:bfloat16:256:xla", "torch:bfloat16:256:eager", "torch:bfloat16:256:graph"),
-    *("amr_tf:tf32:64:xla20", "amr_tf:float32:64:graph", "amr_tf:bfloat16:64:xla"),
-    *("amr_tf:tf32:1024:xla", "torch:tf32:1024:graph", "torch:float32:64:channels_last"),
-    *("amr_tf:float16:256:xla", "torch:float16:256:eager", "torch:float32:64:compile"),
+    *("amr_tf:float32:64:graph", "amr_tf:float32:64:xla_untuned", "amr_tf:float32:64:xla_cached"),
+    *("amr_tf:bfloat16:64:xla", "amr_tf:bfloat16:256:xla_untuned", "torch:bfloat16:64:graph"),
+    *("amr_tf:tf32:64:xla20", "torch:tf32:64:graph", "torch:float32:64:channels_last"),
+    *("amr_tf:tf32:1024:xla", "torch:tf32:1024:graph", "train:float32:1", "train:float32:16"),
 )
-CHECKS = ("golden", "precisions", "replicas", "export")
+CHECKS = ("golden", "replicas", "export")
+_BUILT = "built\n"
 _COLUMNS = ("case", "first_step_s", "images_per_second", "step_ms", "peak_mib")
 
 
@@ -47,25 +54,54 @@ def main() -> None:
         return
     out = pathlib.Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
+    print("".join(f"{name:>32}" if name == "case" else f"{name:>20}" for name in _COLUMNS))
     rows = []
-    print("".join(f"{name:>30}" if name == "case" else f"{name:>20}" for name in _COLUMNS))
+    with built_together(len(split(options.cases))) as built:
+        for name, result in results_of(split(options.cases), options, built):
+            if "failed" in result:
+                report(out, name, result)
+                continue
+            rows.append({"case": name, **result})
+            values = [f"{result[column]:>20}" for column in _COLUMNS[1:]]
+            print(f"{name:>32}" + "".join(values), flush=True)
+            write_rows(out / "gpu.csv", rows)
+    for name, result in results_of(split(options.checks), options):
+        report(out, name, result)
+
+
+def results_of(names: list[str], options: argparse.Namespace, built=None):
+    """Yields the name and the result of each case as it ends."""
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        futures = {
-            pool.submit(run_case, name, options): name
-            for name in (*split(options.cases), *split(options.checks))
-        }
+        futures = {pool.submit(run_case, name, options, built): name for name in names}
         for future in concurrent.futures.as_completed(futures):
-            name, result = futures[future], future.result()
-            if "images_per_second" in result:
-                rows.append({"case": name, **result})
-                values = [f"{result[column]:>20}" for column in _COLUMNS[1:]]
-                print(f"{name:>30}" + "".join(values), flush=True)
-                write_rows(out / "gpu.csv", rows)
-            else:
-                line = f"{name}: {result}"
-                print(line, flush=True)
-                with (out / "checks.txt").open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+            yield futures[future], future.result()
+
+
+def report(out: pathlib.Path, name: str, result: dict) -> None:
+    line = f"{name}: {result}"
+    print(line, flush=True)
+    with (out / "checks.txt").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+@contextlib.contextmanager
+def built_together(count: int):
+    """Holds the lock under which cases are timed until so many were built or have failed.
+
+    Yields:
+        A function to be called once for each.
+    """
+    with LOCK.open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        left, guard = [count], threading.Lock()
+
+        def built():
+            with guard:
+                left[0] -= 1
+                if left[0] == 0:
+                    fcntl.flock(lock, fcntl.LOCK_UN)
+
+        yield built
 
 
 def parse() -> argparse.Namespace:
@@ -76,11 +112,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--checks", default=",".join(CHECKS))
     parser.add_argument("--golden", default="../shared/golden/*.npz", help="Files to replay.")
     parser.add_argument("--out", default="gpu")
-    parser.add_argument("--jobs", type=int, default=4, help="Cases that build side by side.")
+    parser.add_argument("--data_dir", default="../shared/tfds", help="With KMNIST, for training.")
+    parser.add_argument("--jobs", type=int, default=20, help="Cases that build side by side.")
     parser.add_argument("--seconds", type=float, default=3.0, help="For which a case is timed.")
     parser.add_argument("--timeout", type=float, default=300.0, help="Seconds for a case.")
     parser.add_argument("--quick", action="store_true", help="Small networks, batches of 8.")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--build_only", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -88,27 +126,59 @@ def split(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
-def run_case(name: str, options: argparse.Namespace) -> dict:
-    """The result of a case, from a process of its own."""
+def run_case(name: str, options: argparse.Namespace, built=None) -> dict:
+    """The result of a case, from a process of its own.
+
+    Args:
+        name: of the case or check.
+        options: of this program.
+        built: called once, when the case waits to be timed or has failed.
+    """
     command = [sys.executable, __file__, f"--worker={name}", f"--seconds={options.seconds}"]
-    command += [f"--golden={options.golden}", *(["--quick"] if options.quick else [])]
+    command += [f"--golden={options.golden}", f"--data_dir={options.data_dir}"]
+    command += ["--quick"] if options.quick else []
     places = [str(ROOT), *split(os.environ.get("PYTHONPATH", "").replace(os.pathsep, ","))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
     environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=options.timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {"failed": f"not ended after {options.timeout:.0f} s"}
-    if done.returncode:
-        return {"failed": done.stderr.strip().splitlines()[-1:]}
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    if name.endswith("untuned"):
+        add_flag(environment, "XLA_FLAGS", "--xla_gpu_autotune_level=0")
+    lines = []
+    with (
+        tempfile.TemporaryDirectory() as caches,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+    ):
+        if name.endswith("cached"):
+            cache_programs(environment, caches)
+            first = [*command, "--build_only"]
+            quiet = subprocess.DEVNULL
+            subprocess.run(first, env=environment, check=False, stdout=quiet, stderr=errors)
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as worker:
+            timer = threading.Timer(options.timeout, worker.kill)
+            timer.start()
+            for line in worker.stdout:
+                lines.append(line)
+                if line == _BUILT and built:
+                    built()
+            timer.cancel()
+        if built and _BUILT not in lines:
+            built()
+        if worker.returncode:
+            errors.seek(0)
+            said = errors.read().strip().splitlines()[-1:]
+            return {"failed": said or f"return code {worker.returncode}"}
+    return json.loads(lines[-1])
+
+
+def cache_programs(environment: dict, folder: str) -> None:
+    """Lets XLA keep compiled programs and its choices of kernels in a folder."""
+    add_flag(environment, "TF_XLA_FLAGS", f"--tf_xla_persistent_cache_directory={folder}")
+    add_flag(environment, "XLA_FLAGS", f"--xla_gpu_per_fusion_autotune_cache_dir={folder}")
+
+
+def add_flag(environment: dict, name: str, flag: str) -> None:
+    environment[name] = f"{environment.get(name, '')} {flag}".strip()
 
 
 def write_rows(path: pathlib.Path, rows: list[dict]) -> None:
@@ -127,6 +197,7 @@ def timed(step, wait, images_a_call: int, seconds: float) -> dict:
     step()
     wait()
     first = time.perf_counter() - begin
+    print(_BUILT, end="", flush=True)
     with LOCK.open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for _ in range(3):
@@ -164,6 +235,7 @@ def amr_tf_case(options: argparse.Namespace) -> dict:
     model.compile(lambda_=10.0)
     images = tf.random.uniform((batch, 32, 32, 3), -1, 1)
     labels = tf.random.uniform((batch,), 0, 10, dtype="int32")
+    form, _, _ = form.partition("_")
     steps = 1 if form == "graph" else int(form.removeprefix("xla") or 1)
 
     once = tf.autograph.experimental.do_not_convert(lambda: model.train_on(images, labels)["loss"])
@@ -182,11 +254,19 @@ def amr_tf_case(options: argparse.Namespace) -> dict:
     def call():
         last[:] = [train()]
 
+    if options.build_only:
+        call()
+        return {}
     result = timed(call, lambda: last[0].numpy(), batch * steps, options.seconds)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {**result, "step_ms": _step_ms(result, batch), "peak_mib": _peak_mib()}
+
+
+def _peak_mib():
+    import tensorflow as tf
+
     if tf.config.list_physical_devices("GPU"):
-        peak = tf.config.experimental.get_memory_info("GPU:0")["peak"] // 2**20
-    return {**result, "step_ms": _step_ms(result, batch), "peak_mib": peak}
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"] // 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def torch_case(options: argparse.Namespace) -> dict:
@@ -204,6 +284,10 @@ def torch_case(options: argparse.Namespace) -> dict:
     parts = [trainer.encoder, trainer.decoder, trainer.discriminator, trainer.probe]
     for part in parts:
         part.to(device)
+    if form == "graph" and there:
+        for name in ("generator", "discriminator", "probe"):
+            for group in getattr(trainer, f"{name}_optimizer").param_groups:
+                group["capturable"] = True
     if form == "compile":
         for name in ("encoder", "decoder", "discriminator"):
             setattr(trainer, name, torch.compile(getattr(trainer, name)))
@@ -217,7 +301,7 @@ def torch_case(options: argparse.Namespace) -> dict:
     identity = torch.arange(batch, device=device)
 
     def step():
-        permutations = torch.stack([identity, torch.randperm(batch, device=device)])
+        permutations = torch.stack([identity, torch.rand(batch, device=device).argsort()])
         share = torch.rand(batch, 1, device=device)
         coefficients = torch.cat([share, 1 - share], 1).reshape(batch, 2, 1, 1, 1)
         with torch.autocast(device.type, half) if half else contextlib.nullcontext():
@@ -268,23 +352,50 @@ def golden(options: argparse.Namespace) -> dict:
     return found
 
 
-def precisions(options: argparse.Namespace) -> dict:
-    """The last loss and the seconds of a short `amr_tf.train` with each number format."""
-    from amr_tf.experiments import train
+def train(options: argparse.Namespace) -> dict:
+    """A short `amr_tf.train` on KMNIST: its first epoch, and the speed of the others."""
+    import keras
+
+    from amr_tf.training import run
     from amr_tf.training.config import TrainingConfig
 
-    found = {}
-    for precision in ("float32", "mixed_bfloat16", "mixed_float16"):
-        with tempfile.TemporaryDirectory() as folder:
-            begin = time.perf_counter()
-            config = TrainingConfig(
-                run_dir=f"{folder}/run", epochs=2, precision=precision, sample_every=0, verbose=0
-            )
-            if options.quick:
-                config = config.replace(architecture="convolutional(depth=2)", epochs=1)
-            loss = train(config, probes=())["validation"]["reconstruction_loss"]
-            found[precision] = f"{loss:.4f} after {time.perf_counter() - begin:.0f} s"
-    return found
+    _, precision, steps = options.worker.split(":")
+    begin, ends = time.perf_counter(), []
+    lock = LOCK.open("w", encoding="utf-8")
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch:
+                ends.append(time.perf_counter())
+            else:
+                self.first = time.perf_counter() - begin
+                print(_BUILT, end="", flush=True)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                ends.append(time.perf_counter())
+
+    clock = Clock()
+    with lock, tempfile.TemporaryDirectory() as folder:
+        config = TrainingConfig(
+            dataset="kmnist",
+            data_dir=options.data_dir,
+            run_dir=f"{folder}/run",
+            epochs=3 if options.quick else 5,
+            precision=precision,
+            steps_per_execution=int(steps),
+            sample_every=0,
+            verbose=0,
+        )
+        if options.quick:
+            small = {"architecture": "convolutional(depth=2)", "train_subset": 200}
+            config = config.replace(dataset="digits", data_dir=None, **small)
+        trained = run.train(config, make_callbacks=lambda config, data, folder: [clock])
+    images = len(trained.data.train.images) * (len(ends) - 1)
+    result = {"images_per_second": round(images / (ends[-1] - ends[0]))}
+    result["step_ms"] = _step_ms(result, config.batch_size)
+    return {"first_step_s": round(clock.first, 1), **result, "peak_mib": _peak_mib()}
 
 
 def replicas(options: argparse.Namespace) -> dict:
@@ -343,7 +454,7 @@ def export(options: argparse.Namespace) -> dict:
 WORK = {
     "amr_tf": amr_tf_case,
     "torch": torch_case,
-    **{check.__name__: check for check in (golden, precisions, replicas, export)},
+    **{check.__name__: check for check in (golden, train, replicas, export)},
 }
 
 

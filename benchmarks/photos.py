@@ -98,7 +98,9 @@ class StopAfter(keras.callbacks.Callback):
 
 def batches(images, labels, batch_size, seed):
     """Endless shuffled batches, of which half of the images are mirrored."""
-    data = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(images), seed).repeat()
+    with tf.device("CPU:0"):  # A GPU's memory is for the model.
+        data = tf.data.Dataset.from_tensor_slices((images, labels))
+    data = data.shuffle(len(images), seed).repeat()
 
     def mirrored(image, label):
         return tf.image.random_flip_left_right(image), label

@@ -234,7 +234,9 @@ def mix_codes(codes, perms, coefficients):
 
 def as_target(target, logits):
     """A number or a tensor `(N,)` as a tensor like `logits`."""
-    return torch.as_tensor(target, dtype=logits.dtype, device=logits.device).expand_as(logits)
+    if isinstance(target, torch.Tensor):
+        return target.to(logits.dtype).expand_as(logits)
+    return torch.full_like(logits, target)  # Not a copy from the host, which no graph can hold.
 
 
 def binary_crossentropy(logits, target):

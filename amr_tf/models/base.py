@@ -685,6 +685,21 @@ class ResynthesisModel(keras.Model):
         self.step_counter.assign_add(1)
         return step, results
 
+    def make_test_function(self, force: bool = False) -> None:
+        """Makes the function that `evaluate` calls for each batch, without XLA.
+
+        XLA would compile the forward pass anew for the last batch of each split, which takes longer
+        than the splits themselves.
+
+        Args:
+            force: whether to make it again.
+        """
+        jit_compile, self.jit_compile = self.jit_compile, False
+        try:
+            super().make_test_function(force)
+        finally:
+            self.jit_compile = jit_compile
+
     def test_step(self, data: Any) -> dict:
         """The losses on mixes that are the same in each epoch; nothing is updated."""
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)

@@ -11,15 +11,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def test_cases_and_checks(tmp_path):
     command = [
         *(sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--quick", "--seconds=0.01"),
-        *("--jobs=1", f"--out={tmp_path}", f"--golden={ROOT}/tests/golden/*acai*.npz"),
+        *(f"--out={tmp_path}", f"--golden={ROOT}/tests/golden/*acai*.npz"),
         # XLA takes a minute on a CPU.
-        *("--cases=amr_tf:bfloat16:64:graph,amr_tf:float32:64:nonsense",),
-        *("--checks=golden,replicas,export",),
+        *("--cases=amr_tf:bfloat16:64:graph,amr_tf:float32:64:nonsense,train:float32:2",),
+        *("--jobs=3", "--checks=golden,replicas,export"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     with (tmp_path / "gpu.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["case"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"amr_tf:bfloat16:64:graph"}
+    assert set(rows) == {"amr_tf:bfloat16:64:graph", "train:float32:2"}
     for row in rows.values():
         assert float(row["images_per_second"]) > 0
         assert float(row["first_step_s"]) > 0
