@@ -5,8 +5,9 @@
       --pythae=runs/pythae/bin/python --out=runs/photos
 
 trains in turn, measures all on the same held-out images, and writes a table, a JSON file and a grid
-for each. A recipe is a line of flags of `amr_tf.train`; `--flags` are added to each, and `--steps`
-takes the place of minutes on a machine that does other work.
+for each. A recipe is a line of flags of `amr_tf.train`; `--flags` are added to each. On a machine
+that does other work `--clock=cpu` counts the processor time of each training in place of the time
+that passes: minutes of all threads.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import tensorflow as tf
 from absl import flags as absl_flags
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from photo_clocks import CLOCKS
 from photo_measures import measure, pooled_extractor
 
 import amr_tf
@@ -75,15 +77,15 @@ def config_of(flags):
 class StopAfter(keras.callbacks.Callback):
     """Stops after so many minutes or steps, whichever comes first, and shows how it goes."""
 
-    def __init__(self, minutes, steps, show):
+    def __init__(self, minutes, steps, show, clock=time.time):
         super().__init__()
-        self.minutes, self.steps, self.show = minutes, steps, show
+        self.minutes, self.steps, self.show, self.clock = minutes, steps, show, clock
         self.start, self.seconds = None, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         if self.start is None:
-            self.start = time.time()  # Behind the first step, in which the graph is traced.
-        self.seconds = time.time() - self.start
+            self.start = self.clock()  # Behind the first step, in which the graph is traced.
+        self.seconds = self.clock() - self.start
         made = self.model.steps_made
         if made % 100 == 0:
             shown = {name: round(float(value), 3) for name, value in (logs or {}).items()}
@@ -91,7 +93,7 @@ class StopAfter(keras.callbacks.Callback):
             self.model.use_averages(True)
             self.show(self.model)
             self.model.use_averages(False)
-            self.start += time.time() - self.start - self.seconds  # Showing costs no time.
+            self.start += self.clock() - self.start - self.seconds  # Showing costs no time.
         if self.seconds > 60 * self.minutes or made == self.steps:
             self.model.stop_training = True
 
@@ -108,12 +110,12 @@ def batches(images, labels, batch_size, seed):
     return data.map(mirrored).batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def train(flags, train_images, train_labels, minutes, steps, show):
+def train(flags, train_images, train_labels, *budget):
     """A model trained by a recipe, and what its training took."""
     config = config_of(flags)
     keras.utils.set_random_seed(config.seed)
     model = build_model(config, train_images.shape[1:], int(train_labels.max()) + 1)
-    stop = StopAfter(minutes, steps, show)
+    stop = StopAfter(*budget)
     data = batches(train_images, train_labels, config.batch_size, config.seed)
     model.fit(data, epochs=1, steps_per_epoch=10**6, shuffle=False, callbacks=[stop], verbose=0)
     return model, {"steps": model.steps_made, "seconds": round(stop.seconds)}
@@ -185,7 +187,7 @@ def ours(name, options, pictures, path):
         print(f"error of 64 held-out images {error:.4f}", flush=True)
 
     flags = [*RECIPES[name], *options.flags.split(";")] if options.flags else RECIPES[name]
-    given = options.minutes, options.steps, show
+    given = options.minutes, options.steps, show, CLOCKS[options.clock]
     model, took = train(flags, train_images, train_labels, *given)
     model.save(f"{path}.keras")
     made = decoded(model, held_out, partners)
@@ -200,7 +202,7 @@ def theirs(name, options, pictures, path):
     file, result = path.with_name("pictures.npz"), f"{path}.npz"
     np.savez(file, train=pictures[0], held_out=pictures[2], partners=pictures[4])
     script = pathlib.Path(__file__).with_name("photos_pythae.py")
-    given = [file, name, result, options.minutes, options.steps]
+    given = [file, name, result, options.minutes, options.steps, options.clock]
     subprocess.run([options.pythae, script, *map(str, given)], check=True)
     made = dict(np.load(result))
     return made, {key: int(made.pop(key)) for key in ("steps", "seconds")}
@@ -216,6 +218,7 @@ def arguments():
     parser.add_argument("--pythae", help="the Python of an environment with pythae and torch")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--steps", type=int, default=10**6)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--out", default="runs/photos")
     return parser.parse_args()
 
