@@ -59,7 +59,6 @@ RECIPES = {
     "learned": [*_OURS, "--mixer=learned"],
     "small_codes": [*_OURS, "--architecture=residual(latent_width=4, latent_channels=64)"],
 }
-PYTHAE = ("ae", "vae", "vaegan", "rae")
 _ROWS = ("recipe", "steps", "error", "ms_ssim", "fd_reconstructions", "fd_mixes_k2", "fd_mixes_k3")
 _ROWS += ("precision_mixes_k2", "recall_mixes_k2", "swd_mixes_k2", "nearer_parent", "probe")
 
@@ -216,6 +215,7 @@ def arguments():
     parser.add_argument("--flags", default="", help="added to each recipe, with ; between them")
     parser.add_argument("--name", default="", help="added to the names of results")
     parser.add_argument("--pythae", help="the Python of an environment with pythae and torch")
+    parser.add_argument("--models", default="ae,vae,vaegan,rae", help="pythae's")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--steps", type=int, default=10**6)
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
@@ -230,7 +230,7 @@ def main():
     pictures = pictures_of(options.data_dir, options.image_size)
     train_images, train_labels, held_out, labels, partners = pictures
     jobs = [(name, ours) for name in filter(None, options.recipes.split(","))]
-    jobs += [(name, theirs) for name in PYTHAE if options.pythae]
+    jobs += [(name, theirs) for name in options.models.split(",") if options.pythae]
     trained = {}
     for name, job in jobs:  # All trainings first: measuring warms nothing up for them.
         path = out / f"{'pythae_' if job is theirs else ''}{name}{options.name}"
