@@ -1,6 +1,7 @@
 """Files that are whole or not there, and files that someone else may have written."""
 
 import json
+import os
 import pathlib
 
 _MOST_BYTES = 10 * 2**20  # Of a text that is read whole: a run's have a few kilobytes.
@@ -15,6 +16,14 @@ def write_whole(path: str | pathlib.Path, content: str | bytes) -> None:
     else:
         partial.write_text(content, encoding="utf-8")
     partial.replace(path)
+
+
+def cache_folder() -> pathlib.Path:
+    """Where what can be made again is kept: `$AMR_TF_CACHE`, or `amr_tf` in the user's caches."""
+    own = os.environ.get("AMR_TF_CACHE")
+    if own:
+        return user_path(own)
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "amr_tf"
 
 
 def user_path(text):

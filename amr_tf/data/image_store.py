@@ -21,7 +21,7 @@ import numpy as np
 
 from amr_tf.data.image_files import Damaged, DamagedFiles, check_damaged, decoded, put_images
 from amr_tf.data.lazy import LazyImages
-from amr_tf.files import read_json, user_path
+from amr_tf.files import cache_folder, read_json, user_path
 
 CACHES = ("auto", "memory", "disk")
 MOST_IN_MEMORY = 2**30
@@ -39,14 +39,6 @@ class Kept(NamedTuple):
 
     read: Callable[[np.ndarray], np.ndarray]
     damaged: dict[int, Damaged]
-
-
-def cache_folder() -> pathlib.Path:
-    """Where decoded images go: `$AMR_TF_CACHE`, or `amr_tf` in the user's folder of caches."""
-    own = os.environ.get("AMR_TF_CACHE")
-    if own:
-        return user_path(own)
-    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "amr_tf"
 
 
 def read_files(

@@ -151,6 +151,8 @@ def _train(config, folder, state, strategy, resume, make_callbacks, allow_change
         _write_config(folder, config)
         write_whole(folder.data, json.dumps(fingerprint(data), indent=2) + "\n")
     callbacks = make_callbacks(config, data, folder) if chief and make_callbacks else []
+    if chief and config.verbose and model.jit_compile:
+        print("XLA compiles the training step, which can take minutes; a GPU keeps it for later.")
     deadline = None  # One for all that follows a rollback, too.
     if config.max_minutes is not None:
         deadline = StopAtDeadline(config.max_minutes, agreement(strategy))

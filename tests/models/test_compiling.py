@@ -422,3 +422,23 @@ def test_a_model_that_is_not_compiled(tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert not again.compiled
     np.testing.assert_array_equal(again.encode(X), model.encode(X))
+
+
+def test_xla_compiles_the_training_step_alone(monkeypatch):
+    """A validation's batches have two shapes, and XLA would take a minute for each."""
+    model = make_dense(compile_kwargs={"run_eagerly": False, "jit_compile": True})
+    compiled, graph = [], tf.function
+
+    def function(*args, **kwargs):
+        if kwargs.get("jit_compile"):
+            compiled.append(args[0].__name__)
+        return graph(*args, **kwargs)
+
+    monkeypatch.setattr(tf, "function", function)
+    logs = model.fit(X, Y, batch_size=6, epochs=1, validation_data=(X[:7], Y[:7]), verbose=0)
+    assert compiled == ["one_step_on_data"]
+    assert model.jit_compile is True
+    expected = make_dense(compile_kwargs={"run_eagerly": False, "jit_compile": False})
+    expected.set_weights(model.get_weights())
+    losses_ = expected.evaluate(X[:7], Y[:7], verbose=0, return_dict=True)
+    assert logs.history["val_loss"][-1] == pytest.approx(losses_["loss"], rel=1e-5)

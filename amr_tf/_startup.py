@@ -1,11 +1,14 @@
-"""What comes before the import of Keras: its backend, and the lines that TensorFlow writes."""
+"""What comes before the import of Keras: its backend, XLA's caches, the lines TensorFlow writes."""
 
 import contextlib
 import os
+import pathlib
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+
+from amr_tf.files import cache_folder
 
 # Its log level is read too late for these.
 _AT_EVERY_START = re.compile(
@@ -21,6 +24,36 @@ def check_backend(name: str) -> None:
             f"amr_tf runs on Keras' TensorFlow backend, but KERAS_BACKEND (or ~/.keras/keras.json) "
             f"names '{name}'. Set KERAS_BACKEND=tensorflow."
         )
+
+
+def keep_programs(environment: MutableMapping[str, str], devices: pathlib.Path) -> None:
+    """Lets XLA keep what it compiles for a GPU, and the kernels it chose, between processes.
+
+    A training step takes a minute or more to compile, and seconds to load (docs/performance.md).
+    Nothing is changed without a GPU, or where the environment has a cache of its own.
+
+    Args:
+        environment: `os.environ`, from which TensorFlow reads its flags once.
+        devices: `/dev`, in which a GPU of NVIDIA has a file.
+    """
+    if not any(devices.glob("nvidia[0-9]*")):
+        return
+    folder = cache_folder() / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # It is only a cache.
+        return
+    for name, flags in {
+        "TF_XLA_FLAGS": {
+            "tf_xla_persistent_cache_directory": folder,
+            "tf_xla_persistent_cache_device_types": "GPU",
+        },
+        "XLA_FLAGS": {"xla_gpu_per_fusion_autotune_cache_dir": folder},
+    }.items():
+        given = environment.get(name, "")
+        added = [f"--{flag}={value}" for flag, value in flags.items()]
+        if next(iter(flags)) not in given and " " not in str(folder):  # Flags end at a space.
+            environment[name] = " ".join([given, *added]).strip()
 
 
 @contextlib.contextmanager
