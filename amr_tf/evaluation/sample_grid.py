@@ -11,6 +11,8 @@ from amr_tf.evaluation.figures import figure_pixels, sample_figure
 class SampleGrid(keras.callbacks.Callback):
     """Draws originals, reconstructions and mixes every few epochs, to PNG and TensorBoard.
 
+    A training that ends early draws its last epoch, too.
+
     The images and the mixes' coefficients are the same each time, so the grids show the model
     change and nothing else; the training's random numbers are left alone.
 
@@ -26,12 +28,20 @@ class SampleGrid(keras.callbacks.Callback):
         self.images = images
         self.directory = pathlib.Path(directory)
         self.every = every
+        self._number = self._drawn = 0
         self._writer = tf.summary.create_file_writer(str(log_dir)) if log_dir else None
 
     def on_epoch_end(self, epoch, logs=None):
-        number = epoch + 1
-        if number % self.every and number != self.params.get("epochs"):
-            return
+        self._number = epoch + 1
+        if self._number % self.every == 0 or self._number == self.params.get("epochs"):
+            self._draw()
+
+    def on_train_end(self, logs=None):
+        if self.model.stop_training and self._drawn != self._number:
+            self._draw()
+
+    def _draw(self):
+        self._drawn = number = self._number
         self.directory.mkdir(parents=True, exist_ok=True)
         figure = sample_figure(self.model, self.images, f"After epoch {number}")
         figure.savefig(self.directory / f"epoch_{number:05d}.png")

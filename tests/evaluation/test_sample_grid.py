@@ -29,6 +29,23 @@ def test_when_grids_are_drawn(tmp_path, model, images, every, epochs, numbers):
     assert names == [f"epoch_{number:05d}.png" for number in numbers]
 
 
+def test_a_training_that_ends_early_draws_its_last_epoch(tmp_path, model, images):
+    callback = SampleGrid(images, tmp_path / "samples", every=2)
+    callback.set_model(model)
+    callback.set_params({"epochs": 9})
+    for stopped_after, names in [
+        (2, ["epoch_00002.png"]),
+        (3, ["epoch_00002.png", "epoch_00003.png"]),
+    ]:
+        for epoch in range(stopped_after):
+            callback.on_epoch_end(epoch, {})
+        callback.on_train_end()  # A piece of a run ends: others follow.
+        model.stop_training = True
+        callback.on_train_end()
+        model.stop_training = False
+        assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == names
+
+
 def test_the_grid_holds_three_rows_of_all_images(tmp_path, model, images):
     run_epochs(SampleGrid(images, tmp_path), model, 0, 1)
     with Image.open(tmp_path / "epoch_00001.png") as picture:
