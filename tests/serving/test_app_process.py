@@ -124,6 +124,22 @@ def test_clients_that_break_off(address, bytes_sent):
     assert_alive(address)
 
 
+def test_the_log_says_nothing_of_clients_that_hang_up(folder):
+    head = "POST /v1/models/tiny:predict HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    half = f"{head}Content-Length: 9\r\n\r\n{{".encode()
+    chunk = f"{head}Transfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n".encode()
+    with serving(folder) as (process, address):
+        host, port = address.removeprefix("http://").split(":")
+        for bytes_sent in (half, chunk, half[:-1]):
+            with socket.create_connection((host, int(port))) as client:
+                client.sendall(bytes_sent)
+        assert_alive(address)
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+    assert out == "Stopped.\n"
+    assert re.fullmatch("Device: .*\n", error)
+
+
 def test_many_at_once(address):
     body = json.dumps({"signature_name": "decode", "instances": CODES.tolist()}).encode()
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
