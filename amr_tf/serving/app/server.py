@@ -122,8 +122,10 @@ def _http_error(request, error):
         sentence = f"There is nothing at {request.method} {path[:200]}"
         if path.startswith("/v1/"):  # TF Serving's status and words.
             status, sentence = 400, f"Malformed request: {request.method} {path[:200]}"
-        allowed = None if request.method == "POST" else (error.headers or {}).get("Allow")
-        sentence += f"; use {allowed}." if allowed else "."
+        # Who posts elsewhere has most likely a path that is wrong, not a method.
+        allowed = "" if request.method == "POST" else (error.headers or {}).get("Allow", "")
+        # The router's order differs from run to run.
+        sentence += f"; use {', '.join(sorted(allowed.split(', ')))}." if allowed else "."
     return JSONResponse({"error": sentence}, status, error.headers)
 
 
