@@ -62,7 +62,7 @@ def _files(path):
     """Each file's path, size and time of change."""
     files = []
     for file in sorted(path.rglob("*")):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # Removed meanwhile.
             status = file.stat()
             files.append((str(file), status.st_size, status.st_mtime_ns))
     return files
@@ -80,7 +80,8 @@ def following(newest, seconds=_SECONDS):
 
     def run():
         while not ended.wait(seconds):
-            newest.look()
+            with contextlib.suppress(OSError):  # The disk may be back at the next look.
+                newest.look()
 
     thread = threading.Thread(target=run, name="newest version", daemon=True)
     thread.start()
@@ -88,3 +89,4 @@ def following(newest, seconds=_SECONDS):
         yield
     finally:
         ended.set()
+        thread.join()  # TensorFlow may crash a process that ends while it loads.

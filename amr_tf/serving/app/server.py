@@ -117,16 +117,20 @@ def create_app(model_folder, version=None, host="127.0.0.1", limits=None, allowe
 
 def _http_error(request, error):
     status, sentence = error.status_code, error.detail
-    path = request.url.path
     if status == 405 or (status == 404 and sentence == "Not Found"):  # Of the router, not ours.
-        sentence = f"There is nothing at {request.method} {path[:200]}"
-        if path.startswith("/v1/"):  # TF Serving's status and words.
-            status, sentence = 400, f"Malformed request: {request.method} {path[:200]}"
-        # Who posts elsewhere has most likely a path that is wrong, not a method.
-        allowed = "" if request.method == "POST" else (error.headers or {}).get("Allow", "")
-        # The router's order differs from run to run.
-        sentence += f"; use {', '.join(sorted(allowed.split(', ')))}." if allowed else "."
+        status, sentence = _no_route(request, status, (error.headers or {}).get("Allow", ""))
     return JSONResponse({"error": sentence}, status, error.headers)
+
+
+def _no_route(request, status, allowed):
+    """Status and sentence of a request that nothing answers; `allowed` are the path's methods."""
+    where = f"{request.method} {request.url.path[:200]}"
+    # Who posts elsewhere has most likely a path that is wrong, not a method.
+    methods = sorted(allowed.split(", ")) if allowed and request.method != "POST" else []
+    hint = f"; use {', '.join(methods)}." if methods else "."
+    if request.url.path.startswith("/v1/"):
+        return 400, f"Malformed request: {where}{hint}"  # TF Serving's status and words.
+    return status, f"There is nothing at {where}{hint}"
 
 
 def _disconnected(request, error):
