@@ -131,7 +131,7 @@ def _in_a_cell(value):
     Underscores within words, as in names of data sets, are no markup.
     """
     line = " ".join(str(value).split())  # A line break would end the table.
-    escaped = re.sub(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
+    escaped = re.sub(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
     return html.escape(escaped, quote=False)
 
 

@@ -147,6 +147,7 @@ NAMES = (
     "![x](y.png)",
     "&lt; &",
     "~~z~~",
+    "$x$",
     "line\nbreak",
     "back\\",
     "\\|",
