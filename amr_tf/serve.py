@@ -21,6 +21,9 @@ _HOST = flags.DEFINE_string(
 _PORT = flags.DEFINE_integer(
     "port", 8501, "Port to listen on; 0 for one that is free.", lower_bound=0, upper_bound=65535
 )
+_ALLOWED_HOSTS = flags.DEFINE_list(
+    "allowed_hosts", [], "Names under which a reverse proxy offers it, such as models.example."
+)
 _MAX_UPLOAD_MB = flags.DEFINE_integer(
     "max_upload_mb", 10, "Megabytes that a request may have.", lower_bound=1, upper_bound=1024
 )
@@ -40,6 +43,7 @@ def main(argv):
         _HOST.value,
         _PORT.value,
         _MAX_UPLOAD_MB.value * 2**20,
+        _ALLOWED_HOSTS.value,
     )
 
 

@@ -53,6 +53,7 @@ def embed_codes(codes, seed=0):
     return components[:, :2], pca.explained_variance_ratio_[:2], tsne
 
 
+@matplotlib.rc_context({"text.parse_math": False})  # A class may be called "$5".
 def codes_figure(models, images, labels=None, class_names=None, title=None, seed=0):
     """Codes by principal components and t-SNE, a row of two panels for each model.
 

@@ -67,7 +67,9 @@ class Sheet:
     def text(self, text, x, y, ha="left", fontsize=9, **kwargs):
         """Writes text whose vertical middle is `y` inches below the title."""
         place = x / self.width, 1 - (self.top + y) / self.height
-        self.figure.text(*place, text, ha=ha, va="center", fontsize=fontsize, **kwargs)
+        # A class may be called "$5".
+        kwargs = {"ha": ha, "va": "center", "fontsize": fontsize, "parse_math": False, **kwargs}
+        self.figure.text(*place, text, **kwargs)
 
     def caption(self, text, middle):
         """Writes a caption in the `LABEL_INCHES` before a row, in several lines if it is long."""

@@ -1,6 +1,8 @@
 """What a version folder says about its model, for people: `README.md` with a sheet of samples."""
 
+import html
 import pathlib
+import re
 
 import numpy as np
 from PIL import Image
@@ -71,7 +73,9 @@ def write_card(path, model, facts, run=None, data=None, notify=print):
         _settings(run),
     ]
     (path / "README.md").write_text(
-        "\n\n".join(part for part in sections if part) + "\n", encoding="utf-8"
+        "\n\n".join(part for part in sections if part) + "\n",
+        encoding="utf-8",
+        errors="backslashreplace",  # Names of folders need not be UTF-8.
     )
 
 
@@ -115,14 +119,20 @@ def _heading(facts):
     ]
     table = "\n".join(f"| {name} | {_in_a_cell(value)} |" for name, value in rows)
     return (
-        f"# {facts['name']}\n\n"
+        f"# {_in_a_cell(facts['name'])}\n\n"
         "An auto-encoder whose codes can be mixed (adversarial mixup resynthesis), as a SavedModel."
         f"\n\n| | |\n|---|---|\n{table}"
     )
 
 
 def _in_a_cell(value):
-    return str(value).replace("|", "\\|")
+    """A text of someone's as Markdown shows it: nothing in it is markup, HTML or another cell.
+
+    Underscores within words, as in names of data sets, are no markup.
+    """
+    line = " ".join(str(value).split())  # A line break would end the table.
+    escaped = re.sub(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
+    return html.escape(escaped, quote=False)
 
 
 def _classes(facts):
@@ -143,7 +153,7 @@ def _accuracy(run):
         return ""
     results = read_json(run.results, finite=False)
     rows = [
-        f"| {group}, {name.replace('_', ' ')} | {value:.4f} |"
+        f"| {_in_a_cell(group)}, {_in_a_cell(name.replace('_', ' '))} | {value:.4f} |"
         for group, values in results.items()
         for name, value in (values.items() if isinstance(values, dict) else [("", values)])
         if "accuracy" in group + name and isinstance(value, (int, float))

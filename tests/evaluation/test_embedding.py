@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
+from matplotlib.text import Text
 
 from amr_tf.evaluation import embedding
 from amr_tf.evaluation.embedding import codes_figure, embed_codes
@@ -108,6 +109,17 @@ def test_classes_have_colours_and_a_legend():
         for number, group in enumerate(axes.collections):
             np.testing.assert_allclose(group.get_offsets(), points[labels == number])
     assert f"{shares[0]:.0%} of the variance" in figure.axes[0].get_xlabel()
+
+
+@pytest.mark.usefixtures("quick")
+def test_names_are_no_formulas():
+    codes, labels = blobs()
+    names = ["$5", "$x$", "$\\frac$"]
+    figure = codes_figure({"$y$": Coder()}, codes, labels, names, title="$\\frac$")
+    drawn = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+    assert {text.get_text() for text in drawn} == {"$\\frac$", *names, "$y$: PCA", "$y$: t-SNE"}
+    assert not any(text.get_parse_math() for text in drawn)
+    figure.canvas.draw()
 
 
 @pytest.mark.usefixtures("quick")

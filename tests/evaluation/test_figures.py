@@ -96,6 +96,12 @@ def test_captions_and_title_are_written():
     assert heights["Title"] > heights["first"] > heights["second"]
 
 
+def test_captions_and_titles_are_no_formulas():
+    figure = grid_figure({"$5 and $\\frac$": [solid(0)]}, "$\\frac$")
+    figure.canvas.draw()
+    assert not any(text.get_parse_math() for text in figure.texts)
+
+
 def test_images_are_not_turned_or_mirrored():
     image = solid(-1, channels=1)
     image[0, 3] = 1.0  # White at the top right.

@@ -2,8 +2,11 @@
 
 import base64
 import dataclasses
+import gzip
 import io
+import json
 import sys
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -172,10 +175,30 @@ def test_the_time_is_told(client, codes):
 def test_the_page(client):
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
-    for path, kind in (("/page.js", "text/javascript"), ("/page.css", "text/css")):
+    for path, kind in (("page.js", "text/javascript"), ("page.css", "text/css")):
         assert f'"{path}"' in page.text
-        assert client.get(path).headers["content-type"].startswith(kind)
+        assert client.get(f"/{path}").headers["content-type"].startswith(kind)
     assert "//" not in page.text.replace("<!doctype html>", "")  # Nothing from elsewhere.
+
+
+def test_heads(client):
+    for path in ("/", "/page.js", "/api/model", "/api/examples.png"):
+        head, whole = client.head(path), client.get(path)
+        assert head.status_code == 200
+        assert head.content == b""
+        assert head.headers == whole.headers
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+@pytest.mark.parametrize("members", [1, 2])
+def test_gzip(client, codes, encoding, members):
+    body = json.dumps({"instances": codes.tolist()}).encode()
+    cut = len(body) // members
+    packed = b"".join(gzip.compress(body[at : at + cut]) for at in range(0, len(body), cut))
+    response = client.post(
+        "/v1/models/tiny:predict", content=packed, headers={"content-encoding": encoding}
+    )
+    np.testing.assert_allclose(response.json()["predictions"], decoded(codes), atol=1e-6)
 
 
 def test_what_the_page_is_told(client):
@@ -216,6 +239,18 @@ def test_warming_up_asks_every_signature(folder):
     }
     warm_up(dataclasses.replace(servable, signatures=counting))
     assert sorted(asked) == sorted(servable.signatures)
+
+
+@pytest.mark.parametrize("name", ["a|b", "<b>x", "100% 🌷", "a:b", "a?b#c", "x:predict "])
+def test_odd_names(tmp_path, codes, name):
+    app = create_app(write_servable(tmp_path / name))
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/api/model").json()["name"] == name
+        url = f"/v1/models/{urllib.parse.quote(name, safe='')}"
+        assert client.get(url).status_code == 200
+        for path in (f"{url}:predict", f"{url}/versions/1:predict"):
+            answer = ask(client, path=path, instances=codes.tolist())
+            np.testing.assert_allclose(answer["predictions"], decoded(codes), atol=1e-6)
 
 
 def test_an_older_version(folder):
@@ -260,9 +295,11 @@ def test_folders_that_cannot_be_served(tmp_path, break_it, sentence):
     ("name", "content", "sentence"),
     [
         ("saved_model.pb", b"nonsense", "no SavedModel that can be loaded"),
+        ("variables/variables.data-00000-of-00001", b"short", "no SavedModel that can be loaded"),
         ("metadata.json", b"{", "is not JSON"),
         ("metadata.json", b"[]", "must hold a JSON object"),
         ("examples.png", b"nonsense", "is no PNG"),
+        ("examples.png", picture(16, 4)[:-40], "is no PNG"),
         ("examples.png", picture(6, 4), "must be images of 4x4 side by side; it is 6x4"),
     ],
 )

@@ -1,5 +1,6 @@
 """Bad requests over HTTP: each gets a sentence and a 4xx status, and the server lives on."""
 
+import gzip
 import io
 import itertools
 import json
@@ -177,7 +178,13 @@ PAIR = {"images_a": [IMAGE], "images_b": [IMAGE]}
         ("encode_png", [as_base64(b"GIF89a" + bytes(100))], "not a PNG or JPEG"),
         ("encode_png", [as_base64(picture(kind="GIF"))], "not a PNG or JPEG"),
         ("encode_png", [as_base64(picture(kind="BMP"))], "not a PNG or JPEG"),
-        ("encode_png", [as_base64(picture()[:-30])], "The model refused the inputs"),
+        ("encode_png", [as_base64(picture()[:-30])], "refused the inputs: Invalid PNG data, size"),
+        (
+            "encode_png",
+            [as_base64(picture(60, 60, "JPEG")[:-200])],
+            "The model refused the inputs: jpeg::Uncompress failed: Invalid JPEG data or crop "
+            "window.",
+        ),
         ("encode_png", [as_base64(picture(65, 4))], "65x4; at most 64x64"),
         ("encode_png", [as_base64(bomb(30_000, 30_000))], "not a PNG or JPEG that can"),
         ("encode_png", [as_base64(bomb(5_000, 5_000))], "5000x5000; at most 64x64"),
@@ -219,27 +226,61 @@ def test_pictures_that_pillow_reads_and_tensorflow_does_not(client):
         ("GET", "/nothing", 404, "nothing at GET /nothing"),
         ("GET", "/v1/models/other", 404, "no model 'other'; it is 'tiny'"),
         ("GET", "/v1/models/tiny/versions/2", 404, "Version '2' is not loaded; version 1 is"),
-        ("GET", "/v1/models/tiny/versions/x/metadata", 404, "Version 'x' is not loaded"),
-        ("POST", "/v1/models/other:predict", 404, "no model 'other'"),
-        ("POST", "/v1/models/tiny/versions/2:predict", 404, "Version '2'"),
-        ("POST", "/v1/models/tiny:classify", 405, "POST is not for"),
-        ("GET", "/v1/models/tiny:predict", 404, "no model 'tiny:predict'"),
-        ("DELETE", "/v1/models/tiny", 405, "DELETE is not for"),
-        ("GET", "/docs", 404, "nothing at"),
+        ("GET", "/docs", 404, "nothing at GET /docs."),
         ("GET", "/%2e%2e/%2e%2e/etc/passwd", 404, "nothing at"),
         ("GET", "/page.js/../server.py", 404, "nothing at"),
-        ("GET", "/v1/models/..%2f..%2fetc%2fpasswd", 404, ""),
-        ("GET", "/v1/models/tiny/", 404, "nothing at"),
+        ("POST", "/v1/models/other:predict", 404, "no model 'other'"),
+        ("POST", "/v1/models/tiny/versions/2:predict", 404, "Version '2'"),
+        ("PUT", "/page.js", 405, "There is nothing at PUT /page.js; use GET, HEAD."),
+        # What TF Serving's `ParseModelInfo` cannot parse.
+        ("GET", PREDICT, 400, f"Malformed request: GET {PREDICT}; use POST."),
+        ("GET", "/v1/models/tiny/versions/1:predict", 400, "versions/1:predict; use POST."),
+        ("PUT", PREDICT, 400, f"Malformed request: PUT {PREDICT}; use POST."),
+        ("OPTIONS", PREDICT, 400, f"Malformed request: OPTIONS {PREDICT}; use POST."),
+        ("DELETE", "/v1/models/tiny", 400, "DELETE /v1/models/tiny; use GET."),
+        ("POST", "/v1/models/tiny", 400, "Malformed request: POST /v1/models/tiny."),
+        ("POST", "/v1/models/tiny:classify", 400, "request: POST /v1/models/tiny:classify."),
+        ("POST", "/v1/models/tiny/labels/stable:predict", 400, "Malformed request: POST"),
+        ("GET", "/v1/models/tiny/versions/x/metadata", 400, "Malformed request: GET"),
+        ("GET", "/v1/models/..%2f..%2fetc%2fpasswd", 400, "Malformed request: GET"),
+        ("GET", "/v1/models/tiny/", 400, "Malformed request: GET /v1/models/tiny/."),
+        ("GET", "/v1/models", 400, "Malformed request: GET /v1/models."),
     ],
 )
 def test_urls(client, method, path, status, sentence):
     assert_refused(client, client.request(method, path), status, sentence)
 
 
-def test_the_methods_of_predict(client):
-    response = client.request("OPTIONS", PREDICT)
-    assert_refused(client, response, 405, "OPTIONS is not for")
-    assert response.headers["allow"] == "POST"
+@pytest.mark.parametrize(
+    ("path", "status"), [("/v1/models/tiny", 400), (PREDICT, 400), ("/nothing", 404)]
+)
+def test_heads_that_are_refused(client, path, status):
+    response = client.head(path)
+    assert (response.status_code, response.content) == (status, b"")
+    assert_alive(client)
+
+
+def zipped(**request):
+    return gzip.compress(json.dumps(request).encode())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "sentence"),
+    [
+        ("gzip", b"{}", 400, "The request's body is not whole gzip data."),
+        ("gzip", zipped(instances=[CODE])[:-9], 400, "is not whole gzip data"),
+        ("gzip", zipped(instances=[CODE])[:12] + b"x" * 30, 400, "is not whole gzip data"),
+        ("gzip", b"", 400, "not JSON"),
+        ("gzip", gzip.compress(b"{"), 400, "not JSON"),
+        ("gzip", gzip.compress(bytes(10**7)), 413, "larger than 200,000 bytes"),
+        ("br", b"{}", 400, "Content-Encoding must be gzip or identity; got 'br'."),
+        ("gzip, gzip", b"{}", 400, "got 'gzip, gzip'"),
+        ("", zipped(instances=[CODE]), 400, "not UTF-8"),
+    ],
+)
+def test_encodings(client, encoding, body, status, sentence):
+    headers = {"content-encoding": encoding}
+    assert_refused(client, client.post(PREDICT, content=body, headers=headers), status, sentence)
 
 
 def test_a_body_that_says_it_is_too_large(client):
@@ -280,7 +321,8 @@ def test_host_headers(client, host, status):
     response = client.get("/v1/models/tiny", headers={"host": host})
     assert response.status_code == status
     if status == 403:
-        assert_refused(client, response, 403, "Host header must name this machine")
+        sentence = f"got '{host}', which --allowed_hosts can allow."
+        assert_refused(client, response, 403, sentence)
         assert response.headers["x-content-type-options"] == "nosniff"
 
 
@@ -288,6 +330,49 @@ def test_any_host_header_where_others_are_let_in(folder):
     app = create_app(folder, host="0.0.0.0")
     with TestClient(app, base_url="http://my-machine:8501") as client:
         assert client.get("/v1/models/tiny").status_code == 200
+
+
+@pytest.fixture(scope="module")
+def behind_a_proxy(folder):
+    app = create_app(folder, allowed_hosts=["models.example", "[2001:DB8::7]"])
+    with TestClient(app, base_url=URL) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("models.example", "https://models.example", 200),
+        ("Models.Example:443", "", 200),
+        ("[2001:db8::7]:8501", "", 200),
+        ("127.0.0.1:8501", "https://models.example", 200),  # The proxy puts its own Host.
+        ("127.0.0.1:8501", "", 200),
+        ("evil.example", "", 403),
+        ("models.example.evil.example", "", 403),
+        ("models.example", "https://evil.example", 403),
+        ("127.0.0.1:8501", "https://evil.example", 403),
+        ("127.0.0.1:8501", "null", 403),
+    ],
+)
+def test_a_reverse_proxy(behind_a_proxy, host, origin, status):
+    headers = {"host": host, **({"origin": origin} if origin else {})}
+    response = behind_a_proxy.post(PREDICT, json={"instances": [CODE]}, headers=headers)
+    assert response.status_code == status
+
+
+def test_allowed_hosts_hold_where_others_are_let_in(folder):
+    app = create_app(folder, host="0.0.0.0", allowed_hosts=["models.example"])
+    with TestClient(app, base_url="http://models.example") as client:
+        assert client.get("/v1/models/tiny").status_code == 200
+        assert client.get("/v1/models/tiny", headers={"host": "192.168.0.7"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "name", ["https://models.example", "models.example:80", "models.example/x", "", "::1", "a b/"]
+)
+def test_allowed_hosts_that_are_none(folder, name):
+    with pytest.raises(ValueError, match=f"without scheme, port or path; got '{name}'"):
+        create_app(folder, allowed_hosts=[name])
 
 
 @pytest.mark.parametrize(

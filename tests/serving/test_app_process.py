@@ -3,12 +3,15 @@
 import base64
 import concurrent.futures
 import contextlib
+import dataclasses
 import http.client
+import http.server
 import io
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,14 +40,24 @@ needs_browser = pytest.mark.skipif(
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "amr_tf.serve"]
+IN_A_NOTEBOOK = """
+import asyncio, sys
+from amr_tf.serving.app.run import serve
+
+async def cell():
+    serve(sys.argv[1].removeprefix("--model="), port=0)
+
+asyncio.run(cell())
+"""
+PROXY = "models.localhost"  # Chromium takes it for this machine; the server does not.
 CODES = np.random.default_rng(0).normal(size=(2, *LATENT_SHAPE)).astype("float32")
 
 
 @contextlib.contextmanager
-def serving(folder, *flags):
+def serving(folder, *flags, command=COMMAND):
     """Yields the process and the address that it prints."""
     process = subprocess.Popen(
-        [*COMMAND, f"--model={folder}", "--port=0", *flags],
+        [*command, f"--model={folder}", "--port=0", *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -68,7 +81,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(folder):
-    with serving(folder, "--max_upload_mb=1") as (_, address):
+    with serving(folder, "--max_upload_mb=1", f"--allowed_hosts={PROXY}") as (_, address):
         yield address
 
 
@@ -124,6 +137,22 @@ def test_clients_that_break_off(address, bytes_sent):
     assert_alive(address)
 
 
+def test_the_log_says_nothing_of_clients_that_hang_up(folder):
+    head = "POST /v1/models/tiny:predict HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    half = f"{head}Content-Length: 9\r\n\r\n{{".encode()
+    chunk = f"{head}Transfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n".encode()
+    with serving(folder) as (process, address):
+        host, port = address.removeprefix("http://").split(":")
+        for bytes_sent in (half, chunk, half[:-1]):
+            with socket.create_connection((host, int(port))) as client:
+                client.sendall(bytes_sent)
+        assert_alive(address)
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+    assert out == "Stopped.\n"
+    assert re.fullmatch("Device: .*\n", error)
+
+
 def test_many_at_once(address):
     body = json.dumps({"signature_name": "decode", "instances": CODES.tolist()}).encode()
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
@@ -144,12 +173,45 @@ def test_others_are_let_in_with_a_warning_and_an_interrupt_stops_it(folder):
     assert "Traceback" not in error
 
 
-def test_a_mistake_gets_a_sentence(folder):
+def test_where_an_event_loop_runs_already(folder):
+    with serving(folder, command=[sys.executable, "-c", IN_A_NOTEBOOK]) as (process, address):
+        assert_alive(address)
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "Stopped.\n")
+    assert "Traceback" not in error
+
+
+def test_a_new_version_and_one_that_was_asked_for(folder, tmp_path):
+    served = shutil.copytree(folder, tmp_path / "tiny")
+    with serving(served) as (process, address), serving(served, "--version=1") as (_, asked_for):
+        (served / ".copy").mkdir()
+        shutil.copytree(folder / "1", served / ".copy" / "2").rename(served / "2")
+        assert process.stdout.readline() == "Serving tiny, version 2, from now on.\n"
+        for url, version in ((address, "2"), (asked_for, "1")):
+            assert_alive(url)
+            with urllib.request.urlopen(f"{url}/v1/models/tiny") as response:
+                (status,) = json.load(response)["model_version_status"]
+            assert status["version"] == version
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        ("--model={}x", "error: '.*tinyx' is no folder"),
+        ("--allowed_hosts=https://a.example", "error: allowed_hosts .* got 'https://a.example'"),
+    ],
+)
+def test_a_mistake_gets_a_sentence(folder, flag, sentence):
     done = subprocess.run(
-        [*COMMAND, f"--model={folder}x"], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [*COMMAND, f"--model={folder}", "--port=0", flag.format(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 2
-    assert re.search(r"^error: '.*tinyx' is no folder", done.stderr, re.MULTILINE)
+    assert re.search(f"^{sentence}", done.stderr, re.MULTILINE)
     assert "Traceback" not in done.stderr
 
 
@@ -286,9 +348,9 @@ def test_nothing_is_wider_than_the_page(page, width):
 
 
 @contextlib.contextmanager
-def serving_here(folder):
+def serving_here(app):
     """The app in a thread, which is quicker than a process; yields its address."""
-    server = uvicorn.Server(uvicorn.Config(create_app(folder), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
@@ -299,11 +361,85 @@ def serving_here(folder):
 
 @needs_browser
 def test_a_model_without_pictures(window, tmp_path):
-    folder = write_servable(tmp_path / "tiny", leave_out=("encode_uint8",))
-    with serving_here(folder) as address:
+    app = create_app(write_servable(tmp_path / "tiny", leave_out=("encode_uint8",)))
+    with serving_here(app) as address:
         window.open(address)
         said = window.wait(TEXT.format("error"))
     assert "exported without the signatures encode_uint8" in said
+
+
+@needs_browser
+def test_a_page_of_an_older_version_says_so(window, folder, tmp_path):
+    app = create_app(folder)
+    with serving_here(app) as address:
+        window.open(address)
+        window.wait(TEXT.format("latency"))
+        app.state.servable = dataclasses.replace(app.state.servable, version=2)
+        window.click("#examples button:nth-child(3)")
+        said = window.wait(TEXT.format("error"))
+        assert said == "Version '1' is not loaded; version 2 is. Reload the page."
+        assert "404" in "".join(window.errors())
+        window.open(address)
+        window.wait(TEXT.format("latency"))
+        assert window.run(TEXT.format("about")).startswith("version 2 · ")
+
+
+@needs_browser
+def test_names_that_would_be_markup(window, tmp_path):
+    name = "<img src=x onerror=alert(1)> | 🌷 & 100%"
+    folder = write_servable(tmp_path / name)
+    facts = {"method": "<b>amr</b>", "mixer": "mix|up", "dataset": "<script>alert(1)</script>"}
+    (folder / "1" / "metadata.json").write_text(json.dumps(facts))
+    with serving_here(create_app(folder)) as address:
+        window.open(address)
+        window.wait(TEXT.format("latency"))
+        assert window.run(TEXT.format("name")) == name
+        assert window.run("return document.title") == f"Mix images: {name}"
+        about = window.run(TEXT.format("about"))
+        assert "method <b>amr</b> · mixer mix|up · trained on <script>alert(1)</script> ·" in about
+        assert window.run("return document.querySelectorAll('header *').length") == 3
+        assert window.errors() == []
+
+
+@contextlib.contextmanager
+def reverse_proxy(address, below="/below"):
+    """A server that hands what is asked below a path on, with the Host header that it was given."""
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            assert self.path.startswith(f"{below}/")
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            inner = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+            inner.request(self.command, self.path.removeprefix(below), body, dict(self.headers))
+            response = inner.getresponse()
+            self.send_response_only(response.status)
+            for header in response.getheaders():
+                self.send_header(*header)
+            self.end_headers()
+            self.wfile.write(response.read())
+
+        do_GET = do_POST = answer  # noqa: N815, the library's names.
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://{PROXY}:{server.server_address[1]}{below}/"
+        server.shutdown()
+        thread.join()
+
+
+@needs_browser
+def test_behind_a_reverse_proxy(window, address):
+    codes = encoded(examples())
+    with reverse_proxy(address) as url:
+        window.open(url)
+        wait_for_mix(window, (codes[0] + codes[1]) / 2)
+        window.click("#draw")
+        window.wait(f"{STRIPS} === 9")
+        assert window.errors() == []
 
 
 def test_a_picture_as_base64_by_hand(address):

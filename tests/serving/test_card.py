@@ -1,18 +1,22 @@
 """The model card and metadata of a run's export, and the command that writes them."""
 
 import hashlib
+import html.parser
 import json
+import os
 import pathlib
 import re
 
 import keras
 import pytest
+from markdown_it import MarkdownIt
 from PIL import Image
 
 from amr_tf import GaussianMixup
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
 from amr_tf.serving import export
+from amr_tf.serving.card import write_card
 from amr_tf.serving.run_export import export_run
 from amr_tf.training.build import build_model
 from amr_tf.training.folder import RunFolder
@@ -128,6 +132,69 @@ def test_parameters(tmp_path, quick):
     assert found == {"method": "gaia", "mixer": "gaussian", "k": 2, "dataset": "image_folder"}
     assert metadata["settings"]["mixer"] == "gaussian(sigma=0.5)"
     assert "where" not in json.dumps(metadata)
+
+
+NAMES = (
+    "a|b",
+    "<b>bold</b>",
+    "<script>alert(1)</script>",
+    "<!--",
+    "🌷 tulip",
+    "`c`",
+    "*d*",
+    "_e_ f_g",
+    "[x](https://evil.example)",
+    "![x](y.png)",
+    "&lt; &",
+    "~~z~~",
+    "$x$",
+    "line\nbreak",
+    "back\\",
+    "\\|",
+)
+
+
+class Cells(html.parser.HTMLParser):
+    """Collects the table cells of a page, and every element's name."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.cells = set(), []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        if tag in ("td", "h1"):
+            self.cells.append("")
+
+    def handle_data(self, text):
+        if self.cells:
+            self.cells[-1] += text
+
+
+def test_names_that_would_be_markup(run, tmp_path, quick):
+    """What a Markdown renderer shows that lets HTML through is the names, and nothing else."""
+    version = export_run(run.path, tmp_path / "served", notify=lambda text: None)
+    facts = json.loads((version / "metadata.json").read_text())
+    facts |= {"name": "<i>|name", "class_names": NAMES, "num_classes": len(NAMES)}
+    write_card(tmp_path, None, facts)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    shown = Cells(MarkdownIt("commonmark", {"html": True}).enable("table").render(card))
+    cells = [cell.strip() for cell in shown.cells]
+    assert cells[0].splitlines()[0] == "<i>|name"
+    names = ", ".join(NAMES).replace("\n", " ")
+    assert cells[cells.index("classes") + 1] == f"{len(NAMES)}: {names}"
+    assert cells[cells.index("networks") + 1] == "convolutional(depth=2)"
+    plain = {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "code"}
+    assert shown.tags == plain
+
+
+def test_names_that_are_no_utf8(run, tmp_path, quick):
+    version = export_run(run.path, tmp_path / "served", notify=lambda text: None)
+    facts = json.loads((version / "metadata.json").read_text())
+    facts |= {"class_names": [os.fsdecode(b"caf\xe9")], "num_classes": 1}
+    write_card(tmp_path, None, facts)
+    assert "| classes | 1: caf\\udce9 |" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_mixer_of_ones_own(tmp_path, quick, monkeypatch):

@@ -30,6 +30,30 @@ def is_loopback(host):
         return False
 
 
+def host_names(names):
+    """Names of hosts as they are compared.
+
+    Args:
+        names: such as ["models.example", "[2001:db8::7]"].
+
+    Returns:
+        A set of strings.
+
+    Raises:
+        ValueError: one has more than a name, such as a scheme or a port.
+    """
+    found = set()
+    for name in names:
+        host = _hostname(f"//{name}")
+        if not host or name.lower() not in (host, f"[{host}]"):
+            raise ValueError(
+                "allowed_hosts must be names or addresses alone, such as models.example or "
+                f"[2001:db8::7], without scheme, port or path; got '{name}'."
+            )
+        found.add(host)
+    return found
+
+
 class Guard:
     """ASGI middleware that checks where a request comes from and adds security headers.
 
@@ -40,11 +64,15 @@ class Guard:
     Args:
         app: an ASGI app.
         loopback_only: whether to answer only requests for a loopback address or localhost.
+        allowed_hosts: names, as of `host_names`, under which a reverse proxy offers the app. Where
+            there are any, only these and loopback addresses are answered; pages from them may
+            ask, also where the proxy replaces the Host header.
     """
 
-    def __init__(self, app, loopback_only=True):
+    def __init__(self, app, loopback_only=True, allowed_hosts=()):
         self.app = app
-        self.loopback_only = loopback_only
+        self.restricted = loopback_only or bool(allowed_hosts)
+        self.allowed_hosts = frozenset(allowed_hosts)
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
@@ -64,10 +92,15 @@ class Guard:
 
     def _refusal(self, headers):
         host = headers.get(b"host", b"").decode("latin-1")
-        if self.loopback_only and not is_loopback(_hostname(f"//{host}")):
-            return "The Host header must name this machine: 127.0.0.1 or localhost."
+        name = _hostname(f"//{host}")
+        if self.restricted and not is_loopback(name) and name not in self.allowed_hosts:
+            return (
+                f"The Host header must name this machine, 127.0.0.1 or localhost; got "
+                f"'{host[:100]}', which --allowed_hosts can allow."
+            )
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and origin not in (f"http://{host}", f"https://{host}"):
+        own = origin in ("", f"http://{host}", f"https://{host}")
+        if not own and _hostname(origin) not in self.allowed_hosts:
             return "Requests from pages of other sites are refused."
         return None
 

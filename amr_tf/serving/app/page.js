@@ -33,7 +33,7 @@ function tell(sentence) {
 // --- The server ---
 
 async function predict(signature, inputs) {
-  const path = `/v1/models/${encodeURIComponent(model.name)}/versions/${model.version}:predict`;
+  const path = `v1/models/${encodeURIComponent(model.name)}/versions/${model.version}:predict`;
   const started = performance.now();
   let response;
   try {
@@ -46,6 +46,7 @@ async function predict(signature, inputs) {
     throw new Error("The server does not answer; is it still running?");
   }
   const answer = await response.json();
+  if (response.status === 404) throw new Error(`${answer.error} Reload the page.`);
   if (!response.ok) throw new Error(answer.error);
   const timing = /dur=([\d.]+)/.exec(response.headers.get("Server-Timing") || "");
   return {
@@ -297,7 +298,7 @@ function toggleThird() {
 }
 
 async function loadExamples() {
-  const response = await fetch("/api/examples.png");
+  const response = await fetch("api/examples.png");
   const row = await createImageBitmap(await response.blob());
   const [height, width] = model.image_shape;
   const pictures = [];
@@ -461,7 +462,7 @@ function describe() {
 }
 
 async function start() {
-  model = await (await fetch("/api/model")).json();
+  model = await (await fetch("api/model")).json();
   describe();
   const missing = ["encode_uint8", "mix"].filter((name) => !model.signatures.includes(name));
   if (missing.length || model.image_shape.length !== 3) {

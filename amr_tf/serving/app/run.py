@@ -1,35 +1,50 @@
 """Runs the app: a socket, a line that says where it is, and uvicorn."""
 
+import asyncio
 import contextlib
+import signal
 import socket
 import sys
+import threading
 
 import uvicorn
 
 from amr_tf.serving.app.guard import is_loopback
 from amr_tf.serving.app.limits import Limits
+from amr_tf.serving.app.newest import Newest, following
 from amr_tf.serving.app.servable import warm_up
 from amr_tf.serving.app.server import create_app
 
 _CONNECTIONS = 100  # More are answered 503 at once.
 
 
-def serve(model_folder, version=None, host="127.0.0.1", port=8501, upload_bytes=10 * 2**20):
-    """Serves an exported model until it is interrupted.
+def serve(
+    model_folder,
+    version=None,
+    host="127.0.0.1",
+    port=8501,
+    upload_bytes=10 * 2**20,
+    allowed_hosts=(),
+):
+    """Serves an exported model until it is interrupted, in a notebook with its interrupt button.
 
     Args:
         model_folder: the model's folder, such as "saved_models/digits".
-        version: which of its versions; by default the newest.
+        version: which of its versions; by default the newest, also one that comes into the folder
+            while another is served.
         host: name or address to listen on.
         port: 0 for one that is free; it is printed.
         upload_bytes: the most that a request may have.
+        allowed_hosts: names under which a reverse proxy offers the server, without scheme and port.
 
     Raises:
-        ValueError: there is no such model or version, or the port cannot be had.
+        ValueError: there is no such model or version, a host's name is none, or the port cannot be
+            had.
     """
     listener = _listen(host, port)  # Before the model is loaded, which takes seconds.
     with listener:
-        app = create_app(model_folder, version, host, Limits(upload_bytes=upload_bytes))
+        limits = Limits(upload_bytes=upload_bytes)
+        app = create_app(model_folder, version, host, limits, allowed_hosts)
         servable = app.state.servable
         warm_up(servable)
         if not is_loopback(host):
@@ -47,10 +62,52 @@ def serve(model_folder, version=None, host="127.0.0.1", port=8501, upload_bytes=
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, limit_concurrency=_CONNECTIONS
         )
-        # Where interrupts are ignored, as under nohup, uvicorn ends at one without raising.
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+        newest = following(Newest(model_folder, app.state))
+        with newest if version is None else contextlib.nullcontext():
+            _run(uvicorn.Server(config), listener)
         print("Stopped.")
+
+
+def _run(server, listener):
+    # Where interrupts are ignored, as under nohup, uvicorn ends at one without raising.
+    with contextlib.suppress(KeyboardInterrupt):
+        if _has_event_loop():
+            _run_in_a_thread(server, listener)
+        else:
+            server.run(sockets=[listener])
+
+
+def _has_event_loop():
+    """Whether one runs here already, as in a notebook: uvicorn's cannot run in the same thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _run_in_a_thread(server, listener):
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
+    thread.start()
+    try:
+        with _interrupts():
+            thread.join()
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextlib.contextmanager
+def _interrupts():
+    """Lets an interrupt raise: asyncio's own handler waits for the loop, which waits for us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _listen(host, port):

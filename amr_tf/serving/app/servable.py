@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import pathlib
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -44,8 +45,7 @@ class Signature:
         try:
             return {name: value.numpy() for name, value in self.function(**tensors).items()}
         except tf.errors.InvalidArgumentError as error:
-            reason = error.message.strip().splitlines()[0]
-            raise ValueError(f"The model refused the inputs: {reason}") from error
+            raise ValueError(f"The model refused the inputs: {_reason(error)}") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +75,13 @@ class Servable:
     loaded: object
 
 
+def _reason(error):
+    """What the operation said: TensorFlow says before it what ran, and behind it which node."""
+    said = error.message.partition("[[{{node")[0].strip().splitlines()[-1]
+    said = re.sub(r"^\(0\) [A-Z_]+:| \[Op:.*\]$", "", said.strip())  # Of several errors, and eager.
+    return said.strip().rstrip(".").replace(". ", ": ") + "."
+
+
 def find_version(folder, version=None):
     """The version folder to load.
 
@@ -92,15 +99,19 @@ def find_version(folder, version=None):
         raise ValueError(
             f"'{folder}' is a version; --model names the folder above it, '{folder.parent}'."
         )
-    found = [
-        number for number in versions(folder) if (folder / str(number) / "saved_model.pb").is_file()
-    ]
+    found = whole_versions(folder)
     if not found:
         raise ValueError(f"'{folder}' holds no exported version, such as '{folder / '1'}'.")
     if version is not None and version not in found:
         known = ", ".join(map(str, found))
         raise ValueError(f"'{folder}' has no version {version}; it has {known}.")
     return folder / str(found[-1] if version is None else version)
+
+
+def whole_versions(folder):
+    """The numbers of the versions in a folder that hold a SavedModel, in increasing order."""
+    numbers = versions(folder)
+    return [number for number in numbers if (folder / str(number) / "saved_model.pb").is_file()]
 
 
 def load_servable(folder, version=None):
@@ -165,7 +176,12 @@ def _filled(spec, image_shape):
 def _load(path):
     try:
         return tf.saved_model.load(str(path))
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    except (
+        OSError,
+        ValueError,
+        IndexError,
+        tf.errors.OpError,
+    ) as error:  # Of short files the third.
         raise ValueError(f"'{path}' is no SavedModel that can be loaded: {error}") from error
 
 
@@ -193,11 +209,12 @@ def _read_examples(path, image_shape):
     height, width = image_shape[:2]
     try:
         with Image.open(path, formats=("PNG",)) as image:
-            size = image.size
+            image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"'{path}' is no PNG that can be read.") from error
-    if size[1] != height or size[0] % width:
+    if image.height != height or image.width % width:
         raise ValueError(
-            f"'{path}' must be images of {width}x{height} side by side; it is {size[0]}x{size[1]}."
+            f"'{path}' must be images of {width}x{height} side by side; it is "
+            f"{image.width}x{image.height}."
         )
     return path.read_bytes()
