@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands, in an empty folder."""
+"""The Python of README.md and docs/python.md runs as it stands, in an empty folder."""
 
 import pathlib
 import re
@@ -8,7 +8,8 @@ import pytest
 from tests import forked
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+TEXTS = [README.read_text(), (README.parent / "docs" / "python.md").read_text()]
+BLOCKS = re.findall(r"```python\n(.*?)```", "\n".join(TEXTS), flags=re.DOTALL)
 
 
 @pytest.mark.slow
@@ -29,7 +30,7 @@ def test_first_script_is_short():
 
 def test_named_files_exist():
     text = README.read_text()
-    named = set(re.findall(r"configs/[\w/.]+\.cfg|docs/[\w/.]+\.(?:md|png)", text))
+    named = set(re.findall(r"configs/[\w/.]+\.cfg|docs/[\w/.]+\.(?:md|png|jpg)", text))
     assert named
     missing = [path for path in named if not (README.parent / path).exists()]
     assert not missing
