@@ -96,30 +96,17 @@ class Command:
         if "--version" in given:
             print(version())
             sys.exit(0)
-        try:
-            expanded = flagfiles.expand_flagfiles(given)
-        except (ValueError, OSError) as error:
-            fail(str(error))
+        expanded = _expanded(given)
         for argument in expanded:
             name = argument.lstrip("-")
             if name in _HELP and name != argument:  # No flag's value.
                 print(self.help(_HELP[name]), end="")
                 sys.exit(0)
         values = self.new_flags()
-
-        def parse(argv):
-            """absl's parser prints errors above two lines of advice, with exit code 1."""
-            try:
-                rest = flags.FLAGS(argv)
-            except flags.Error as error:
-                fail(f"{error} (--help lists all flags)")
-            values.mark_as_parsed()
-            return rest
-
+        main = _guarded(lambda: self.main(values, given))
         with _among_absls(values):
-            guarded = _guarded(lambda: self.main(values, given))
-            app.run(guarded, argv=[sys.argv[0], *expanded], flags_parser=parse)
-        raise AssertionError("absl's run ends in SystemExit")
+            app.run(main, argv=[sys.argv[0], *expanded], flags_parser=_parser(values))
+        raise AssertionError("absl's run ends in SystemExit.")
 
 
 def define_run_flags(values: flags.FlagValues) -> None:
@@ -181,6 +168,28 @@ def _among_absls(own: flags.FlagValues) -> Iterator[None]:
                 delattr(flags.FLAGS, name)
         # A module that was imported meanwhile keeps the flags that it defined.
         flagsaver.restore_flag_values({**flagsaver.save_flag_values(), **before})
+
+
+def _expanded(arguments):
+    """The arguments with flagfiles' flags in the files' places."""
+    try:
+        return flagfiles.expand_flagfiles(arguments)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+def _parser(own):
+    """A parser of all flags; absl's would print errors above two lines of advice, exit code 1."""
+
+    def parse(argv):
+        try:
+            rest = flags.FLAGS(argv)
+        except flags.Error as error:
+            fail(f"{error} (--help lists all flags)")
+        own.mark_as_parsed()
+        return rest
+
+    return parse
 
 
 def _guarded(main):
