@@ -15,19 +15,14 @@ import subprocess
 import sys
 import tempfile
 
+from amr_tf.commands import COMMANDS
+
 # Imported, not used: no operation may have started TensorFlow's threads before the forks.
 _IMPORTED = (
     "keras_tuner",
     "matplotlib.figure",
     "sklearn.linear_model",
-    "amr_tf.commands",
-    "amr_tf.evaluation.evaluate",
-    "amr_tf.evaluation.figures",
-    "amr_tf.experiments",
-    "amr_tf.reproduction",
-    "amr_tf.serving.export",
-    "amr_tf.training.comparison",
-    "amr_tf.training.run",
+    *(f"amr_tf.commands.{name}" for name in COMMANDS),
 )
 
 

@@ -22,6 +22,12 @@ print(amr_tf.__file__)
 print(read_flagfile("configs/digits.cfg").dataset, len(find_cells(1, "mnist")) > 0)
 """
 
+RUN_CONSOLE_SCRIPT = """\
+from importlib.metadata import entry_points
+(script,) = entry_points(group="console_scripts", name="amr")
+script.load()()
+"""
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
@@ -84,6 +90,10 @@ def test_wheel_finds_its_flagfiles(installed, tmp_path):
 
 
 def test_command_of_the_wheel_explains_itself(installed, tmp_path):
-    result = _python("-m", "amr_tf.train", "--help", cwd=tmp_path, path=installed)
-    assert "--mixer" in result.stdout, result.stderr
-    assert "Traceback" not in result.stderr
+    by_module = _python("-m", "amr_tf.train", "--help", cwd=tmp_path, path=installed)
+    assert "--mixer" in by_module.stdout, by_module.stderr
+    script = ("-c", RUN_CONSOLE_SCRIPT, "train", "--help")
+    by_script = _python(*script, cwd=tmp_path, path=installed)
+    for result in (by_module, by_script):
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout == by_module.stdout

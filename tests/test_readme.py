@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", "\n".join(TEXTS), flags=re.DOTALL)
 @pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
 def test_block_runs(code, tmp_path):
     (tmp_path / "block.py").write_text(code)
-    # Not as __main__: the script of one's own mixer would train (test_commands.py runs it).
+    # Not as __main__: the script of one's own mixer would train (tests/commands/ runs one).
     (tmp_path / "reader.py").write_text("import block")
     status, _, errors = forked.run("reader", cwd=tmp_path)
     assert status == 0, errors

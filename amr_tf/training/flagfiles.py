@@ -3,7 +3,6 @@
 import codecs
 import dataclasses
 import pathlib
-import sys
 import typing
 
 from absl import flags
@@ -30,7 +29,7 @@ _DEFINE = {
 }
 
 
-def define_flags(config_class, flag_values=flags.FLAGS, leave_out=()):
+def define_flags(config_class, flag_values, leave_out=()):
     """Defines a flag for each field of a config dataclass, with its default and help.
 
     Args:
@@ -49,18 +48,17 @@ def define_flags(config_class, flag_values=flags.FLAGS, leave_out=()):
             field.default,
             field.metadata["help"],
             flag_values=flag_values,
-            module_name=sys.argv[0],
         )
 
 
-def config_from_flags(config_class, base=None, flag_values=flags.FLAGS):
+def config_from_flags(config_class, flag_values, base=None):
     """A config of the flags' values.
 
     Args:
         config_class: the dataclass that `define_flags` was given.
+        flag_values: absl's flags.
         base: a config that gives the values of flags that the user did not set, or None for the
             flags' defaults.
-        flag_values: absl's flags.
     """
     values = {}
     for field in dataclasses.fields(config_class):
@@ -70,7 +68,7 @@ def config_from_flags(config_class, base=None, flag_values=flags.FLAGS):
     return config_class(**values)
 
 
-def flags_that_were_set(config_class, flag_values=flags.FLAGS, leave_out=()):
+def flags_that_were_set(config_class, flag_values, leave_out=()):
     """Names and values of the fields whose flags the user set; arguments as of `define_flags`."""
     return {
         field.name: flag_values[flag_name(field)].value
@@ -186,4 +184,4 @@ def read_flagfile(path):
         raise ValueError(f"Flagfile '{path}': {error}") from error
     if len(rest) > 1:
         raise ValueError(f"Flagfile '{path}' holds '{rest[1]}', which is no --name=value.")
-    return config_from_flags(TrainingConfig, flag_values=flag_values)
+    return config_from_flags(TrainingConfig, flag_values)

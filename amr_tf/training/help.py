@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import textwrap
-from collections.abc import Callable, Container
+from collections.abc import Container
 
 from amr_tf.optimizers import SCHEDULES
 from amr_tf.registry import Registry
@@ -17,19 +17,6 @@ _LISTED = (
     *("method", "mixer", "architecture", "dataset", "augmentation", "probe"),
     *("reconstruction_loss", "gan_loss", "discriminator_augmentation"),
 )
-
-
-def command_help(
-    doc: str | None, further: dict[str, str], leave_out: Container[str] = ()
-) -> Callable[[bool], str]:
-    """What `commands.run` shows for `--help`: a function of whether to say everything.
-
-    Args:
-        doc: the command's docstring.
-        further: the command's own flags and what they do.
-        leave_out: names of fields that are no flags of the command.
-    """
-    return lambda full: (full_help if full else short_help)(doc or "", further, leave_out)
 
 
 def short_help(usage: str, further: dict[str, str], leave_out: Container[str] = ()) -> str:

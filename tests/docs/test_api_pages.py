@@ -55,14 +55,8 @@ def test_shown_name_exists(name):
 
 
 def _module(name):
-    """The module of that name without running a command's, or None."""
-    if name.rpartition(".")[2] in COMMANDS:
-        return amr_tf if (pathlib.Path(amr_tf.__path__[0]) / f"{name[7:]}.py").is_file() else None
+    """The module of that name, or None."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
         return None
-
-
-# Their flags would be defined twice.
-COMMANDS = ("train", "evaluate", "interpolate", "sample", "reproduce", "tune", "export", "serve")

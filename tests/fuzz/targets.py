@@ -16,7 +16,8 @@ from absl import flags
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from amr_tf import commands, mixers
+from amr_tf import mixers
+from amr_tf.commands import running
 from amr_tf.data.attributes import choose_attributes, read_table
 from amr_tf.evaluation import disentanglement_metrics, fixed_factor_metrics, image_quality
 from amr_tf.evaluation import interpolation_quality as lines
@@ -249,8 +250,8 @@ def command_line(case):
     try:
         values(["train", *flagfiles.expand_flagfiles(case)])
     except flags.Error as error:
-        # As `commands.run` tells it: a value may hold a line break.
-        raise ValueError(commands._one_line(str(error))) from error
+        # As a command tells it: a value may hold a line break.
+        raise ValueError(running.one_line(str(error))) from error
     flagfiles.config_from_flags(TrainingConfig, flag_values=values).validate()
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from amr_tf import commands
+from amr_tf.commands import running
 from amr_tf.files import read_json
 from amr_tf.reproduction.runs import read_results
 from amr_tf.training.checkpoints import read_state
@@ -142,7 +142,7 @@ def test_a_trial_that_is_a_path(tmp_path):
 
 def test_a_message_that_steers_the_terminal(capsys):
     with pytest.raises(SystemExit) as caught:
-        commands._fail("File 'a\nb\x1b]0;title\x07\u202ec\0' is\r\ndamaged é.")
+        running.fail("File 'a\nb\x1b]0;title\x07\u202ec\0' is\r\ndamaged é.")
     assert caught.value.code == 2
     err = capsys.readouterr().err
     assert err == "error: File 'a b\\x1b]0;title\\x07\\u202ec\\x00' is damaged é.\n"

@@ -22,7 +22,7 @@ from tests.training.conftest import OLD_CONFIG, assert_same_checkpoint, read_log
 
 pytestmark = pytest.mark.slow
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 EPOCHS = 3
 STEPS = 161  # Per epoch: 1294 digits in batches of 8.
 FLAGFILE = f"""\
@@ -634,7 +634,8 @@ import keras
 import numpy as np
 
 import amr_tf
-from amr_tf import commands, train
+from amr_tf import train
+from amr_tf.commands.running import Command
 from amr_tf.data import DATASETS, Source, Split
 from amr_tf.training import run
 from amr_tf.training.config import TrainingConfig
@@ -677,7 +678,7 @@ class Callback(keras.callbacks.Callback):
         fail(KIND)
 
 
-def main(argv):
+def main(given, arguments):
     config = TrainingConfig(
         dataset="failing", architecture="convolutional(depth=2)", epochs=1, batch_size=8,
         run_dir="failed", verbose=0,
@@ -688,7 +689,7 @@ def main(argv):
 if __name__ == "__main__":
     if not sys.argv[1].startswith("--"):
         KIND = sys.argv.pop()
-        commands.run(main)
+        Command("mine", "", lambda values: None, main).run()
     train.run()
 """
 SAID = {
@@ -740,7 +741,7 @@ def test_what_ones_own_code_has_checked_is_said_in_one_line(tmp_path, part):
 def test_an_error_in_ones_own_data_set_ends_a_search(tmp_path):
     (tmp_path / "my_errors.py").write_text(
         MY_ERRORS.replace("    train.run()", "    tune.run()").replace(
-            "import commands, train", "import commands, tune"
+            "from amr_tf import train", "from amr_tf import tune"
         )
     )
     flags = ["--dataset=failing(kind='raised')", "--search=lambda:1,2", "--out=search"]
@@ -835,13 +836,13 @@ def test_names_with_commas_and_blanks(trained, tmp_path):
 
 FULL = """\
 import errno
-from amr_tf import evaluate
+from amr_tf.commands import evaluate
 
 def full(path, content):
     raise OSError(errno.EROFS, "Read-only file system")
 
 evaluate.write_whole = full
-evaluate.run()
+evaluate.COMMAND.run()
 """
 
 

@@ -8,7 +8,7 @@ from amr_tf.training.build import build_model
 from amr_tf.training.checkpoints import best_path
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder
-from tests.test_commands import run
+from tests.commands.test_commands import run
 
 pytestmark = pytest.mark.slow
 

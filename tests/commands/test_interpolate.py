@@ -10,7 +10,7 @@ from amr_tf.training.build import build_model
 from amr_tf.training.checkpoints import best_path
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder
-from tests.test_commands import finish, run, start
+from tests.commands.test_commands import finish, run, start
 
 pytestmark = pytest.mark.slow
 
@@ -28,16 +28,14 @@ RUNS = {
 MANY = """\
 import json
 import sys
-from absl import flags
-from absl.testing import flagsaver
-from amr_tf import interpolate
+from amr_tf.commands.interpolate import COMMAND
 for arguments in json.loads(sys.argv[1]):
-    with flagsaver.flagsaver():
-        flags.FLAGS(["interpolate", *arguments])
-        try:
-            interpolate.main([])
-        except (ValueError, OSError) as error:
-            print(error)
+    given = COMMAND.new_flags()
+    given(["interpolate", *arguments])
+    try:
+        COMMAND.main(given, arguments)
+    except (ValueError, OSError) as error:
+        print(error)
 """
 CELL, LABELS, TITLE, HEADER = 0.75, 1.7, 0.4, 0.22
 

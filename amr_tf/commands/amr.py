@@ -1,0 +1,56 @@
+"""The command `amr`, which runs the others: `amr train --dataset=digits`."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from amr_tf.commands import COMMANDS, completion, running
+from amr_tf.registry import unknown_name
+
+_COMPLETION = "--completion="
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command that the first argument names.
+
+    Args:
+        arguments: the command's name and its flags; None for those of the command line.
+
+    Raises:
+        SystemExit: at the command's end, with its exit code.
+    """
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in COMMANDS:
+        command(name).run(rest)
+    if name in ("--help", "-help", "-h", "--helpshort", "--helpfull"):
+        print(usage())
+    elif name == "--version":
+        print(running.version())
+    elif name.startswith(_COMPLETION):
+        try:
+            print(completion.script(name.removeprefix(_COMPLETION)), end="")
+        except ValueError as error:
+            running.fail(str(error))
+    else:
+        running.fail(str(unknown_name("command", name, COMMANDS)))
+    sys.exit(0)
+
+
+def command(name: str) -> running.Command:
+    """The command of that name."""
+    return importlib.import_module(f"amr_tf.commands.{name}").COMMAND
+
+
+def usage() -> str:
+    """What `amr --help` prints."""
+    return "\n".join(
+        [
+            "amr_tf: auto-encoders whose latent codes can be mixed.",
+            "",
+            *(f"  amr {name:<12} {text}" for name, text in COMMANDS.items()),
+            "",
+            "amr COMMAND --help lists a command's flags, amr --version the versions, and",
+            "amr --completion=bash or zsh prints a script that completes both in a shell.",
+        ]
+    )

@@ -1,0 +1,203 @@
+"""Draws mixes of held-out images: python -m amr_tf.interpolate --run=runs/digits
+
+With several runs each image stands in a row for each of them: --run=runs/aegan,runs/acai,runs/k2
+"""
+
+from absl import flags
+
+from amr_tf.commands.running import Command, define_run_flags
+from amr_tf.evaluation.animation import check_film_path, save_animation
+from amr_tf.evaluation.embedding import codes_figure
+from amr_tf.evaluation.figures import interpolation_figure, interpolation_rows
+from amr_tf.evaluation.held_out import draw_groups, draw_labelled_pairs, draw_sample
+from amr_tf.evaluation.interpolation_figures import (
+    crossover_figure,
+    crossover_rows,
+    triangle_figure,
+)
+from amr_tf.evaluation.label_figures import check_label_mixers, label_mix_figure
+from amr_tf.files import user_path
+from amr_tf.models.inference import PATHS
+from amr_tf.registry import unknown_name
+from amr_tf.training.comparison import caption_of, load_runs
+from amr_tf.training.folder import RunFolder, which_epoch
+
+_CODES = 1000  # How many images' codes are drawn: t-SNE of more takes minutes.
+
+
+def _lines(models, data, title, given):
+    images = _draw(data, given, pairs=4)
+    steps = given.steps or 9
+    return interpolation_figure(models, *images, steps, title, path=given.path)
+
+
+def _triangles(models, data, title, given):
+    images = _draw(data, given, pairs=1, members=3)
+    return triangle_figure(models, *images, given.steps or 7, title)
+
+
+def _crossovers(models, data, title, given):
+    images = _draw(data, given, pairs=4)
+    title += ": feature maps of the right image"
+    return crossover_figure(models, *images, given.steps or 9, title, given.seed)
+
+
+def _labels(models, data, title, given):
+    pairs = given.pairs or 4
+    drawn = draw_labelled_pairs(data.held_out, data.image_size, pairs, given.seed)
+    return label_mix_figure(models, *drawn, data.class_names, title, seed=given.seed)
+
+
+def _codes(models, data, title, given):
+    drawn = draw_sample(data.held_out, data.image_size, _CODES, given.seed)
+    return codes_figure(models, *drawn, data.class_names, title, given.seed)
+
+
+def _line_rows(models, data, given):
+    steps = given.steps or 9
+    return interpolation_rows(models, *_draw(data, given, pairs=4), steps, path=given.path)
+
+
+def _crossover_rows(models, data, given):
+    return crossover_rows(models, *_draw(data, given, pairs=4), given.steps or 9, given.seed)
+
+
+_FIGURES = {
+    "line": _lines,
+    "triangle": _triangles,
+    "bernoulli": _crossovers,
+    "labels": _labels,
+    "codes": _codes,
+}
+_FILMS = {"line": _line_rows, "bernoulli": _crossover_rows}
+# What a single run's images are called, under a title that names the run.
+_SINGLE = {"line": "latent space", "bernoulli": "crossover", "labels": "mix", "triangle": "mixes"}
+
+
+def _draw(data, given, pairs, members=2):
+    return draw_groups(data.held_out, data.image_size, given.pairs or pairs, members, given.seed)
+
+
+def _run_folders(value):
+    """The folders that a value of --run names; the name of one folder may hold commas."""
+    if RunFolder(value).config.exists():
+        return [value]
+    return [path for path in value.split(",") if path]
+
+
+def _out_path(out, paths, kind):
+    """The file to write.
+
+    Raises:
+        ValueError: it has an ending that this kind cannot be written to.
+    """
+    if out is None:
+        name = "interpolation" if len(paths) == 1 else "comparison"
+        return user_path(paths[0]) / f"{name}{'' if kind == 'line' else '_' + kind}.png"
+    path = user_path(out)
+    if not path.suffix:
+        path = path.with_suffix(".png")
+    suffix = path.suffix.lower()
+    if suffix not in (".png", ".gif", ".mp4"):
+        raise ValueError(f"--out must end in .png, .gif or .mp4; got '{path}'.")
+    if suffix != ".png":
+        if kind not in _FILMS:
+            raise ValueError(
+                f"Films (.gif, .mp4) are of kinds {' and '.join(_FILMS)}; kind {kind} is drawn as "
+                "a .png."
+            )
+        check_film_path(path)
+    return path
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the command's own flags."""
+    flags.DEFINE_multi_string(
+        "run",
+        None,
+        "Folder of a training run; several, with commas or by repeating the flag, are compared.",
+        required=True,
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "kind",
+        "line",
+        "line: from one image to another; triangle: mixes of three; bernoulli: feature maps "
+        "replaced one by one; labels: mixes under several labels (supervised_amr); codes: PCA and "
+        "t-SNE.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "out",
+        None,
+        "File to write: .png, or for kinds line and bernoulli a film, .gif or .mp4; by default a "
+        "PNG in the (first) run's folder.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "pairs",
+        None,
+        "Pairs of images, or triples; by default 4, triangles 1.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "steps",
+        None,
+        "Images from end to end, ends included; by default 9, along a triangle's side 7.",
+        lower_bound=2,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "seed", 0, "Seed that draws the images.", lower_bound=0, flag_values=values
+    )
+    flags.DEFINE_integer("fps", 8, "Frames a second of a film.", lower_bound=1, flag_values=values)
+    flags.DEFINE_string(
+        "path",
+        "linear",
+        "Kind line goes straight (linear) or around the origin (spherical).",
+        flag_values=values,
+    )
+    define_run_flags(values)
+
+
+def main(given: flags.FlagValues, arguments: list[str]) -> None:
+    """Runs the command with parsed flags."""
+    del arguments
+    kind = given.kind
+    if kind not in _FIGURES:
+        raise unknown_name("kind", kind, _FIGURES)
+    if given.path not in PATHS:
+        raise unknown_name("path", given.path, PATHS)
+    paths = [path for value in given.run for path in _run_folders(value)]
+    if not paths:
+        raise ValueError("--run needs the folder of a training run.")
+    path = _out_path(given.out, paths, kind)
+    models, data, config = load_runs(
+        paths, given.data_dir, kind in ("labels", "codes"), given.epoch, given.allow_changed_data
+    )
+    shown = [
+        f"'{run_path}': {which_epoch(run_path, given.epoch, model)}"
+        for run_path, model in zip(paths, models.values())
+    ]
+    if data.image_size is None and kind != "codes":
+        raise ValueError(f"Data set '{data.name}' holds points; only images are drawn.")
+    if kind == "labels":
+        check_label_mixers(models)
+    title = f"{data.name}, held-out images"
+    if len(models) == 1:
+        title = f"{data.name}, {caption_of(config)}"
+        models = {_SINGLE.get(kind, ""): model for model in models.values()}
+    film = path.suffix.lower() != ".png"
+    drawn = (
+        _FILMS[kind](models, data, given) if film else _FIGURES[kind](models, data, title, given)
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if film:
+        save_animation(path, drawn, title, given.fps)
+    else:
+        drawn.savefig(path)
+    print(*shown, f"Drew {path}", sep="\n")
+
+
+COMMAND = Command("interpolate", __doc__, define, main)

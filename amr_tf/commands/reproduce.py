@@ -1,0 +1,105 @@
+"""Fills a table of the paper: python -m amr_tf.reproduce --table=1 --dataset=mnist --epochs=8
+
+Runs the cells one after the other, several seeds each, and writes report.md, report.csv and
+report.html into --out after every run. Ctrl-C or a kill loses at most the running epoch: the same
+command goes on where it was. Flags of amr_tf.train that are given here hold for every cell.
+"""
+
+import shlex
+
+from absl import flags
+
+from amr_tf.commands.running import Command
+from amr_tf.files import user_path
+from amr_tf.reproduction import Plan, estimate_seconds, find_cells, reproduce, write_report
+from amr_tf.training import flagfiles
+from amr_tf.training.config import TrainingConfig
+
+# What the cells and the plan determine.
+_NOT_OURS = ("run_dir", "dataset", "method", "mixer", "k", "lambda_", "seed", "monitor")
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the command's own flags."""
+    flags.DEFINE_integer(
+        "table", None, "Number of the paper's table.", required=True, flag_values=values
+    )
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "Column of the table, as in configs/paper: mnist, cifar256.",
+        required=True,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "runs", 3, "Runs of each cell, with the seeds 0, 1, ...", flag_values=values
+    )
+    flags.DEFINE_list(
+        "methods",
+        [],
+        "Rows to fill, as ae_gan,amr_mixup_k2; by default all of the table.",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "lambdas",
+        [],
+        "Lambdas to choose among by validation accuracy; by default the paper's.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "out",
+        None,
+        "Folder of runs and report; by default runs/tableTABLE_DATASET.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "configs", None, "Folder of flagfiles; by default configs/paper.", flag_values=values
+    )
+    flags.DEFINE_bool(
+        "dry_run", False, "List the runs with a measured estimate, and stop.", flag_values=values
+    )
+
+
+def main(given: flags.FlagValues, arguments: list[str]) -> int:
+    """Runs the command with parsed flags; returns the exit code."""
+    cells = find_cells(given.table, given.dataset, given.configs, given.methods)
+    plan = Plan(
+        table=given.table,
+        dataset=given.dataset,
+        cells=cells,
+        out=user_path(given.out or f"runs/table{given.table}_{given.dataset}"),
+        runs=given.runs,
+        lambdas=_numbers(given.lambdas),
+        changes=flagfiles.flags_that_were_set(TrainingConfig, given, leave_out=_NOT_OURS),
+    )
+    if given.dry_run:
+        return _list_runs(plan)
+    command = shlex.join(["python", "-m", "amr_tf.reproduce", *arguments])
+
+    def report():
+        write_report(plan, command)
+
+    if not reproduce(plan, report, log=lambda line: print(line, flush=True)):
+        print("Stopped; the same command goes on from here.")
+        return 130
+    print("\n" + write_report(plan, command))
+    print(f"Wrote {plan.out}/report.md, report.csv and report.html.")
+    return 0
+
+
+def _numbers(texts):
+    try:
+        return tuple(float(text) for text in texts)
+    except ValueError:
+        raise ValueError(f"lambdas must be numbers; got {','.join(texts)}.") from None
+
+
+def _list_runs(plan):
+    estimates = estimate_seconds(plan)
+    for name, seconds in estimates.items():
+        print(f"{name}: " + (f"{seconds / 60:.1f} min" if seconds else "finished"))
+    print(f"{len(estimates)} runs, {sum(estimates.values()) / 60:.1f} min of training left.")
+    return 0
+
+
+COMMAND = Command("reproduce", __doc__, define, main, leave_out=_NOT_OURS)

@@ -1,0 +1,275 @@
+"""What the commands share: how they start, their flags and help, and errors in one sentence.
+
+A ValueError or an OSError that this package raises, or a library that it calls, is the command's
+answer: one line, exit code 2. One that a mixer, data set or callback of the user's own raises, or a
+library that these call, is an error in that code and keeps its traceback. Code of the user's own
+that checks its parameters with `amr_tf.checks` answers in one line, too.
+"""
+
+import contextlib
+import dataclasses
+import io
+import os
+import pathlib
+import platform
+import signal
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
+
+import keras
+import tensorflow as tf
+from absl import app, flags, logging
+from absl.testing import flagsaver
+
+from amr_tf import devices
+from amr_tf.training import flagfiles
+from amr_tf.training.config import TrainingConfig, flag_name
+from amr_tf.training.help import full_help, short_help
+from amr_tf.version import __version__
+
+# A notebook's environment names a backend of matplotlib that this process may not have. Commands
+# draw into files.
+if "ipykernel" not in sys.modules:
+    os.environ["MPLBACKEND"] = "agg"
+
+_PACKAGE = pathlib.Path(__file__).parents[1]
+_STANDARD_LIBRARY = pathlib.Path(sysconfig.get_path("stdlib"))
+_INSTALLED = {"site-packages", "dist-packages"}
+_HELP = {"help": False, "h": False, "?": False, "helpshort": False, "helpfull": True}
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command: its flags, and what it does with their values.
+
+    Attributes:
+        name: the command's name, as in `amr NAME` and `python -m amr_tf.NAME`.
+        doc: what `--help` begins with.
+        define: function of absl's `FlagValues` that defines the command's own flags in it.
+        main: function of the parsed `FlagValues` and of the arguments as they were given, a list;
+            returns the exit code, or None for 0.
+        leave_out: names of fields of `TrainingConfig` that are no flags of the command, the others
+            are; None for a command that takes none of them.
+    """
+
+    name: str
+    doc: str
+    define: Callable[[flags.FlagValues], None]
+    main: Callable[[flags.FlagValues, list[str]], int | None]
+    leave_out: tuple[str, ...] | None = None
+
+    def new_flags(self) -> flags.FlagValues:
+        """The command's flags with their defaults, in an object of their own."""
+        values = flags.FlagValues()
+        if self.leave_out is not None:
+            flagfiles.define_flags(TrainingConfig, values, self.leave_out)
+        self.define(values)
+        for name in values:
+            values.register_flag_by_module(f"amr_tf.{self.name}", values[name])
+        return values
+
+    def help(self, full: bool = False) -> str:
+        """What `--help` prints, or with `full` `--helpfull`."""
+        values = self.new_flags()
+        if self.leave_out is None:
+            return _flags_help(self.doc, values.module_help(f"amr_tf.{self.name}"), full)
+        fields = dataclasses.fields(TrainingConfig)
+        of_run = {flag_name(field) for field in fields if field.name not in self.leave_out}
+        further = {name: values[name].help or "" for name in values if name not in of_run}
+        further["flagfile=FILE"] = "Read flags, one a line; those behind it win."
+        return (full_help if full else short_help)(self.doc, further, self.leave_out)
+
+    def run(self, arguments: Sequence[str] | None = None) -> NoReturn:
+        """Runs the command; what the user got wrong is told in one line, exit code 2.
+
+        Args:
+            arguments: the command line behind the command's name; None for `sys.argv`'s.
+
+        Raises:
+            SystemExit: at the command's end, with its exit code.
+        """
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        _prepare_streams()
+        if "--version" in given:
+            print(version())
+            sys.exit(0)
+        expanded = _expanded(given)
+        for argument in expanded:
+            name = argument.lstrip("-")
+            if name in _HELP and name != argument:  # No flag's value.
+                print(self.help(_HELP[name]), end="")
+                sys.exit(0)
+        values = self.new_flags()
+        main = _guarded(lambda: self.main(values, given))
+        with _among_absls(values):
+            app.run(main, argv=[sys.argv[0], *expanded], flags_parser=_parser(values))
+        raise AssertionError("absl's run ends in SystemExit.")
+
+
+def define_run_flags(values: flags.FlagValues) -> None:
+    """The flags of the commands that load a run's model and its data."""
+    flags.DEFINE_string(
+        "epoch",
+        "best",
+        "best: the best epoch's model; last: the newest checkpoint's.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "data_dir", None, "Where the data lie; by default the run's.", flag_values=values
+    )
+    define_allow_changed_data(values)
+
+
+def define_allow_changed_data(values: flags.FlagValues) -> None:
+    """The flag of the commands that load a run's data."""
+    flags.DEFINE_bool(
+        "allow_changed_data",
+        False,
+        "Go on with data that have changed since the run was trained.",
+        flag_values=values,
+    )
+
+
+def version() -> str:
+    """What `--version` prints."""
+    libraries = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    return f"amr_tf {__version__} ({libraries}, Python {platform.python_version()})"
+
+
+def _flags_help(doc, own, full):
+    """The help text of a command all of whose flags are its own."""
+    text = f"{doc}\nflags:\n{own}\n"
+    if not full:
+        return f"{text}\nTry --helpfull to get a list of all flags.\n"
+    app.define_help_flags()
+    return f"{text}{flags.FLAGS.get_help()}\n"
+
+
+@contextlib.contextmanager
+def _among_absls(own: flags.FlagValues) -> Iterator[None]:
+    """Adds a command's flags to absl's; afterwards absl's are as they were.
+
+    absl's parser, logging and debugger read one object, `flags.FLAGS`. A flag stays in it for as
+    long as its command runs, so that several commands can run in a process.
+    """
+    app.define_help_flags()  # They stay: absl defines them once.
+    before = flagsaver.save_flag_values()
+    try:
+        flags.FLAGS.append_flag_values(own)
+        for name in own:
+            flags.FLAGS.register_flag_by_module(sys.argv[0], own[name])
+        yield
+    finally:
+        for name in own:
+            if name in flags.FLAGS and flags.FLAGS[name] is own[name]:
+                delattr(flags.FLAGS, name)
+        # A module that was imported meanwhile keeps the flags that it defined.
+        flagsaver.restore_flag_values({**flagsaver.save_flag_values(), **before})
+
+
+def _expanded(arguments):
+    """The arguments with flagfiles' flags in the files' places."""
+    try:
+        return flagfiles.expand_flagfiles(arguments)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+def _parser(own):
+    """A parser of all flags; absl's would print errors above two lines of advice, exit code 1."""
+
+    def parse(argv):
+        try:
+            rest = flags.FLAGS(argv)
+        except flags.Error as error:
+            fail(f"{error} (--help lists all flags)")
+        own.mark_as_parsed()
+        return rest
+
+    return parse
+
+
+def _guarded(main):
+    """absl's main function: `main` between the device's line and the report of an error."""
+
+    def guarded(argv):
+        if len(argv) > 1:
+            fail(f"Arguments are flags, --name=value; got '{argv[1]}'.")
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # Other libraries' progress is not ours.
+        # To stderr: what a command prints may be read by a program.
+        print(f"Device: {devices.describe()}", file=sys.stderr)
+        reason = devices.unused_gpu()
+        if reason is not None:
+            logging.warning("There is a GPU that TensorFlow does not use: %s", reason)
+        try:
+            return main()
+        except BrokenPipeError:
+            _end_of_pipe()
+        except (ValueError, OSError) as error:
+            if is_from_own_code(error):
+                raise
+            fail(str(error))
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            fail("There is not enough memory: " + str(error).partition("\n")[0])
+        except KeyboardInterrupt:
+            fail("interrupted.", code=130)
+
+    return guarded
+
+
+def is_from_own_code(error: BaseException | None) -> bool:
+    """Whether neither this package nor a library that it calls raised an error, or its cause."""
+    while isinstance(error, (ValueError, OSError)):
+        frames = traceback.extract_tb(error.__traceback__)
+        files = [path for path in map(_path_of, frames) if not _is_library(path)]
+        if files and not files[-1].is_relative_to(_PACKAGE):  # The innermost.
+            return True
+        error = error.__cause__
+    return False
+
+
+def _path_of(frame):
+    return pathlib.Path(frame.filename)
+
+
+def _is_library(path):
+    """Whether a file is of the Python installation, or none that somebody has written."""
+    if path.is_relative_to(_PACKAGE):
+        return False
+    written = path.is_absolute() and not path.name.startswith("__autograph_generated_file")
+    return (
+        not written or bool(_INSTALLED & set(path.parts)) or path.is_relative_to(_STANDARD_LIBRARY)
+    )
+
+
+def _prepare_streams():
+    """Lets a command print whatever its standard output is: closed, or of another encoding."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # Closed by who started the command.
+            setattr(sys, name, pathlib.Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, to its end
+        elif isinstance(stream, io.TextIOWrapper):  # Class names may hold anything.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _end_of_pipe():
+    """Ends a command whose output nobody reads any more, such as `| head` has had enough."""
+    # Python would write once more, at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Ends the process with an error of one line."""
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    sys.exit(code)
+
+
+def one_line(message: str) -> str:
+    """The message without line breaks or what steers a terminal: it may quote someone's file."""
+    line = " ".join(message.split())
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)

@@ -1,0 +1,50 @@
+"""Trains a model: python -m amr_tf.train --flagfile=configs/digits.cfg --run_dir=runs/digits
+
+Everything about the run lands in --run_dir. Ctrl-C saves; --resume continues. A script of your own
+that registers mixers (`amr_tf.mixers.MIXERS`), data sets, losses or methods and then calls
+`amr_tf.train.run()` is this command with these names allowed, too.
+"""
+
+from absl import flags
+
+from amr_tf.commands.running import Command, define_allow_changed_data
+from amr_tf.evaluation.evaluate import results_table
+from amr_tf.evaluation.probes import PROBES
+from amr_tf.experiments import train
+from amr_tf.training import flagfiles
+from amr_tf.training.config import TrainingConfig
+from amr_tf.training.folder import RunFolder
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the command's own flags."""
+    flags.DEFINE_bool(
+        "resume", False, "Continue the run in --run_dir with its own settings.", flag_values=values
+    )
+    flags.DEFINE_list(
+        "final_probes",
+        ["linear"],
+        f"Probes on frozen codes after training: {', '.join(PROBES)}; empty for none.",
+        flag_values=values,
+    )
+    define_allow_changed_data(values)
+
+
+def main(given: flags.FlagValues, arguments: list[str]) -> int:
+    """Runs the command with parsed flags; returns the exit code."""
+    del arguments
+    saved = None
+    if given.resume:
+        saved = RunFolder(given.run_dir).read_config()
+    config = flagfiles.config_from_flags(TrainingConfig, given, base=saved)
+    results = train(config, given.resume, given.final_probes, given.allow_changed_data)
+    if results is None:
+        return 130
+    if not results:  # Another worker than the chief.
+        return 0
+    print(f"\nResults of the best epoch (also in {config.run_dir}/results.json):")
+    print(results_table(results))
+    return 0
+
+
+COMMAND = Command("train", __doc__, define, main, leave_out=())
