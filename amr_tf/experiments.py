@@ -23,6 +23,7 @@ def train(
     resume: bool = False,
     probes: Sequence[str] = ("linear",),
     allow_changed_data: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict | None:
     """Trains a model, draws samples on the way, and evaluates its best epoch.
 
@@ -32,6 +33,9 @@ def train(
         probes: names of the probes on frozen codes at the end, as `evaluate` takes them; empty
             for none.
         allow_changed_data: whether a resumed run may go on with data that have changed.
+        callbacks: of Keras or your own, such as a tracker's. They see each epoch's logs before the
+            checkpoint is saved, and the averages of the weights where `ema` is set; on workers
+            that are not the chief they are not called.
 
     Returns:
         The results: a dictionary, also written as `results.json`; an empty one on workers that are
@@ -44,10 +48,15 @@ def train(
     Example:
 
     >>> from amr_tf.training.config import TrainingConfig
-    >>> results = train(TrainingConfig(run_dir="runs/digits", epochs=5))
+    >>> csv = keras.callbacks.CSVLogger("digits.csv")
+    >>> results = train(TrainingConfig(run_dir="runs/digits", epochs=5), callbacks=[csv])
     """
     check_probes(probes)
-    trained = run.train(config, resume, sample_grids, allow_changed_data)
+
+    def make_callbacks(config, data, folder):
+        return [*sample_grids(config, data, folder), *callbacks]
+
+    trained = run.train(config, resume, make_callbacks, allow_changed_data)
     if trained is None:
         return None
     if not trained.chief:

@@ -2,13 +2,14 @@
 
 import json
 
+import keras
 import pytest
 
 from amr_tf.evaluation.evaluate import evaluate
 from amr_tf.experiments import train
 from amr_tf.training.checkpoints import best_path, load_model
 from amr_tf.training.folder import RunFolder, load_data
-from tests.training.conftest import tiny_config
+from tests.training.conftest import read_log, tiny_config
 
 
 def test_final_probes_can_be_chosen_or_left_out(tmp_path):
@@ -19,6 +20,18 @@ def test_final_probes_can_be_chosen_or_left_out(tmp_path):
     probed = train(config, resume=True, probes=("knn",))  # Nothing is left to train.
     assert probed.pop("knn_probe")["test_accuracy"] > 0.1
     assert probed == results
+
+
+def test_callbacks_of_ones_own_see_each_epoch(tmp_path):
+    config = tiny_config(tmp_path / "run", epochs=2)
+    seen = []
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append((epoch, logs["val_probe_accuracy"]))
+    )
+    train(config, probes=(), callbacks=[callback])
+    log = read_log(RunFolder(config.run_dir).log)
+    logged = [row["val_probe_accuracy"] for row in log]
+    assert seen == [(0, pytest.approx(logged[0])), (1, pytest.approx(logged[1]))]
 
 
 def test_an_unknown_final_probe_is_told_before_anything_is_trained(tmp_path):
