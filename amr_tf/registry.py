@@ -188,7 +188,7 @@ class Registry:
         context: Mapping[str, str] | None = None,
         skip: int = 0,
         nested: Mapping[str, "Registry"] | None = None,
-    ):
+    ) -> None:
         self.kind = kind
         self.context = dict(context or {})
         self.skip = skip
@@ -208,7 +208,7 @@ class Registry:
         if not name.replace("-", "_").replace(".", "_").isidentifier() or name == "none":
             raise ValueError(f"A {self.kind} cannot be called {name!r}: use letters, digits and _.")
 
-        def decorate(entry):
+        def decorate(entry: Callable) -> Callable:
             if name in self._entries and not replace:
                 raise ValueError(
                     f"A {self.kind} called '{name}' is registered already; choose another name, or "

@@ -633,7 +633,8 @@ class ResynthesisModel(keras.Model):
 
     def label_targets(self, labels: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """`losses.label_targets` for this model's classes or attributes."""
-        return losses.label_targets(labels, self.num_classes, self.multi_label)
+        num_classes: Any = self.num_classes  # There is a probe.
+        return losses.label_targets(labels, num_classes, self.multi_label)
 
     # The training step.
 

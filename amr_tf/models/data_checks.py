@@ -119,7 +119,7 @@ def _check_labels(
                 "(images, labels), with -1 for an image whose label is not known."
             )
     elif expected.num_classes is not None:
-        check = checks.check_attributes if expected.multi_label else checks.check_labels
+        check: Callable = checks.check_attributes if expected.multi_label else checks.check_labels
         check(labels, count, expected.num_classes, f"{prefix}labels")
 
 

@@ -115,7 +115,7 @@ class ConvolutionBlock:
     ) -> None:
         self.normalization = normalization
         self.slope = slope
-        self.epsilon = epsilon
+        self.epsilon: Any = epsilon
         self.kernel_initializer = kernel_initializer
 
     def __call__(
