@@ -28,22 +28,20 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
         return seed + ops.stack([offset, ops.zeros_like(offset)])
 
 
-class SeedStateSaving:
-    """Part of a Keras layer with a `seed_generator`: saves the generator's state with the layer.
+class SeedStateSaving(keras.layers.Layer):
+    """Base of layers with a `seed_generator`: saves the generator's state with the layer.
 
     Keras leaves it out of files, but a training that is resumed must continue its draws.
     """
 
-    seed_generator: keras.random.SeedGenerator
-
     def save_own_variables(self, store: Any) -> None:
-        super().save_own_variables(store)  # type: ignore[misc]  # The layer's.
+        super().save_own_variables(store)
         store[_SEED_STATE] = ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store: Any) -> None:
         values = {key: store[key] for key in store.keys()}  # noqa: SIM118, it is no dictionary
         self.seed_generator.state.assign(values.pop(_SEED_STATE))
-        super().load_own_variables(values)  # type: ignore[misc]  # The layer's.
+        super().load_own_variables(values)
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")
