@@ -23,7 +23,7 @@ WEIGHT_DECAYS = (1e-4, 1e-2, 1.0)
 _HIDDEN_UNITS = 256
 
 
-def _for_each_attribute(probe: Callable) -> Callable:
+def _for_each_attribute(probe: Callable) -> Callable[..., dict[str, float]]:
     """A probe of classes that also takes attributes: one probe each, and means of their figures."""
 
     @functools.wraps(probe)

@@ -135,7 +135,7 @@ def build_decoder(
     depth: int = 16,
     leaky_relu_slope: float = LEAKY_RELU_SLOPE,
     instance_norm_epsilon: float = INSTANCE_NORM_EPSILON,
-    output_activation: Activation | None = None,
+    output_activation: Activation = None,
     latent_dim: int | None = None,
     normalization: str = "instance",
     kernel_initializer: Initializer = PortNormal,

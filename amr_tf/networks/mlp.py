@@ -49,7 +49,7 @@ def build_mlp_decoder(
     latent_dim: int = 2,
     hidden: Sequence[int] = HIDDEN,
     leaky_relu_slope: float = LEAKY_RELU_SLOPE,
-    output_activation: Activation | None = None,
+    output_activation: Activation = None,
     name: str = "decoder",
 ) -> keras.Model:
     """The decoder g: codes (N, latent_dim) to float32 points (N, input_dim).

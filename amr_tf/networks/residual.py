@@ -77,7 +77,7 @@ def build_photo_decoder(
     width: int = 64,
     blocks: int = 2,
     stem: int | None = None,
-    output_activation: Activation | None = None,
+    output_activation: Activation = None,
     name: str = "decoder",
 ) -> keras.Model:
     """The decoder g: codes to float32 images (N, H, W, C), the encoder's mirror image.
