@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, MutableMapping
+from typing import Any
 
 from amr_tf.files import cache_folder
 
@@ -43,13 +44,14 @@ def keep_programs(environment: MutableMapping[str, str], devices: pathlib.Path) 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # It is only a cache.
         return
-    for name, flags in {
+    options: dict[str, dict[str, Any]] = {
         "TF_XLA_FLAGS": {
             "tf_xla_persistent_cache_directory": folder,
             "tf_xla_persistent_cache_device_types": "GPU",
         },
         "XLA_FLAGS": {"xla_gpu_per_fusion_autotune_cache_dir": folder},
-    }.items():
+    }
+    for name, flags in options.items():
         given = environment.get(name, "")
         added = [f"--{flag}={value}" for flag, value in flags.items()]
         if next(iter(flags)) not in given and " " not in str(folder):  # Flags end at a space.

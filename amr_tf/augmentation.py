@@ -1,6 +1,7 @@
 """Augmentation: random changes of the training images, and of what the discriminator sees."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from keras import ops
 from amr_tf import checks
 from amr_tf.layers import ReplicaSeedGenerator, SeedStateSaving
 from amr_tf.registry import Registry
+from amr_tf.types import Shape, Tensor
 
 AUGMENTATIONS = Registry("augmentation", context={"seed": "--seed"})
 """Layers from images to images in [-1, 1], by the names that `--augmentation` takes."""
@@ -66,7 +68,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
         hue: float = 0.0,
         seed: int | None = None,
         **kwargs: Any,
-    ):
+    ) -> None:
         # Always float32: these are the images that reconstructions are compared with.
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
         if flip is not None and flip not in FLIPS:
@@ -88,7 +90,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
         self.seed_generator = ReplicaSeedGenerator(seed)
         self._steps = self._layers_of()
 
-    def _layers_of(self):
+    def _layers_of(self) -> list[keras.layers.Layer]:
         layers = keras.layers
         unit = {"value_range": (0, 1), "dtype": "float32"}
         # Keras' saturation leaves an image as it is at a factor of a half.
@@ -107,7 +109,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
             *(make() for name, make in made.items() if getattr(self, name)),
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _check_images(input_shape)
         if input_shape[-1] != 3 and (self.saturation or self.hue):
             raise ValueError(
@@ -115,7 +117,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
             )
         super().build(input_shape)
 
-    def call(self, images, training=False):
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
         if not training:
             return ops.cast(images, "float32")
         changed = (ops.cast(images, "float32") + 1.0) / 2.0
@@ -129,7 +131,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
             changed = self._shifted(changed)
         return ops.clip(2.0 * changed - 1.0, -1.0, 1.0)
 
-    def _shifted(self, images):
+    def _shifted(self, images: Tensor) -> Tensor:
         """Crops of the images with a reflected border; XLA cannot compile Keras' translation."""
         height, width = images.shape[1:3]
         borders = [math.ceil(self.shift * side) for side in (height, width)]
@@ -146,22 +148,22 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
             images = ops.take_along_axis(images, ops.reshape(rows, shape), axis=axis)
         return images
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("flip", "shift", "brightness", "contrast", "saturation", "hue", "seed")
         config = {**super().get_config(), **{name: getattr(self, name) for name in names}}
         del config["dtype"]
         return config
 
 
-def _check_images(shape):
+def _check_images(shape: Shape) -> None:
     if len(shape) != 4:
         raise ValueError(f"Images of the shape (N, H, W, C) can be augmented; got {tuple(shape)}.")
 
 
-def _is_number(value):
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -202,14 +204,14 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
 
     def __init__(
         self,
-        brightness=0.5,
-        saturation=1.0,
-        contrast=0.5,
-        translation=0.125,
-        cutout=0.5,
-        seed=None,
-        **kwargs,
-    ):
+        brightness: float = 0.5,
+        saturation: float = 1.0,
+        contrast: float = 0.5,
+        translation: float = 0.125,
+        cutout: float = 0.5,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         for name, value in (("brightness", brightness), ("saturation", saturation)):
             checks.check_not_negative(name, value)
         checks.check_not_negative("contrast", contrast)
@@ -224,11 +226,11 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
         self.seed = seed
         self.seed_generator = ReplicaSeedGenerator(seed)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _check_images(input_shape)
         super().build(input_shape)
 
-    def call(self, images, groups=1):
+    def call(self, images: Tensor, groups: int = 1) -> Tensor:
         x = ops.cast(images, "float32")
         count = ops.shape(images)[0] // groups
         if self.brightness:
@@ -245,26 +247,26 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
             x = x * (1.0 - _square(x, places, self.cutout))
         return ops.cast(x, images.dtype)
 
-    def _draw(self, count, groups, largest):
+    def _draw(self, count: Tensor, groups: int, largest: float) -> Tensor:
         """Uniform numbers within `largest` of 0, (groups * count, 1, 1, 1), alike in all groups."""
         drawn = keras.random.uniform((count, 1, 1, 1), -largest, largest, seed=self.seed_generator)
         return ops.tile(drawn, (groups, 1, 1, 1))
 
-    def compute_output_spec(self, images, groups=1):
+    def compute_output_spec(self, images: keras.KerasTensor, groups: int = 1) -> keras.KerasTensor:
         return keras.KerasTensor(images.shape, images.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("brightness", "saturation", "contrast", "translation", "cutout", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def _scaled(images, axes, factors):
+def _scaled(images: Tensor, axes: int | tuple[int, ...], factors: Tensor) -> Tensor:
     """Images with their distance from the mean over some axes multiplied."""
     mean = ops.mean(images, axis=axes, keepdims=True)
     return mean + factors * (images - mean)
 
 
-def _shifted(images, axis, shares):
+def _shifted(images: Tensor, axis: int, shares: Tensor) -> Tensor:
     """Images shifted along an axis by shares of its length, in whole pixels, with 0 coming in."""
     length = images.shape[axis]
     shift = ops.cast(ops.round(shares * length), "int32")[:, :, 0, 0]
@@ -274,7 +276,7 @@ def _shifted(images, axis, shares):
     return ops.einsum(equation, chosen, images)
 
 
-def _square(images, places, share):
+def _square(images: Tensor, places: Sequence[Tensor], share: float) -> Tensor:
     """1 in a square of each image and 0 elsewhere, (N, H, W, 1)."""
     inside = 1.0
     for axis, place in zip((1, 2), places):

@@ -1,5 +1,8 @@
 """Checks of what users hand in: one clear sentence before any work starts."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 
@@ -10,60 +13,60 @@ _CHUNK = 4096
 _LARGEST_WITH_SQUARE = 1e100
 
 
-def check_positive_integer(name, value):
+def check_positive_integer(name: str, value: Any) -> None:
     """Raises a ValueError unless `value` is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a positive integer; got {value!r}.")
 
 
-def check_steps(steps):
+def check_steps(steps: Any) -> None:
     """Raises a ValueError unless `steps`, from end to end, is an integer of at least 2."""
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
         raise ValueError(f"steps must be an integer of at least 2; got {steps!r}.")
 
 
-def check_not_negative_integer(name, value):
+def check_not_negative_integer(name: str, value: Any) -> None:
     """Raises a ValueError unless `value` is an integer of at least 0."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise ValueError(f"{name} must be an integer of at least 0; got {value!r}.")
 
 
-def check_not_negative(name, value):
+def check_not_negative(name: str, value: Any) -> None:
     """Raises a ValueError unless `value` is a finite number of at least 0."""
     # Through float: NumPy does not take integers of more than 64 bits.
     if not isinstance(value, (int, float, np.number)) or not _is_finite(value) or value < 0:
         raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}.")
 
 
-def _is_finite(value):
+def _is_finite(value: Any) -> bool:
     try:
         return bool(np.isfinite(float(value)))
     except OverflowError:
         return False
 
 
-def check_share(name, value):
+def check_share(name: str, value: Any) -> None:
     """Raises a ValueError unless `value` is a number from 0 to 1."""
     check_not_negative(name, value)
     if value > 1:
         raise ValueError(f"{name} must lie in 0 to 1; got {value!r}.")
 
 
-def check_positive(name, value):
+def check_positive(name: str, value: Any) -> None:
     """Raises a ValueError unless `value` is a finite number above 0."""
     check_not_negative(name, value)
     if not value:
         raise ValueError(f"{name} must be above 0; got {value!r}.")
 
 
-def check_momentum(name, value):
+def check_momentum(name: str, value: Any) -> None:
     """Raises a ValueError unless `value` is a number of at least 0 and below 1."""
     check_not_negative(name, value)
     if value >= 1:
         raise ValueError(f"{name} must be at least 0 and below 1; got {value!r}.")
 
 
-def check_same_images(model, data):
+def check_same_images(model: Any, data: Any) -> None:
     """Raises a ValueError unless a model takes images, or points, as an `ImageData` has them."""
     if model.image_shape != data.image_shape:
         raise ValueError(
@@ -72,7 +75,7 @@ def check_same_images(model, data):
         )
 
 
-def check_squares(name, *arrays):
+def check_squares(name: str, *arrays: np.ndarray) -> None:
     """Raises a ValueError unless numbers of arrays that are not empty have finite squares."""
     if any(np.abs(array).max(initial=0) > _LARGEST_WITH_SQUARE for array in arrays):
         raise ValueError(
@@ -80,7 +83,7 @@ def check_squares(name, *arrays):
         )
 
 
-def check_shape(name, shape, expected):
+def check_shape(name: str, shape: Iterable, expected: Sequence[int | str]) -> None:
     """Raises a ValueError unless `shape` is (N, *expected).
 
     Args:
@@ -98,12 +101,12 @@ def check_shape(name, shape, expected):
         raise ValueError(f"{name} must have the shape ({want}); got {shape}.")
 
 
-def is_floating(dtype):
+def is_floating(dtype: Any) -> bool:
     """Whether a NumPy dtype is floating point: bfloat16, which NumPy does not know, is too."""
     return np.issubdtype(dtype, np.floating) or dtype == ml_dtypes.bfloat16
 
 
-def not_floating(name, dtype):
+def not_floating(name: str, dtype: Any) -> str:
     """The sentence for images of another type."""
     return (
         f"{name} must be floating point with values in [-1, 1]; got {dtype}. For uint8 images use "
@@ -111,7 +114,7 @@ def not_floating(name, dtype):
     )
 
 
-def as_images(images, image_shape, name="images"):
+def as_images(images: Any, image_shape: tuple[int, ...], name: str = "images") -> np.ndarray:
     """Images for a trained model to work on, as float32.
 
     A decoder without an output activation may leave [-1, 1], and what it made must be welcome; so
@@ -133,7 +136,9 @@ def as_images(images, image_shape, name="images"):
     return images.astype("float32")
 
 
-def check_images(images, image_shape, name="images", limit=1.0):
+def check_images(
+    images: Any, image_shape: tuple[int, ...], name: str = "images", limit: float = 1.0
+) -> None:
     """Raises a ValueError unless `images` is a non-empty float array in [-1, 1].
 
     Args:
@@ -156,7 +161,7 @@ def check_images(images, image_shape, name="images", limit=1.0):
             raise ValueError(f"{name} must lie in [-1, 1]; its values span {low:g} to {high:g}.")
 
 
-def check_labels(labels, count, num_classes, name="labels"):
+def check_labels(labels: Any, count: int, num_classes: int, name: str = "labels") -> None:
     """Raises a ValueError unless `labels` holds `count` classes.
 
     Args:
@@ -181,7 +186,7 @@ def check_labels(labels, count, num_classes, name="labels"):
         )
 
 
-def _check_one_hot(labels, count, num_classes, name):
+def _check_one_hot(labels: np.ndarray, count: int, num_classes: int, name: str) -> None:
     if labels.shape != (count, num_classes):
         raise ValueError(
             f"{name} must have the shape ({count},) or, one-hot, ({count}, {num_classes}); got "
@@ -191,7 +196,7 @@ def _check_one_hot(labels, count, num_classes, name):
         raise ValueError(f"{name} must be one-hot: at most a single 1 in a row of zeros.")
 
 
-def check_attributes(labels, count, attributes, name="labels"):
+def check_attributes(labels: Any, count: int, attributes: int, name: str = "labels") -> None:
     """Raises a ValueError unless `labels` is (count, attributes) of 0, 1, or -1 for unknown."""
     labels = np.asarray(labels)
     if labels.shape != (count, attributes):
@@ -206,7 +211,7 @@ def check_attributes(labels, count, attributes, name="labels"):
         )
 
 
-def check_batch_size(batch_size, k):
+def check_batch_size(batch_size: int, k: int) -> None:
     """Raises a ValueError if a batch cannot hold the k examples of a mix."""
     if batch_size < k:
         raise ValueError(

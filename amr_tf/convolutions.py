@@ -1,9 +1,14 @@
 """Layers with the results of Keras' own for less work: fused layers, and gradients by hand."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+
+from amr_tf.types import Shape, Tensor
 
 # Along one axis a copied pixel meets weights 2; 1 and 2; 0 and 1; 0 of a 3-tap kernel, in the order
 # in which a transposed convolution, which turns its kernel, takes them. Rows times columns.
@@ -37,11 +42,17 @@ class UpsampledConv2D(keras.layers.Conv2D):
         ValueError: another kernel size, padding or stride.
     """
 
-    def __init__(self, filters, kernel_size=3, padding="same", **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int] = 3,
+        padding: str = "same",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(filters, kernel_size, padding=padding, **kwargs)
         _check_geometry(self, (3, 3))
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         """The convolution of the enlarged `inputs`, to which Keras adds bias and activation."""
         return ops.conv_transpose(
             inputs,
@@ -51,7 +62,7 @@ class UpsampledConv2D(keras.layers.Conv2D):
             data_format="channels_last",
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, _ = input_shape
         double = [None if size is None else 2 * size for size in (height, width)]
         return (batch, *double, self.filters)
@@ -78,17 +89,19 @@ class DeferredConv2D(keras.layers.Conv2D):
         the affine map of each pixel, kernel over bias, (C + 1, filters).
     """
 
-    def __init__(self, filters, padding=0, **kwargs):
+    def __init__(self, filters: int, padding: int = 0, **kwargs: Any) -> None:
         super().__init__(filters, 1, **kwargs)
         self.zeros = padding
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         border = (self.zeros, self.zeros)
         pixels = ops.pad(inputs, ((0, 0), border, border, (0, 0)))
         pixels = ops.concatenate([pixels, ops.ones_like(pixels[..., :1])], axis=-1)
         return pixels, ops.concatenate([self.kernel[0, 0], self.bias[None]], axis=0)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(
+        self, inputs: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         batch, height, width, channels = inputs.shape
         padded = [None if size is None else size + 2 * self.zeros for size in (height, width)]
         return (
@@ -96,7 +109,7 @@ class DeferredConv2D(keras.layers.Conv2D):
             keras.KerasTensor((channels + 1, self.filters), self.compute_dtype),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = _without(super().get_config(), "kernel_size")
         return {**config, "padding": self.zeros}
 
@@ -117,24 +130,28 @@ class ComposedConv2D(keras.layers.Conv2D):
         (N, H, W, filters), as of the two convolutions in turn but for rounding.
     """
 
-    def __init__(self, filters, kernel_size, padding="same", **kwargs):
+    def __init__(
+        self, filters: int, kernel_size: int | tuple[int, int], padding: str = "same", **kwargs: Any
+    ) -> None:
         super().__init__(filters, kernel_size, padding=padding, **kwargs)
         _check_geometry(self)
         self.input_spec = None  # Keras' is that of a single input.
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Shape, Shape]) -> None:
         pixels, affine = input_shape
         super().build((*pixels[:-1], affine[-1]))
         self.input_spec = None
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tuple[Tensor, Tensor], kernel: Tensor) -> Tensor:
         """Both convolutions of a `DeferredConv2D`'s pair; Keras adds bias and activation."""
         pixels, affine = inputs
         kernel = ops.convert_to_tensor(kernel)
         composed = ops.einsum("io,hwof->hwif", ops.cast(affine, kernel.dtype), kernel)
         return super().convolution_op(pixels, composed)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(
+        self, inputs: tuple[keras.KerasTensor, keras.KerasTensor]
+    ) -> keras.KerasTensor:
         shape = (*inputs[0].shape[:-1], self.filters)
         return keras.KerasTensor(shape, self.compute_dtype)
 
@@ -156,15 +173,15 @@ class LeakyReLU(keras.layers.LeakyReLU):
         training: whether a gradient by hand is used; an exported graph has no need of it.
     """
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not training:
             return super().call(inputs)
         return _leaky_relu(inputs, float(self.negative_slope))
 
 
-def _leaky_relu(inputs, slope):
+def _leaky_relu(inputs: tf.Tensor, slope: float) -> tf.Tensor:
     @tf.custom_gradient
-    def function(inputs):
+    def function(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         outputs = tf.nn.leaky_relu(inputs, slope)
         return outputs, lambda upstream: tf.raw_ops.LeakyReluGrad(
             gradients=upstream, features=outputs, alpha=slope
@@ -196,10 +213,10 @@ class InstanceNormalization(keras.layers.GroupNormalization):
     Reference: [Instance normalization](https://arxiv.org/abs/1607.08022).
     """
 
-    def __init__(self, epsilon=1e-5, **kwargs):
+    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(groups=-1, epsilon=epsilon, **kwargs)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         shape = ops.shape(inputs)
         maps = ops.reshape(ops.cast(inputs, "float32"), (-1, shape[1] * shape[2], shape[3]))
         gamma, beta = (ops.convert_to_tensor(weights) for weights in (self.gamma, self.beta))
@@ -207,18 +224,20 @@ class InstanceNormalization(keras.layers.GroupNormalization):
         outputs = _normalize(*given) if training else _normalized(*given)[0]
         return ops.reshape(ops.cast(outputs, self.compute_dtype), shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return _without(super().get_config(), "groups")
 
 
-def _normalized(maps, gamma, beta, epsilon):
+def _normalized(
+    maps: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Normalised maps (N, pixels, C), and what their gradient needs."""
     centred = maps - _mean(maps)
     scale = tf.math.rsqrt(_mean(tf.square(centred)) + epsilon)
     return centred * (gamma * scale) + beta, centred, scale
 
 
-def _mean(maps):
+def _mean(maps: tf.Tensor) -> tf.Tensor:
     """The mean over pixels of maps (N, pixels, C), (N, 1, C)."""
     if tf.config.list_physical_devices("GPU"):  # Whose products may be of 10 bits (TF32).
         return tf.reduce_mean(maps, axis=1, keepdims=True)
@@ -226,17 +245,17 @@ def _mean(maps):
     return tf.matmul(tf.fill((1, 1, pixels), 1.0 / tf.cast(pixels, "float32")), maps)
 
 
-def _normalize(maps, gamma, beta, epsilon):
+def _normalize(maps: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
     """Normalised maps (N, pixels, C), with a gradient by hand.
 
     With x' = centred * scale it is dx = gamma * scale * (dy - mean(dy) - x' * mean(dy * x')).
     """
 
     @tf.custom_gradient
-    def function(maps, gamma, beta):
+    def function(maps: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         outputs, centred, scale = _normalized(maps, gamma, beta, epsilon)
 
-        def gradient(upstream):
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             mean, product = _mean(upstream), _mean(upstream * centred)
             pixels = tf.cast(tf.shape(maps)[1], "float32")
             return (
@@ -250,14 +269,14 @@ def _normalize(maps, gamma, beta, epsilon):
     return function(maps, gamma, beta)
 
 
-def _transposed_kernel(kernel):
+def _transposed_kernel(kernel: Tensor) -> Tensor:
     """(4, 4, filters, C) of (3, 3, C, filters): what a pixel adds around its four copies."""
     weights = ops.reshape(kernel, (9, -1))
     sums = ops.matmul(ops.cast(_KERNEL_SUMS, kernel.dtype), weights)
     return ops.transpose(ops.reshape(sums, (4, 4, *kernel.shape[2:])), (0, 1, 3, 2))
 
 
-def _check_geometry(layer, kernel_size=None):
+def _check_geometry(layer: keras.layers.Layer, kernel_size: tuple[int, int] | None = None) -> None:
     """Raises a ValueError unless a convolution is "same", of stride 1, and of a kernel size."""
     allowed = (kernel_size or layer.kernel_size, (1, 1), (1, 1), "same", 1)
     names = ("kernel_size", "strides", "dilation_rate", "padding", "groups")
@@ -268,5 +287,5 @@ def _check_geometry(layer, kernel_size=None):
             raise ValueError(f"{name} of {kind} must be {expected!r}; got {value!r}.")
 
 
-def _without(config, *names):
+def _without(config: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in names}

@@ -5,6 +5,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+from typing import Any
 
 import tensorflow as tf
 
@@ -54,11 +55,11 @@ def unused_gpu() -> str | None:
     return reasons[-1].partition("] ")[2] or reasons[-1] if reasons else "it gives no reason"
 
 
-def _details(gpu):
+def _details(gpu: tf.config.PhysicalDevice) -> dict[str, Any]:
     return tf.config.experimental.get_device_details(gpu)
 
 
-def _cpuinfo():
+def _cpuinfo() -> dict[str, str]:
     """The facts of the first processor in /proc/cpuinfo; an empty dictionary elsewhere."""
     try:
         first = _CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from typing import Any, NoReturn
 
 _MOST_BYTES = 10 * 2**20  # Of a text that is read whole: a run's have a few kilobytes.
 
@@ -26,7 +27,7 @@ def cache_folder() -> pathlib.Path:
     return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "amr_tf"
 
 
-def user_path(text):
+def user_path(text: str | os.PathLike) -> pathlib.Path:
     """A `pathlib.Path` with ~ and ~NAME replaced; a NAME that is no user is left as it is."""
     path = pathlib.Path(text)
     try:
@@ -35,7 +36,7 @@ def user_path(text):
         return path
 
 
-def read_text(path):
+def read_text(path: str | os.PathLike) -> str:
     """The text of a file of at most 10 MiB in UTF-8.
 
     Raises:
@@ -52,7 +53,7 @@ def read_text(path):
         raise ValueError(f"'{path}' is no text in UTF-8.") from error
 
 
-def parse_json(text, finite=True, what="it"):
+def parse_json(text: str | bytes, finite: bool = True, what: str = "it") -> dict[str, Any]:
     """The object of a JSON document from someone else.
 
     Args:
@@ -69,7 +70,7 @@ def parse_json(text, finite=True, what="it"):
             not finite.
     """
 
-    def refuse(name):
+    def refuse(name: str) -> NoReturn:
         raise ValueError(f"{what} holds {name}, but numbers must be finite")
 
     try:
@@ -83,7 +84,7 @@ def parse_json(text, finite=True, what="it"):
     return values
 
 
-def read_json(path, finite=True):
+def read_json(path: str | os.PathLike, finite: bool = True) -> dict[str, Any]:
     """The object of a JSON file, as of `read_text` and `parse_json`; errors name the file."""
     text = read_text(path)
     try:

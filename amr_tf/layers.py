@@ -1,9 +1,12 @@
 """Layers that Keras does not have in the form the method needs."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from amr_tf import replicas
+from amr_tf.types import Seed, Shape, Tensor
 
 _EPSILON = 1e-12
 _SEED_STATE = "seed_generator_state"
@@ -17,7 +20,7 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
     Its state is the same on all replicas, and the first one draws what it would without a strategy.
     """
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Tensor:
         seed = super().next(ordered)
         if replicas.count() == 1:
             return seed
@@ -25,17 +28,17 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
         return seed + ops.stack([offset, ops.zeros_like(offset)])
 
 
-class SeedStateSaving:
-    """Part of a Keras layer with a `seed_generator`: saves the generator's state with the layer.
+class SeedStateSaving(keras.layers.Layer):
+    """Base of layers with a `seed_generator`: saves the generator's state with the layer.
 
     Keras leaves it out of files, but a training that is resumed must continue its draws.
     """
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         store[_SEED_STATE] = ops.convert_to_numpy(self.seed_generator.state)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         values = {key: store[key] for key in store.keys()}  # noqa: SIM118, it is no dictionary
         self.seed_generator.state.assign(values.pop(_SEED_STATE))
         super().load_own_variables(values)
@@ -58,19 +61,19 @@ class GaussianSampling(SeedStateSaving, keras.layers.Layer):
         `mean + exp(log_variance / 2) * epsilon`, float32, with epsilon ~ N(0, 1).
     """
 
-    def __init__(self, seed=None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         # Always float32: exp and the small variances of a trained encoder need it.
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
         self.seed = seed
         self.seed_generator = ReplicaSeedGenerator(seed)
 
-    def call(self, mean, log_variance, seed=None):
+    def call(self, mean: Tensor, log_variance: Tensor, seed: Seed = None) -> Tensor:
         mean, log_variance = ops.cast(mean, "float32"), ops.cast(log_variance, "float32")
         seed = self.seed_generator if seed is None else seed
         noise = keras.random.normal(ops.shape(mean), seed=seed)
         return mean + ops.exp(0.5 * log_variance) * noise
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}
 
 
@@ -94,17 +97,17 @@ class SpaceToDepth(keras.layers.Layer):
     TensorShape([1, 4, 4, 12])
     """
 
-    def __init__(self, size, **kwargs):
+    def __init__(self, size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size = size
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         _, rows, columns, channels = self.compute_output_shape(inputs.shape)
         shape = (-1, rows, self.size, columns, self.size, inputs.shape[-1])
         squares = ops.transpose(ops.reshape(inputs, shape), (0, 1, 3, 2, 4, 5))
         return ops.reshape(squares, (-1, rows, columns, channels))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, channels = input_shape
         if height % self.size or width % self.size:
             raise ValueError(
@@ -113,7 +116,7 @@ class SpaceToDepth(keras.layers.Layer):
             )
         return (batch, height // self.size, width // self.size, self.size**2 * channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size}
 
 
@@ -149,17 +152,17 @@ class SpectralNormalization(keras.layers.SpectralNormalization):
     Reference: [Spectral normalization for GANs](https://arxiv.org/abs/1802.05957).
     """
 
-    def __init__(self, layer, power_iterations=1, **kwargs):
+    def __init__(self, layer: keras.layers.Layer, power_iterations: int = 1, **kwargs: Any) -> None:
         # The singular value is estimated in float32 whatever the policy: in bfloat16 it would be
         # off by up to a percent. The wrapped layer keeps its own policy and casts for itself.
         kwargs.update(dtype="float32", autocast=False)
         super().__init__(layer, power_iterations=power_iterations, **kwargs)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         self.input_spec = self.layer.input_spec  # The layer may take several inputs.
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         vector_u, sigma = self.spectral_norm()
         if training:
             self.vector_u.assign(vector_u)
@@ -168,7 +171,7 @@ class SpectralNormalization(keras.layers.SpectralNormalization):
         with keras.StatelessScope(state_mapping=[(self.kernel, kernel)]):
             return self.layer(inputs)
 
-    def spectral_norm(self):
+    def spectral_norm(self) -> tuple[Tensor, Tensor]:
         """The next `u`, shape (1, outputs), and the estimate of sigma, a scalar."""
         weights = ops.reshape(self.kernel, (-1, self.kernel_shape[-1]))
         frozen = ops.stop_gradient(weights)
@@ -179,14 +182,16 @@ class SpectralNormalization(keras.layers.SpectralNormalization):
         sigma = ops.sum(ops.matmul(vector_v, weights) * vector_u)
         return vector_u, sigma
 
-    def compute_output_spec(self, inputs, training=False):
+    def compute_output_spec(
+        self, inputs: keras.KerasTensor, training: bool = False
+    ) -> keras.KerasTensor:
         return self.layer.compute_output_spec(inputs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["dtype"]
         return config
 
 
-def _normalized(vector):
+def _normalized(vector: Tensor) -> Tensor:
     return vector / ops.maximum(ops.norm(vector), _EPSILON)

@@ -6,7 +6,7 @@ whatever the precision of its inputs.
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from keras import ops
 
 from amr_tf import replicas
 from amr_tf.registry import Registry
+from amr_tf.types import Array, Tensor
 
 RECONSTRUCTION_LOSSES = Registry("reconstruction loss", skip=2)
 """Functions of images and reconstructions, by the names that `--reconstruction_loss` takes."""
@@ -59,7 +60,7 @@ def gan_loss(loss: str | Callable) -> Callable:
             "keras.losses.BinaryCrossentropy(from_logits=True)."
         )
 
-    def in_keras_order(logits, target):
+    def in_keras_order(logits: Tensor, target: Tensor | float) -> Tensor:
         logits, target = _float32(logits, target)
         return ops.mean(function(ops.broadcast_to(target, ops.shape(logits)), logits))
 
@@ -123,21 +124,21 @@ def _float32(*tensors: Any) -> tuple:
 
 
 @RECONSTRUCTION_LOSSES.register("mean_absolute_error")
-def mean_absolute_error(images, reconstructions):
+def mean_absolute_error(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Mean over all elements of `|x - g(f(x))|`, the loss of the published tables' runs."""
     images, reconstructions = _float32(images, reconstructions)
     return ops.mean(ops.abs(images - reconstructions))
 
 
 @RECONSTRUCTION_LOSSES.register("mean_squared_error")
-def mean_squared_error(images, reconstructions):
+def mean_squared_error(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Mean over all elements of `(x - g(f(x)))^2`, as in Berthelot et al. (2019)."""
     images, reconstructions = _float32(images, reconstructions)
     return ops.mean(ops.square(images - reconstructions))
 
 
 @RECONSTRUCTION_LOSSES.register("binary_crossentropy")
-def binary_crossentropy(images, logits):
+def binary_crossentropy(images: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy of pixels as Bernoulli variables, summed over pixels (for dSprites).
 
     It is computed from the decoder's logits l, the input of its tanh: the decoded image is
@@ -158,7 +159,7 @@ binary_crossentropy.from_logits = True  # type: ignore[attr-defined]
 
 
 @GAN_LOSSES.register("binary_crossentropy")
-def gan_binary_crossentropy(logits, target):
+def gan_binary_crossentropy(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean cross-entropy of the discriminator's logits against `target` (paper, equation 2).
 
     Used with target 1 for the auto-encoder it is the non-saturating generator loss.
@@ -173,14 +174,14 @@ def gan_binary_crossentropy(logits, target):
 
 
 @GAN_LOSSES.register("least_squares")
-def gan_least_squares(logits, target):
+def gan_least_squares(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean of `(D - target)^2` (Mao et al. 2017). Arguments as `gan_binary_crossentropy`."""
     logits, target = _float32(logits, target)
     return ops.mean(ops.square(logits - target))
 
 
 @GAN_LOSSES.register("hinge")
-def gan_hinge(logits, target):
+def gan_hinge(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean of `max(0, 1 - s D)`, with s = 1 for real and -1 for fake (Lim & Ye 2017).
 
     The auto-encoder minimises `-s D` in its place, which does not end at the margin. Arguments as
@@ -190,7 +191,7 @@ def gan_hinge(logits, target):
     return ops.mean(ops.relu(1.0 - (2.0 * target - 1.0) * logits))
 
 
-def _signed_logits(logits, target):
+def _signed_logits(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean of `-s D`, with s as in `gan_hinge`."""
     logits, target = _float32(logits, target)
     return ops.mean((1.0 - 2.0 * target) * logits)
@@ -199,7 +200,7 @@ def _signed_logits(logits, target):
 gan_hinge.generator = _signed_logits  # type: ignore[attr-defined]
 
 
-def feature_distance(features, others):
+def feature_distance(features: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
     """Mean absolute distance between lists of feature maps, a mean over the list's entries.
 
     The features of a real image and of its reconstruction in the discriminator (Larsen et al. 2016,
@@ -213,7 +214,7 @@ def feature_distance(features, others):
     return sum(distances) / len(distances)
 
 
-def gaussian_kl(mean, log_variance):
+def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, variance) || N(0, 1)), summed over a code, mean over the batch.
 
     Kingma & Welling (2013), appendix B.
@@ -227,7 +228,9 @@ def gaussian_kl(mean, log_variance):
     return ops.mean(ops.sum(divergence, axis=tuple(range(1, divergence.ndim))))
 
 
-def label_crossentropy(targets, logits, weights, multi_label=False):
+def label_crossentropy(
+    targets: Tensor, logits: Tensor, weights: Tensor, multi_label: bool = False
+) -> Tensor:
     """Mean cross-entropy over what is known of the labels; 0 where nothing is.
 
     Args:
@@ -244,7 +247,9 @@ def label_crossentropy(targets, logits, weights, multi_label=False):
     return masked_mean(entropy, weights)
 
 
-def label_accuracy(targets, logits, weights, multi_label=False):
+def label_accuracy(
+    targets: Tensor, logits: Tensor, weights: Tensor, multi_label: bool = False
+) -> Tensor:
     """The share of known labels that the largest logit (or each attribute's sign) gets right.
 
     Arguments as `label_crossentropy`.
@@ -257,7 +262,7 @@ def label_accuracy(targets, logits, weights, multi_label=False):
     return masked_mean(hits, weights)
 
 
-def masked_mean(values, weights):
+def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Mean of `values` where `weights`, of the same shape, is 1; 0 where it is 0 everywhere.
 
     On one of several replicas the divisor is their mean weight: then the replicas' results have
@@ -268,7 +273,9 @@ def masked_mean(values, weights):
     return ops.sum(values * weights) / ops.maximum(known, 1.0 / replicas.count())
 
 
-def label_targets(labels, num_classes, multi_label=False):
+def label_targets(
+    labels: Array, num_classes: int, multi_label: bool = False
+) -> tuple[Tensor, Tensor]:
     """Labels as `fit` takes them, as targets and weights for `label_crossentropy`.
 
     Args:

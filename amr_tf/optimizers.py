@@ -9,6 +9,7 @@ from keras import ops
 
 from amr_tf import checks
 from amr_tf.registry import Call, Registry
+from amr_tf.types import Tensor
 
 SCHEDULES = Registry("learning rate schedule", context={"name": "Keras"})
 """Keras' learning rate schedules by name, such as `cosine_decay(...)`."""
@@ -88,14 +89,14 @@ class AdamL2(keras.optimizers.Adam):
 
     def __init__(
         self,
-        learning_rate=1e-4,
-        beta_1=0.5,
-        beta_2=0.99,
-        epsilon=1e-8,
-        l2_weight_decay=1e-5,
-        name="adam_l2",
-        **kwargs,
-    ):
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-4,
+        beta_1: float = 0.5,
+        beta_2: float = 0.99,
+        epsilon: float = 1e-8,
+        l2_weight_decay: float = 1e-5,
+        name: str = "adam_l2",
+        **kwargs: Any,
+    ) -> None:
         if isinstance(learning_rate, (int, float)):
             checks.check_not_negative("learning_rate", learning_rate)
         for label, value in (("beta_1", beta_1), ("beta_2", beta_2)):
@@ -116,7 +117,9 @@ class AdamL2(keras.optimizers.Adam):
         )
         self.l2_weight_decay = l2_weight_decay
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
+    ) -> None:
         dtype = variable.dtype
         index = self._get_variable_index(variable)
         momentum, velocity = self._momentums[index], self._velocities[index]
@@ -131,7 +134,7 @@ class AdamL2(keras.optimizers.Adam):
         rate = ops.cast(learning_rate, dtype) / momentum_correction
         self.assign_sub(variable, rate * ops.convert_to_tensor(momentum) / scale)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "l2_weight_decay": self.l2_weight_decay}
 
 

@@ -11,10 +11,11 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import keras
 
+_Entry = TypeVar("_Entry", bound=Callable)
 _LONGEST = 10_000
 # Constructors from here on up take what every Keras object takes (name, dtype, trainable).
 _KERAS_BASES = (object, keras.layers.Layer, keras.Model)
@@ -188,14 +189,14 @@ class Registry:
         context: Mapping[str, str] | None = None,
         skip: int = 0,
         nested: Mapping[str, "Registry"] | None = None,
-    ):
+    ) -> None:
         self.kind = kind
         self.context = dict(context or {})
         self.skip = skip
         self.nested = dict(nested or {})
         self._entries: dict[str, Callable] = {}
 
-    def register(self, name: str, replace: bool = False) -> Callable[[Callable], Callable]:
+    def register(self, name: str, replace: bool = False) -> Callable[[_Entry], _Entry]:
         """A decorator that registers what it decorates as `name`.
 
         Args:
@@ -208,7 +209,7 @@ class Registry:
         if not name.replace("-", "_").replace(".", "_").isidentifier() or name == "none":
             raise ValueError(f"A {self.kind} cannot be called {name!r}: use letters, digits and _.")
 
-        def decorate(entry):
+        def decorate(entry: _Entry) -> _Entry:
             if name in self._entries and not replace:
                 raise ValueError(
                     f"A {self.kind} called '{name}' is registered already; choose another name, or "

@@ -3,20 +3,22 @@
 Without a strategy, or outside of a replica, there is one replica and nothing is exchanged.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 
-def count():
+def count() -> int:
     """The number of replicas, an integer."""
     return tf.distribute.get_strategy().num_replicas_in_sync if _context() else 1
 
 
-def index():
+def index() -> int | tf.Tensor:
     """This replica's number, from 0: an integer, or an integer scalar tensor."""
     return _context().replica_id_in_sync_group if _context() else 0
 
 
-def total(value):
+def total(value: tf.Tensor) -> tf.Tensor:
     """The sum of a float tensor over the replicas; no gradient flows through it."""
     if not _context():
         return value
@@ -24,11 +26,11 @@ def total(value):
     return tf.stop_gradient(summed)
 
 
-def mean(value):
+def mean(value: tf.Tensor) -> tf.Tensor:
     """The mean of a float tensor over the replicas; no gradient flows through it."""
     return total(value) / count() if _context() else value
 
 
-def _context():
+def _context() -> Any:
     """The replica context of a strategy, or None."""
     return tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None

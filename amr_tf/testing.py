@@ -158,17 +158,17 @@ class MethodContract:
             cls._learned = learn(cls.method, cls.image_size, cls.epochs, cls.rate)
         return cls._learned
 
-    def test_is_alive_at_the_start(self):
+    def test_is_alive_at_the_start(self) -> None:
         assert self.learned().spread > self.least_spread
 
-    def test_reconstructs_better_than_the_mean_image(self):
+    def test_reconstructs_better_than_the_mean_image(self) -> None:
         learned = self.learned()
         assert learned.error < self.most_error * learned.mean_image_error
 
-    def test_a_probe_reads_the_codes(self):
+    def test_a_probe_reads_the_codes(self) -> None:
         assert self.learned().probe_accuracy > self.least_accuracy
 
-    def test_losses_are_finite(self):
+    def test_losses_are_finite(self) -> None:
         learned = self.learned()
         declared = learned.model.METRICS
         names = {name.removeprefix("val_") for name in learned.history}
@@ -177,17 +177,17 @@ class MethodContract:
         for name, values in learned.history.items():
             assert np.isfinite(values).all(), name
 
-    def test_every_variable_moves(self):
+    def test_every_variable_moves(self) -> None:
         assert self.learned().still == []
 
-    def test_every_kernel_learns_from_the_images(self):
+    def test_every_kernel_learns_from_the_images(self) -> None:
         """The gradient of a kernel must outweigh weight decay, or the kernel only shrinks."""
         keras.utils.set_random_seed(0)
         model = make(self.method, self.image_size)
         data = digits(self.image_size)
         step = StepTensors(tf.constant(data.images[:64]), tf.constant(data.labels[:64]))
         gradients, _ = STEPS[model.step](model, step)
-        made = {
+        made: dict[str, Any] = {
             "autoencoder": gradients.autoencoder(),
             "discriminator": gradients.discriminator,
             "probe": gradients.probe,
@@ -199,7 +199,7 @@ class MethodContract:
                     decay = _L2_WEIGHT_DECAY * float(tf.norm(variable))
                     assert size > decay, f"{variable.path}: {size} against {decay}"
 
-    def test_a_saved_model_continues(self, tmp_path: pathlib.Path):
+    def test_a_saved_model_continues(self, tmp_path: pathlib.Path) -> None:
         model = make(self.method, depth=2)
         images, labels = digits(8).images[:64], digits(8).labels[:64]
         options = {"batch_size": 32, "epochs": 1, "shuffle": False, "verbose": 0}
@@ -212,7 +212,7 @@ class MethodContract:
         for ours, theirs in zip(model.weights, loaded.weights):
             np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs), ours.path)
 
-    def test_trains_in_mixed_precision(self):
+    def test_trains_in_mixed_precision(self) -> None:
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_bfloat16")
         try:
@@ -225,7 +225,7 @@ class MethodContract:
         assert all(np.isfinite(np.asarray(variable)).all() for variable in model.weights)
         assert model.encode(images).dtype == np.float32
 
-    def test_exports_reconstructions(self, tmp_path: pathlib.Path):
+    def test_exports_reconstructions(self, tmp_path: pathlib.Path) -> None:
         model = make(self.method, depth=2)
         model.export(tmp_path / "model", verbose=False)
         loaded = tf.saved_model.load(tmp_path / "model")
@@ -233,7 +233,7 @@ class MethodContract:
         served = loaded.serve(tf.constant(images)).numpy()
         np.testing.assert_allclose(served, model.reconstruct(images), atol=1e-5)
 
-    def test_two_replicas_stay_the_same(self):
+    def test_two_replicas_stay_the_same(self) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["amr_tf.testing"])
         queue = context.Queue()

@@ -1,8 +1,18 @@
 """Folders of image files with a table of attributes: CelebA, CelebA-HQ, and one's own."""
 
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
-from amr_tf.data.attributes import choose_attributes, find_table, read_table, read_test_files
+from amr_tf.data.attributes import (
+    AttributeTable,
+    choose_attributes,
+    find_table,
+    read_table,
+    read_test_files,
+)
 from amr_tf.data.image_files import EXTENSIONS, MOST_PIXELS
 from amr_tf.data.image_folder import existing_folder
 from amr_tf.data.image_store import keep_images, read_files
@@ -30,13 +40,13 @@ _TFDS_CELEBA = "celeb_a"
 
 
 def read_attribute_folder(
-    folder,
-    preprocessor,
-    attributes=None,
-    on_error="raise",
-    name="attribute_folder",
-    cache="auto",
-):
+    folder: str | pathlib.Path | None,
+    preprocessor: ImagePreprocessor,
+    attributes: Sequence[str] | str | None = None,
+    on_error: str = "raise",
+    name: str = "attribute_folder",
+    cache: str = "auto",
+) -> Source:
     """Reads image files and the attributes that a table gives them.
 
     Args:
@@ -65,7 +75,7 @@ def read_attribute_folder(
     in_test = read_test_files(root, table)
     values = table.values[:, columns]
 
-    def read(rows):
+    def read(rows: np.ndarray) -> Split:
         chosen = [paths[row] for row in np.flatnonzero(rows)]
         images, readable = read_files(chosen, root, preprocessor, on_error, cache)
         return Split(images, values[rows][readable])
@@ -81,9 +91,9 @@ def read_attribute_folder(
     )
 
 
-def _locate(root, table):
+def _locate(root: pathlib.Path, table: AttributeTable) -> list[pathlib.Path]:
     """The path of each file that the table names."""
-    listed = {}
+    listed: dict[str, pathlib.Path] = {}
     for folder in reversed([root / name for name in IMAGE_FOLDERS]):  # The first has the last word.
         if folder.is_dir():
             listed.update((path.name, path) for path in folder.iterdir())
@@ -105,16 +115,16 @@ def _locate(root, table):
 
 @DATASETS.register("attribute_folder")
 def _attribute_folder(
-    data_dir,
-    image_size,
-    attributes=None,
-    fit="crop",
-    crop=None,
-    background="white",
-    on_error="raise",
-    max_pixels=MOST_PIXELS,
-    cache="auto",
-):
+    data_dir: str | None,
+    image_size: int | None,
+    attributes: Sequence[str] | str | None = None,
+    fit: str = "crop",
+    crop: int | None = None,
+    background: str = "white",
+    on_error: str = "raise",
+    max_pixels: int = MOST_PIXELS,
+    cache: str = "auto",
+) -> Source:
     """Image files and a table of their attributes; see `read_attribute_folder`."""
     preprocessor = ImagePreprocessor(image_size or 32, 3, fit, crop, background, max_pixels)
     return read_attribute_folder(data_dir, preprocessor, attributes, on_error, cache=cache)
@@ -122,16 +132,16 @@ def _attribute_folder(
 
 @DATASETS.register("celeba_hq")
 def _celeba_hq(
-    data_dir,
-    image_size,
-    attributes=None,
-    fit="crop",
-    crop=None,
-    background="white",
-    on_error="raise",
-    max_pixels=MOST_PIXELS,
-    cache="auto",
-):
+    data_dir: str | None,
+    image_size: int | None,
+    attributes: Sequence[str] | str | None = None,
+    fit: str = "crop",
+    crop: int | None = None,
+    background: str = "white",
+    on_error: str = "raise",
+    max_pixels: int = MOST_PIXELS,
+    cache: str = "auto",
+) -> Source:
     """A folder of CelebA-HQ's image files with their attributes."""
     preprocessor = ImagePreprocessor(image_size or 128, 3, fit, crop, background, max_pixels)
     return read_attribute_folder(data_dir, preprocessor, attributes, on_error, "celeba_hq", cache)
@@ -139,16 +149,16 @@ def _celeba_hq(
 
 @DATASETS.register("celeba")
 def _celeba(
-    data_dir,
-    image_size,
-    attributes=None,
-    fit="crop",
-    crop=CELEBA_CROP,
-    background="white",
-    on_error="raise",
-    max_pixels=MOST_PIXELS,
-    cache="auto",
-):
+    data_dir: str | None,
+    image_size: int | None,
+    attributes: Sequence[str] | str | None = None,
+    fit: str = "crop",
+    crop: int | None = CELEBA_CROP,
+    background: str = "white",
+    on_error: str = "raise",
+    max_pixels: int = MOST_PIXELS,
+    cache: str = "auto",
+) -> Source:
     """CelebA, aligned, 178 x 218 pixels: TFDS' `celeb_a`, or a folder with the original files."""
     preprocessor = ImagePreprocessor(image_size or 64, 3, fit, crop, background, max_pixels)
     if data_dir is None or _holds_prepared_celeba(data_dir):
@@ -156,12 +166,17 @@ def _celeba(
     return read_attribute_folder(data_dir, preprocessor, attributes, on_error, "celeba", cache)
 
 
-def _holds_prepared_celeba(data_dir):
+def _holds_prepared_celeba(data_dir: str) -> bool:
     folder = user_path(data_dir) / _TFDS_CELEBA
     return any(folder.glob("*/dataset_info.json"))
 
 
-def _tfds_celeba(data_dir, preprocessor, attributes, cache):
+def _tfds_celeba(
+    data_dir: str | None,
+    preprocessor: ImagePreprocessor,
+    attributes: Sequence[str] | str | None,
+    cache: str,
+) -> Source:
     builder = prepared_builder(_TFDS_CELEBA, data_dir)
     with naming_damage(builder):
         known = sorted(builder.info.features["attributes"])
@@ -180,11 +195,13 @@ def _tfds_celeba(data_dir, preprocessor, attributes, cache):
     )
 
 
-def _read_tfds(builder, split, names, preprocessor, cache):
+def _read_tfds(
+    builder: Any, split: str, names: Sequence[str], preprocessor: ImagePreprocessor, cache: str
+) -> Split:
     """Reads image by image: 160,000 of them would not fit into memory before they are resized."""
     from PIL import Image
 
-    def decode():
+    def decode() -> Iterator[np.ndarray]:
         for number, example in enumerate(_examples(builder, split, {"image": True})):
             image = Image.fromarray(example["image"])
             yield preprocessor.pixels(image, f"{builder.name} {split} {number}")
@@ -208,7 +225,7 @@ def _read_tfds(builder, split, names, preprocessor, cache):
     return Split(LazyImages(kept.read, np.arange(len(labels)), preprocessor.image_shape), labels)
 
 
-def _examples(builder, split, features):
+def _examples(builder: Any, split: str, features: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The chosen features of a prepared data set's examples, one by one."""
     import tensorflow_datasets as tfds
 

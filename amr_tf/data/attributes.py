@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -42,7 +44,9 @@ class AttributeTable:
     values: np.ndarray
 
 
-def choose_attributes(names, attributes):
+def choose_attributes(
+    names: Sequence[str], attributes: Sequence[str] | str | None
+) -> tuple[tuple[str, ...], list[int]]:
     """Which of the attributes are asked for.
 
     Args:
@@ -74,7 +78,7 @@ def choose_attributes(names, attributes):
     return chosen, [names.index(name) for name in chosen]
 
 
-def find_table(root):
+def find_table(root: pathlib.Path) -> pathlib.Path:
     """The path of a folder's attribute table: one of `TABLES`, or else its only CSV or TSV file.
 
     Case does not matter, and a table may lie in a folder `Anno` as CelebA's does.
@@ -101,9 +105,9 @@ def find_table(root):
     return others[0]
 
 
-def _named(root, folders, names):
+def _named(root: pathlib.Path, folders: Sequence[str], names: Sequence[str]) -> list[pathlib.Path]:
     """The files of the given names in some folders below `root`, in the order of the names."""
-    listed = {}
+    listed: dict[str, pathlib.Path] = {}
     for folder in reversed([root / name for name in folders]):  # The first has the last word.
         if folder.is_dir():
             files = (path for path in sorted(folder.iterdir()) if path.is_file())
@@ -111,7 +115,7 @@ def _named(root, folders, names):
     return [listed[name.lower()] for name in names if name.lower() in listed]
 
 
-def read_table(path):
+def read_table(path: pathlib.Path) -> AttributeTable:
     """Reads an attribute table.
 
     Args:
@@ -142,7 +146,7 @@ def read_table(path):
     return AttributeTable(str(path), tuple(names), files, _binary(path, names, rows))
 
 
-def read_test_files(root, table):
+def read_test_files(root: pathlib.Path, table: AttributeTable) -> np.ndarray:
     """Which rows of a table a folder's partition file keeps for tests.
 
     Args:
@@ -177,7 +181,7 @@ def read_test_files(root, table):
     return np.array([part[name] == _TEST_PARTITION for name in table.files])
 
 
-def _csv_table(path):
+def _csv_table(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
     """The attributes' names and the rows, each a list of strings, of a CSV file with a header."""
     rows = _csv_rows(path)
     if not rows:
@@ -195,12 +199,12 @@ def _csv_table(path):
     return rows[0][1:], rows[1:]
 
 
-def _is_data(row):
+def _is_data(row: list[str]) -> bool:
     """Whether a row holds values, and not names."""
     return bool(row[1:]) and all(cell in (*_VALUES, "2") for cell in row[1:])
 
 
-def _csv_rows(path):
+def _csv_rows(path: pathlib.Path) -> list[list[str]]:
     """The rows of a CSV file, each a list of strings, without what commas at their ends make."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -222,7 +226,7 @@ def _csv_rows(path):
     return rows
 
 
-def _celeba_rows(path):
+def _celeba_rows(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
     """The names and rows of a text file of CelebA's form."""
     lines = _words(path)
     if len(lines) < 2 or len(lines[0]) != 1 or not lines[0][0].isdecimal():
@@ -233,7 +237,7 @@ def _celeba_rows(path):
     return names, rows
 
 
-def _words(path):
+def _words(path: pathlib.Path) -> list[list[str]]:
     """The words of each line that has some."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -242,7 +246,7 @@ def _words(path):
     return [line.split() for line in lines if line.strip()]
 
 
-def _binary(path, names, rows):
+def _binary(path: pathlib.Path, names: Sequence[str], rows: list[list[str]]) -> np.ndarray:
     """The values as int64 (rows, attributes) in {0, 1}."""
     texts = np.array([row[1:] for row in rows])
     wrong = ~np.isin(texts, _VALUES)
@@ -257,7 +261,7 @@ def _binary(path, names, rows):
     return (texts == "1").astype("int64")
 
 
-def _check_distinct(names, where, kind):
+def _check_distinct(names: Sequence[str], where: str, kind: str) -> None:
     """Raises a ValueError for the first of the names that comes twice."""
     seen = set()
     for name in names:

@@ -9,7 +9,7 @@ _TEST_FRACTION = 0.2
 
 
 @DATASETS.register("digits")
-def _digits():
+def _digits() -> Source:
     """1,797 real handwritten digits of 8x8 pixels that scikit-learn ships; a fifth is for tests."""
     from sklearn.datasets import load_digits
 

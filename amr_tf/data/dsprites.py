@@ -17,6 +17,8 @@ sprites at nearly the same angle look the same.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +46,7 @@ _CANVAS = IMAGE_SHAPE[0] + FACTOR_SIZES[3] - 1
 _CANVAS_CENTRE = _CANVAS // 2
 
 
-def factors_of(indices):
+def factors_of(indices: np.ndarray) -> np.ndarray:
     """The factors of images.
 
     Args:
@@ -64,7 +66,7 @@ def factors_of(indices):
     return np.stack(np.unravel_index(indices, FACTOR_SIZES), axis=-1).astype("int64")
 
 
-def index_of(factors):
+def index_of(factors: np.ndarray) -> np.ndarray:
     """The indices of images, the inverse of `factors_of`.
 
     Args:
@@ -79,7 +81,7 @@ def index_of(factors):
     return np.ravel_multi_index(_columns(factors), FACTOR_SIZES).astype("int64")
 
 
-def render(factors):
+def render(factors: np.ndarray) -> np.ndarray:
     """Draws images.
 
     Args:
@@ -97,7 +99,7 @@ def render(factors):
     return _windows()[shape, scale, orientation, last - y, last - x][..., None]
 
 
-def draw_sprite(shape, scale, angle):
+def draw_sprite(shape: str, scale: float, angle: float) -> np.ndarray:
     """One sprite in the middle of an empty square; a pixel is white if its centre is inside.
 
     Args:
@@ -114,15 +116,15 @@ def draw_sprite(shape, scale, angle):
     return _INSIDE[shape](cosine * right + sine * up, cosine * up - sine * right)
 
 
-def _in_square(x, y):
+def _in_square(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.maximum(abs(x), abs(y)) <= _HALF_SIDE
 
 
-def _in_ellipse(x, y):
+def _in_ellipse(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x / _ELLIPSE_STRETCH) ** 2 + (y * _ELLIPSE_STRETCH) ** 2 <= _AREA / np.pi
 
 
-def _in_heart(x, y):
+def _in_heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The curve (x^2 + y^2 - 1)^3 = x^2 y^3."""
     unit = np.sqrt(_AREA / _HEART_AREA)
     x, y = x / unit, y / unit + _HEART_CENTRE
@@ -133,23 +135,23 @@ _INSIDE = {"square": _in_square, "ellipse": _in_ellipse, "heart": _in_heart}
 
 
 @functools.cache
-def _windows():
+def _windows() -> np.ndarray:
     """All images without their channel axis, as a view into the 720 canvases.
 
     uint8 (3, 6, 40, 32, 32, 64, 64), of which 6.5 MB are in memory. Positions are a pixel apart,
     so that an image is a window of its sprite's canvas.
     """
-    canvases = [
+    sprites = [
         draw_sprite(shape, scale, angle)
         for shape in SHAPES
         for scale in SCALES
         for angle in ORIENTATIONS
     ]
-    canvases = np.reshape(canvases, (*FACTOR_SIZES[:3], _CANVAS, _CANVAS)).astype("uint8") * 255
+    canvases = np.reshape(sprites, (*FACTOR_SIZES[:3], _CANVAS, _CANVAS)).astype("uint8") * 255
     return np.lib.stride_tricks.sliding_window_view(canvases, IMAGE_SHAPE[:2], axis=(-2, -1))
 
 
-def _columns(factors):
+def _columns(factors: np.ndarray) -> tuple[np.ndarray, ...]:
     """The five factors, each int64 (N,), checked."""
     factors = np.asarray(factors, dtype="int64")
     if factors.ndim != 2 or factors.shape[1] != len(FACTOR_SIZES):
@@ -162,7 +164,7 @@ def _columns(factors):
     return tuple(factors.T)
 
 
-def attributes_of(factors):
+def attributes_of(factors: np.ndarray) -> np.ndarray:
     """Binary attributes that follow from the factors; none is left out for being near a border.
 
     Args:
@@ -179,7 +181,7 @@ def attributes_of(factors):
     )
 
 
-def factor_source(images, factors):
+def factor_source(images: np.ndarray | LazyImages, factors: np.ndarray) -> Source:
     """A `Source` of all sprites, classified by shape; a fixed tenth is for tests.
 
     Args:
@@ -198,7 +200,7 @@ def factor_source(images, factors):
 
 
 @DATASETS.register("dsprites")
-def _dsprites():
+def _dsprites() -> Source:
     """737,280 generated sprites, labelled by shape, rendered where they are looked at."""
     numbers = np.arange(COUNT)
     images = LazyImages(lambda chosen: render(factors_of(chosen)), numbers, IMAGE_SHAPE)
@@ -206,12 +208,12 @@ def _dsprites():
 
 
 @DATASETS.register("dsprites_attributes")
-def _dsprites_attributes(attributes=None):
+def _dsprites_attributes(attributes: Sequence[str] | str | None = None) -> Source:
     """The same sprites, labelled with binary attributes: see `attributes_of`."""
     names, columns = choose_attributes(ATTRIBUTE_NAMES, attributes)
     source = _dsprites()
 
-    def relabel(split):
+    def relabel(split: Any) -> Split:
         return dataclasses.replace(split, labels=attributes_of(split.factors)[:, columns])
 
     return dataclasses.replace(

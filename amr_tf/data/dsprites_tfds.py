@@ -1,10 +1,12 @@
 """The original dSprites [Matthey et al. 2017], as TensorFlow Datasets prepares them."""
 
+from typing import Any
+
 import numpy as np
 
 from amr_tf.data.dsprites import FACTOR_NAMES, IMAGE_SHAPE, factor_source, index_of
 from amr_tf.data.lazy import LazyImages
-from amr_tf.data.sources import DATASETS
+from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.tfds_sets import naming_damage, prepared_builder
 
 _BATCH = 1024
@@ -12,7 +14,7 @@ _LABELS = tuple(f"label_{name}" for name in FACTOR_NAMES)
 
 
 @DATASETS.register("dsprites_tfds")
-def _dsprites_tfds(data_dir):
+def _dsprites_tfds(data_dir: str | None) -> Source:
     """The original 737,280 sprites, labelled by shape, in the order and splits of `dsprites`.
 
     They are kept at a bit a pixel, 377 MB, and unpacked where they are looked at: as bytes they
@@ -25,7 +27,7 @@ def _dsprites_tfds(data_dir):
     return factor_source(images, factors[order])
 
 
-def _read(builder):
+def _read(builder: Any) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of all images, uint8 (N, 512) of eight a byte, and int64 factors (N, 5)."""
     import tensorflow_datasets as tfds
 
@@ -40,5 +42,5 @@ def _read(builder):
     return np.concatenate(bits), np.concatenate(factors).astype("int64")
 
 
-def _unpack(bits):
+def _unpack(bits: np.ndarray) -> np.ndarray:
     return np.unpackbits(bits, axis=1).reshape(-1, *IMAGE_SHAPE) * np.uint8(255)

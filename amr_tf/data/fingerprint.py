@@ -1,6 +1,7 @@
 """A fingerprint of data, which a run keeps: has anything changed since it was trained?"""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     return None
 
 
-def _classes(before, now):
+def _classes(before: Sequence[str] | None, now: Sequence[str] | None) -> str | None:
     if before == now:
         return None
     if before is None or now is None:

@@ -75,7 +75,9 @@ def warn_of_other_pictures(folder: pathlib.Path, root: pathlib.Path | None = Non
         )
 
 
-def _walk(folder, root, extensions):
+def _walk(
+    folder: pathlib.Path, root: pathlib.Path | None, extensions: tuple[str, ...]
+) -> Iterator[pathlib.Path]:
     """The paths of files with one of the extensions, in no order."""
     real = _real(folder)
     above = {*real.parents}
@@ -100,11 +102,11 @@ def _walk(folder, root, extensions):
                 yield place / entry.name
 
 
-def _real(path):
+def _real(path: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(os.path.realpath(path))
 
 
-def _entries(folder):
+def _entries(folder: pathlib.Path) -> list[os.DirEntry]:
     """What lies in a folder, by name, without what is hidden: `os.DirEntry`s."""
     # Unlike paths they mostly know their kind without asking the disk again.
     with os.scandir(folder) as entries:
@@ -113,14 +115,14 @@ def _entries(folder):
         )
 
 
-def _is_folder(entry):
+def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # A link to itself.
         return False
 
 
-def _is_file(entry):
+def _is_file(entry: os.DirEntry) -> bool:
     try:
         return entry.is_file()
     except OSError:
@@ -176,7 +178,7 @@ def opened(source: Any, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
 
 
 @contextlib.contextmanager
-def _without_pillows_limit():
+def _without_pillows_limit() -> Iterator[None]:
     """One thread at a time, without Pillow's own limit: it is one of the process, and warns."""
     with _pillows_limit:
         limit = Image.MAX_IMAGE_PIXELS
@@ -210,7 +212,7 @@ def upright(image: Image.Image, background: tuple[int, int, int], channels: int)
     return image.convert("RGB")
 
 
-def _eight_bits(image):
+def _eight_bits(image: Image.Image) -> Image.Image:
     """A 16-bit grayscale image scaled to 8 bits, where Pillow's own conversion would clip it."""
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, whose range is not known")
@@ -239,7 +241,7 @@ def decoded(files: Sequence[Any], read: Callable[[Any], np.ndarray]) -> Iterator
         For each file its pixels, or `Damaged`.
     """
 
-    def attempt(file):
+    def attempt(file: Any) -> Any:
         try:
             return read(file)
         except Damaged as error:
@@ -328,7 +330,7 @@ def check_damaged(damaged: Mapping[int, "Damaged"], count: int, on_error: str) -
 class Damaged(ValueError):
     """A file that is no image that can be read."""
 
-    def __init__(self, name: Any, reason: Any):
+    def __init__(self, name: Any, reason: Any) -> None:
         reason = " ".join(str(reason).split())
         super().__init__(f"'{name}' cannot be read as an image: {reason}")
         self.name = name
@@ -339,7 +341,7 @@ class DamagedFiles(ValueError):
     """What is said of all files that cannot be read."""
 
 
-def _all_damaged(damaged, count):
+def _all_damaged(damaged: list["Damaged"], count: int) -> DamagedFiles:
     if len(damaged) == 1:
         return DamagedFiles(f"{damaged[0]}.")
     named = ", ".join(f"'{error.name}'" for error in damaged[:_NAMED])

@@ -1,6 +1,7 @@
 """Folders of image files, with a class a folder or without classes."""
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -28,7 +29,7 @@ SPLIT_NAMES = {
 }
 
 
-def existing_folder(folder, name):
+def existing_folder(folder: str | pathlib.Path | None, name: str) -> pathlib.Path:
     """The path of a folder that a user named for data set `name`.
 
     Raises:
@@ -99,7 +100,7 @@ def read_image_folder(
     )
 
 
-def _split_folders(root):
+def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
     """The folders of "train", and maybe "validation" and "test"; the root itself for "train"."""
     folders = subfolders(root)
     found = {
@@ -132,12 +133,12 @@ def _split_folders(root):
     return splits
 
 
-def _folders_of_images(root):
+def _folders_of_images(root: pathlib.Path) -> list[pathlib.Path]:
     """Sorted paths of the subfolders that hold images at any depth."""
     return [path for path in subfolders(root) if holds_images(path, root)]
 
 
-def _class_names(folder, root):
+def _class_names(folder: pathlib.Path, root: pathlib.Path) -> tuple[str, ...] | None:
     """Names of the subfolders that hold images, or None where the images lie in it itself."""
     names = tuple(path.name for path in _folders_of_images(folder))
     if not names:
@@ -156,7 +157,14 @@ def _class_names(folder, root):
     return names
 
 
-def _read_split(folder, root, class_names, preprocessor, on_error, cache):
+def _read_split(
+    folder: pathlib.Path,
+    root: pathlib.Path,
+    class_names: Sequence[str] | None,
+    preprocessor: ImagePreprocessor,
+    on_error: str,
+    cache: str,
+) -> Split:
     warn_of_other_pictures(folder, root)
     if class_names is None:
         files, labels = find_images(folder, root), None
@@ -172,15 +180,15 @@ def _read_split(folder, root, class_names, preprocessor, on_error, cache):
 
 @DATASETS.register("image_folder")
 def _image_folder(
-    data_dir,
-    image_size,
-    fit="crop",
-    crop=None,
-    background="white",
-    on_error="raise",
-    max_pixels=MOST_PIXELS,
-    cache="auto",
-):
+    data_dir: str | None,
+    image_size: int | None,
+    fit: str = "crop",
+    crop: int | None = None,
+    background: str = "white",
+    on_error: str = "raise",
+    max_pixels: int = MOST_PIXELS,
+    cache: str = "auto",
+) -> Source:
     """Image files in `data_dir`, one subfolder per class; see `read_image_folder`."""
     preprocessor = ImagePreprocessor(image_size or 32, 3, fit, crop, background, max_pixels)
     return read_image_folder(data_dir, preprocessor, on_error, cache=cache)
@@ -188,15 +196,15 @@ def _image_folder(
 
 @DATASETS.register("zappos")
 def _zappos(
-    data_dir,
-    image_size,
-    fit="pad",
-    crop=None,
-    background="white",
-    on_error="raise",
-    max_pixels=MOST_PIXELS,
-    cache="auto",
-):
+    data_dir: str | None,
+    image_size: int | None,
+    fit: str = "pad",
+    crop: int | None = None,
+    background: str = "white",
+    on_error: str = "raise",
+    max_pixels: int = MOST_PIXELS,
+    cache: str = "auto",
+) -> Source:
     """UT-Zap50K's folders, CATEGORY/SUBCATEGORY/BRAND/*.jpg; the categories are the classes.
 
     Its 136 x 102 photographs on white are fitted into white squares, for a crop would cut the

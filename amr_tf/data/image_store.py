@@ -15,13 +15,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from amr_tf.data.image_files import Damaged, DamagedFiles, check_damaged, decoded, put_images
 from amr_tf.data.lazy import LazyImages
 from amr_tf.files import cache_folder, read_json, user_path
+from amr_tf.types import Shape
 
 CACHES = ("auto", "memory", "disk")
 MOST_IN_MEMORY = 2**30
@@ -136,7 +137,7 @@ def check_cache(cache: str) -> None:
         )
 
 
-def _folder(cache, bytes_needed):
+def _folder(cache: str, bytes_needed: int) -> pathlib.Path | None:
     """The folder to keep images in, or None for memory."""
     check_cache(cache)
     if cache == "memory" or (cache == "auto" and bytes_needed <= MOST_IN_MEMORY):
@@ -144,20 +145,20 @@ def _folder(cache, bytes_needed):
     return cache_folder() if cache in CACHES else user_path(cache)
 
 
-def _state_of(name, path):
+def _state_of(name: str, path: pathlib.Path) -> str:
     """What tells that a file is the same: its name, size and time."""
     state = path.stat()
     return f"{name} {state.st_size} {state.st_mtime_ns}"
 
 
-def _digest(parts):
+def _digest(parts: Iterable[str]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(part.encode("utf-8", "surrogateescape") + b"\n")
     return digest.hexdigest()
 
 
-def _check_room(folder, bytes_needed, count):
+def _check_room(folder: pathlib.Path, bytes_needed: int, count: int) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -176,7 +177,7 @@ def _check_room(folder, bytes_needed, count):
         )
 
 
-def _write(images, path, shape):
+def _write(images: Iterable[Any], path: pathlib.Path, shape: Shape) -> dict[int, Damaged]:
     """Writes images into a NumPy file, which is there when it is whole."""
     size = math.prod(shape[1:])
     partial = _partial(path)
@@ -186,9 +187,9 @@ def _write(images, path, shape):
             start = file.tell()
             file.truncate(start + size * shape[0])  # What is damaged stays black.
 
-            def put(number, image):
+            def put(number: int, image: np.ndarray) -> None:
                 file.seek(start + number * size)
-                file.write(np.ascontiguousarray(image, "uint8"))
+                file.write(np.ascontiguousarray(image, "uint8").data)
 
             damaged = put_images(images, put)
         partial.replace(path)
@@ -198,24 +199,24 @@ def _write(images, path, shape):
     return damaged
 
 
-def _partial(path):
+def _partial(path: pathlib.Path) -> pathlib.Path:
     """Where a file is written before it is whole: two processes may make the same one."""
     return path.with_name(f"partial-{os.getpid()}-{path.name}")
 
 
-def _write_header(file, shape):
+def _write_header(file: BinaryIO, shape: Shape) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _kept_before(path, note, shape):
+def _kept_before(path: pathlib.Path, note: pathlib.Path, shape: Shape) -> Kept:
     """What an earlier call has kept; raises an OSError or ValueError where that is not whole."""
     lost = read_json(note)["damaged"]
     read = _reader(path, shape)
     return Kept(read, {int(number): Damaged(*said) for number, said in lost.items()})
 
 
-def _reader(path, shape):
+def _reader(path: pathlib.Path, shape: Shape) -> Callable[[np.ndarray], np.ndarray]:
     """A function that reads images by number.
 
     Not a memory map: its pages would count as this process' memory.
@@ -228,7 +229,7 @@ def _reader(path, shape):
     if found[0] != tuple(shape) or path.stat().st_size != start + size * shape[0]:
         raise ValueError(f"'{path}' is not whole.")
 
-    def read(numbers):
+    def read(numbers: np.ndarray) -> np.ndarray:
         images = np.empty((len(numbers), *shape[1:]), dtype="uint8")
         for place, number in zip(images, numbers.tolist()):
             if os.preadv(file.fileno(), [place], start + number * size) != size:

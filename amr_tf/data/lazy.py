@@ -1,5 +1,8 @@
 """Images that are made only when they are looked at."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 
@@ -31,26 +34,32 @@ class LazyImages:
     dtype = np.dtype("uint8")
     ndim = 4
 
-    def __init__(self, render, numbers, image_shape, names=None):
+    def __init__(
+        self,
+        render: Callable[[np.ndarray], np.ndarray],
+        numbers: np.ndarray,
+        image_shape: tuple[int, ...],
+        names: Sequence[str] | None = None,
+    ) -> None:
         self._render = render
         self._names = names
         self._numbers = np.asarray(numbers, dtype="int64")
         self._image_shape = tuple(image_shape)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """(N, H, W, C)."""
         return (len(self._numbers), *self._image_shape)
 
     @property
-    def names(self):
+    def names(self) -> list[str] | None:
         """The images' names, a list, or None."""
         return None if self._names is None else [self._names[number] for number in self._numbers]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._numbers)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         if isinstance(key, tuple):  # Parts of images, which must be made for that.
             chosen = self[key[0]]
             if isinstance(chosen, LazyImages):
@@ -61,7 +70,7 @@ class LazyImages:
             return self._render(numbers[None])[0]
         return LazyImages(self._render, numbers, self._image_shape, self._names)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("Lazy images cannot be had without a copy: they are not in memory.")
         return np.asarray(self._render(self._numbers), dtype=dtype)

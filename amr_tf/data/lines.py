@@ -12,7 +12,7 @@ _SEED = 0
 _CHUNK = 1024
 
 
-def draw_lines(angles, size=_SIZE):
+def draw_lines(angles: np.ndarray, size: int = _SIZE) -> np.ndarray:
     """Anti-aliased lines from the middle of the image outward.
 
     A line is as long as half the image is wide (16 pixels of 32), and 2 pixels wide. A pixel's
@@ -36,7 +36,7 @@ def draw_lines(angles, size=_SIZE):
     return images
 
 
-def _coverage(angles, size):
+def _coverage(angles: np.ndarray, size: int) -> np.ndarray:
     """The covered share of each pixel, float64 (N, size, size) in [0, 1]."""
     offsets = np.arange(size) + 0.5 - size / 2
     right, up = offsets[None, None, :], -offsets[None, :, None]
@@ -49,9 +49,9 @@ def _coverage(angles, size):
 
 
 @DATASETS.register("lines")
-def _lines():
+def _lines() -> Source:
     """10,000 lines at random angles to train on and 2,000 to test on, without labels."""
     angles = np.random.default_rng(_SEED).uniform(0, 2 * np.pi, TRAIN_COUNT + TEST_COUNT)
     images = draw_lines(angles)
-    splits = (Split(part, None) for part in np.split(images, [TRAIN_COUNT]))
-    return Source(*splits, class_names=None, image_size=_SIZE)
+    train, test = (Split(part, None) for part in np.split(images, [TRAIN_COUNT]))
+    return Source(train, test, class_names=None, image_size=_SIZE)

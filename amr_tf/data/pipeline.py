@@ -1,10 +1,15 @@
 """From arrays of uint8 images to batches of float images in [-1, 1]."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
+from amr_tf.data.splits import Split
+from amr_tf.types import Array
 
-def preprocess(images, image_size):
+
+def preprocess(images: Array, image_size: int | None) -> Array:
     """Scales and resizes a batch of images; points pass through unchanged.
 
     Args:
@@ -27,7 +32,7 @@ def preprocess(images, image_size):
     return images
 
 
-def prepared(split, indices, image_size):
+def prepared(split: Split, indices: np.ndarray | slice, image_size: int | None) -> np.ndarray:
     """Some images as a model takes them.
 
     Args:
@@ -41,7 +46,9 @@ def prepared(split, indices, image_size):
     return np.asarray(preprocess(np.asarray(split.images[indices]), image_size))
 
 
-def training_batches(split, batch_size, image_size, seed=0, first_step=0):
+def training_batches(
+    split: Split, batch_size: int, image_size: int | None, seed: int = 0, first_step: int = 0
+) -> tf.data.Dataset:
     """Endless shuffled batches, one random order per epoch.
 
     The order of an epoch depends on `seed` and the epoch's number only, so a stream that starts
@@ -64,7 +71,7 @@ def training_batches(split, batch_size, image_size, seed=0, first_step=0):
     steps = steps_per_epoch(split, batch_size)
     first_epoch, first_batch = divmod(first_step, steps)
 
-    def order(epoch):
+    def order(epoch: tf.Tensor) -> tf.Tensor:
         """The image numbers of one epoch, (steps, batch_size)."""
         numbers = tf.range(len(split), dtype="int64")
         numbers = tf.random.experimental.stateless_shuffle(numbers, tf.stack([seed, epoch]))
@@ -76,7 +83,7 @@ def training_batches(split, batch_size, image_size, seed=0, first_step=0):
     return _gather(split, numbers, image_size)
 
 
-def evaluation_batches(split, batch_size, image_size):
+def evaluation_batches(split: Split, batch_size: int, image_size: int | None) -> tf.data.Dataset:
     """All batches of a split once, in order, the last one maybe smaller.
 
     Args:
@@ -91,7 +98,7 @@ def evaluation_batches(split, batch_size, image_size):
     return _gather(split, numbers, image_size)
 
 
-def steps_per_epoch(split, batch_size):
+def steps_per_epoch(split: Split, batch_size: int) -> int:
     """Whole batches in a split.
 
     Raises:
@@ -104,27 +111,28 @@ def steps_per_epoch(split, batch_size):
     return len(split) // batch_size
 
 
-def _gather(split, numbers, image_size):
+def _gather(split: Split, numbers: tf.data.Dataset, image_size: int | None) -> tf.data.Dataset:
     """The images and labels at the numbers of each batch.
 
     NumPy chooses them: what it chooses from stays where it is, in the computer's memory or on its
     disk, without a copy of TensorFlow's on some device.
     """
-    kinds = [split.images.dtype] if split.labels is None else [split.images.dtype, "int64"]
+    own: Any = split.labels
+    kinds = [split.images.dtype] if own is None else [split.images.dtype, "int64"]
 
-    def choose(indices):
+    def choose(indices: np.ndarray) -> list[np.ndarray]:
         images = np.asarray(split.images[indices])
-        if split.labels is None:
+        if own is None:
             return [images]
-        return [images, np.asarray(split.labels[indices], "int64")]
+        return [images, np.asarray(own[indices], "int64")]
 
-    def batch(indices):
+    def batch(indices: tf.Tensor) -> Any:
         images, *labels = tf.numpy_function(choose, [indices], kinds, stateful=False)
         images = tf.ensure_shape(images, (*indices.shape, *split.images.shape[1:]))
         images = preprocess(images, image_size)
         if not labels:
             return images
-        return images, tf.ensure_shape(labels[0], (*indices.shape, *split.labels.shape[1:]))
+        return images, tf.ensure_shape(labels[0], (*indices.shape, *own.shape[1:]))
 
     parallel = tf.data.AUTOTUNE
     dataset = numbers.map(batch, num_parallel_calls=parallel, deterministic=True)

@@ -63,7 +63,7 @@ class ImagePreprocessor:
         crop: int | None = None,
         background: str = "white",
         max_pixels: int = MOST_PIXELS,
-    ):
+    ) -> None:
         checks.check_positive_integer("image_size", image_size)
         checks.check_positive_integer("max_pixels", max_pixels)
         if crop is not None:
@@ -141,7 +141,7 @@ class ImagePreprocessor:
             raise Damaged(name, error) from error
         return self._fitted(ready, name)
 
-    def _fitted(self, image, name):
+    def _fitted(self, image: Image.Image, name: str) -> np.ndarray:
         """The square of an upright image without transparency, as an array."""
         if self.crop is not None:
             if self.crop > min(image.size):
@@ -156,9 +156,10 @@ class ImagePreprocessor:
         inner = (size, size)
         if self.fit == "pad":
             longest = max(image.size)
-            inner = tuple(
+            width, height = (
                 max(1, (2 * side * size + longest) // (2 * longest)) for side in image.size
             )
+            inner = (width, height)
         if image.size != inner:
             image = image.resize(inner, Image.Resampling.BILINEAR)
         pixels = np.asarray(image, dtype="uint8").reshape(inner[1], inner[0], self.channels)
@@ -211,7 +212,7 @@ class ImagePreprocessor:
             image = tf.image.resize(image, (size, size), antialias=True)
         return tf.ensure_shape(image / 127.5 - 1.0, self.image_shape)
 
-    def _on_background(self, rgba):
+    def _on_background(self, rgba: tf.Tensor) -> tf.Tensor:
         """Float (H, W, channels) from 0 to 255, of RGBA values."""
         colours, alpha = rgba[..., :3], rgba[..., 3:] / 255.0
         image = colours * alpha + tf.constant(self._colour, "float32") * (1.0 - alpha)
@@ -219,7 +220,7 @@ class ImagePreprocessor:
             image = tf.reduce_sum(image * tf.constant(_LUMINANCE), axis=-1, keepdims=True)
         return image
 
-    def _ground(self):
+    def _ground(self) -> tuple[float, ...]:
         if self.channels == 3:
             return self._colour
         return (sum(share * part for share, part in zip(_LUMINANCE, self._colour, strict=True)),)
@@ -294,7 +295,7 @@ def for_arrays(image_shape: tuple[int, ...], image_size: int) -> ImagePreprocess
     return ImagePreprocessor(image_size, image_shape[-1], fit="crop" if square else "stretch")
 
 
-def _parse_colour(background):
+def _parse_colour(background: str) -> tuple[int, int, int]:
     try:
         return ImageColor.getrgb(background)[:3]
     except (ValueError, AttributeError, TypeError):
@@ -303,11 +304,11 @@ def _parse_colour(background):
         ) from None
 
 
-def _scale(pixels):
+def _scale(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype("float32") / np.float32(127.5) - np.float32(1)
 
 
-def _cut(image, side):
+def _cut(image: Image.Image, side: int) -> Image.Image:
     width, height = image.size
     left, top = (width - side) // 2, (height - side) // 2
     if (left, top) == (0, 0) and image.size == (side, side):
@@ -318,26 +319,26 @@ def _cut(image, side):
     return Image.fromarray(np.asarray(image)[top : top + side, left : left + side])
 
 
-def _cut_tensor(image, side):
+def _cut_tensor(image: tf.Tensor, side: int | tf.Tensor) -> tf.Tensor:
     left = (tf.shape(image)[:2] - side) // 2
     return image[left[0] : left[0] + side, left[1] : left[1] + side]
 
 
-def _decoded(contents):
+def _decoded(contents: tf.Tensor) -> tf.Tensor:
     """RGBA values of a PNG or JPEG file, uint8 (H, W, 4)."""
 
-    def jpeg():
+    def jpeg() -> tf.Tensor:
         # The default of `dct_method` is faster, and off by up to 13 levels.
         image = tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
         return tf.pad(image, [[0, 0], [0, 0], [0, 1]], constant_values=255)
 
-    def png():
+    def png() -> tf.Tensor:
         return _with_opaque(tf.io.decode_png(contents, channels=4), contents)
 
     return tf.ensure_shape(tf.cond(tf.io.is_jpeg(contents), jpeg, png), (None, None, 4))
 
 
-def _with_opaque(image, contents):
+def _with_opaque(image: tf.Tensor, contents: tf.Tensor) -> tf.Tensor:
     """RGBA values whose alpha is 255 where the file has none.
 
     For files of 1, 2 or 4 bits `decode_png` fills in the most that so many bits hold, such as 1.

@@ -41,10 +41,10 @@ def images_of(
     (3, 16, 16, 3)
     """
 
-    def read(number):
+    def read(number: int) -> np.ndarray:
         return preprocessor.pixels(_picture(_part(items[number], image)), f"image {number}")
 
-    def render(numbers):
+    def render(numbers: np.ndarray) -> np.ndarray:
         # Threads: Pillow decodes and resizes without Python's lock.
         if len(numbers) < 2:
             return np.stack([read(number) for number in numbers.tolist()])
@@ -59,7 +59,7 @@ def images_of(
 _pools: list[concurrent.futures.ThreadPoolExecutor] = []
 
 
-def _pool():
+def _pool() -> concurrent.futures.ThreadPoolExecutor:
     """One pool for all: each batch would start threads of its own."""
     if not _pools:
         _pools.append(concurrent.futures.ThreadPoolExecutor())

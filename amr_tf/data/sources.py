@@ -86,17 +86,17 @@ class ImageData:
     preprocessor: ImagePreprocessor | None = None
 
     @property
-    def held_out(self):
+    def held_out(self) -> Split:
         """The `Split` to show a finished model: the test split, or without one validation."""
         return self.validation if self.test is None else self.test
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int | None:
         """Number of classes or attributes, or None for unlabelled images."""
         return None if self.class_names is None else len(self.class_names)
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int, ...]:
         """(H, W, C) of the images that the model sees, or (D,) of points."""
         own = tuple(self.train.images.shape[1:])
         return own if self.image_size is None else (self.image_size, self.image_size, own[-1])

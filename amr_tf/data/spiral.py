@@ -4,6 +4,7 @@ The paper says no more than "points along the spiral"; turns, size and noise are
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ _SEED = 0
 _CURVE_POINTS = 200_000  # 6e-5 apart at most.
 
 
-def spiral_points(t):
+def spiral_points(t: np.ndarray) -> np.ndarray:
     """Points of an Archimedean spiral without noise.
 
     Args:
@@ -38,7 +39,7 @@ def spiral_points(t):
     return points.astype("float32")
 
 
-def sample_spiral(count, seed, noise=NOISE):
+def sample_spiral(count: int, seed: int, noise: float = NOISE) -> np.ndarray:
     """Random points, about evenly along the spiral, with Gaussian noise.
 
     Args:
@@ -56,7 +57,7 @@ def sample_spiral(count, seed, noise=NOISE):
     return np.clip(noisy, -1, 1).astype("float32")
 
 
-def distance_to_spiral(points):
+def distance_to_spiral(points: np.ndarray) -> np.ndarray:
     """The distance of points to the spiral without noise.
 
     Args:
@@ -69,7 +70,7 @@ def distance_to_spiral(points):
 
 
 @functools.cache
-def _curve():
+def _curve() -> Any:
     """A search tree of densely sampled points of the spiral."""
     from scipy.spatial import KDTree
 
@@ -77,8 +78,8 @@ def _curve():
 
 
 @DATASETS.register("spiral")
-def _spiral():
+def _spiral() -> Source:
     """10,000 points to train on and 2,000 to test on, with noise, without labels."""
     points = sample_spiral(TRAIN_COUNT + TEST_COUNT, _SEED)
-    splits = (Split(part, None) for part in np.split(points, [TRAIN_COUNT]))
-    return Source(*splits, class_names=None, image_size=None)
+    train, test = (Split(part, None) for part in np.split(points, [TRAIN_COUNT]))
+    return Source(train, test, class_names=None, image_size=None)

@@ -26,10 +26,10 @@ class Split:
     labels: np.ndarray | None
     factors: np.ndarray | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, indices):
+    def take(self, indices: np.ndarray) -> "Split":
         """The images at `indices`, with their labels and factors, as a new `Split`."""
         labels = None if self.labels is None else self.labels[indices]
         factors = None if self.factors is None else self.factors[indices]
@@ -42,7 +42,7 @@ def check_fraction(fraction: float) -> None:
         raise ValueError(f"validation_fraction must be above 0 and below 1; got {fraction}.")
 
 
-def split_off(split, fraction, seed):
+def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     """Cuts a share of the images off, stratified by class where there are class numbers.
 
     Args:
@@ -68,7 +68,7 @@ def split_off(split, fraction, seed):
     return split.take(rest), split.take(part)
 
 
-def draw_subset(split, count, seed):
+def draw_subset(split: Split, count: int, seed: int) -> Split:
     """`count` of the images, stratified by class where there are class numbers, as a `Split`.
 
     Raises:
@@ -84,7 +84,7 @@ def draw_subset(split, count, seed):
     return split.take(_stratified(split.labels, len(split), count, seed)[1])
 
 
-def hide_labels(split, count, seed):
+def hide_labels(split: Split, count: int, seed: int) -> Split:
     """All images, of which `count` keep their labels and the others get -1.
 
     The images that keep theirs are stratified by class where there are class numbers. Factors
@@ -110,7 +110,9 @@ def hide_labels(split, count, seed):
     return dataclasses.replace(split, labels=visible)
 
 
-def _stratified(labels, size, count, seed):
+def _stratified(
+    labels: np.ndarray | None, size: int, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Sorted indices below `size`: all but `count` of them, and these."""
     if labels is not None and labels.ndim > 1:
         labels = None  # The combinations of many attributes are too rare for strata.

@@ -4,6 +4,8 @@ import contextlib
 import pathlib
 import socket
 import urllib.request
+from collections.abc import Iterator
+from typing import Any
 
 from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
@@ -12,7 +14,7 @@ from amr_tf.files import user_path
 _TFDS_HOST = "storage.googleapis.com"  # Where TFDS keeps its own copies of data sets.
 
 
-def prepared_builder(name, data_dir):
+def prepared_builder(name: str, data_dir: str | None) -> Any:
     """A TFDS builder whose data are prepared, downloaded where need be.
 
     Args:
@@ -47,7 +49,7 @@ def prepared_builder(name, data_dir):
 
 
 @contextlib.contextmanager
-def naming_damage(builder, split=None):
+def naming_damage(builder: Any, split: str | None = None) -> Iterator[None]:
     """Around the reading of prepared files: turns any error into a ValueError that names them.
 
     Args:
@@ -64,30 +66,30 @@ def naming_damage(builder, split=None):
         raise _damaged(what, builder.data_path, error) from error
 
 
-def _damaged(what, place, error):
+def _damaged(what: str, place: Any, error: Exception) -> ValueError:
     return ValueError(
         f"{what} in '{place}' is damaged ({type(error).__name__}): files are missing or not whole; "
         "copy or prepare it again."
     )
 
 
-def _check_network():
+def _check_network() -> None:
     """Raises an OSError without a network: TFDS itself would retry for more than three minutes."""
     if not urllib.request.getproxies():
         socket.getaddrinfo(_TFDS_HOST, 443)
 
 
-def _register(name, image_size):
+def _register(name: str, image_size: int) -> None:
     @DATASETS.register(name)
-    def source(data_dir):
+    def source(data_dir: str | None) -> Source:
         builder = prepared_builder(name, data_dir)
-        splits = [_read_split(builder, split) for split in ("train", "test")]
+        train, test = (_read_split(builder, split) for split in ("train", "test"))
         with naming_damage(builder):
             names = tuple(builder.info.features["label"].names)
-        return Source(*splits, names, image_size)
+        return Source(train, test, names, image_size)
 
 
-def _read_split(builder, split):
+def _read_split(builder: Any, split: str) -> Split:
     import tensorflow_datasets as tfds
 
     with naming_damage(builder, split):

@@ -1,6 +1,8 @@
 """Films of images that turn into one another and back: GIF and MP4."""
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.animation import FFMpegWriter, PillowWriter
@@ -9,10 +11,10 @@ from amr_tf import checks
 from amr_tf.evaluation.figures import grid_figure
 from amr_tf.evaluation.sheet import cell_pixels
 
-WRITERS = {".gif": PillowWriter, ".mp4": FFMpegWriter}
+WRITERS: dict[str, Any] = {".gif": PillowWriter, ".mp4": FFMpegWriter}
 
 
-def check_film_path(path):
+def check_film_path(path: str | pathlib.Path) -> None:
     """Raises a ValueError unless `save_animation` can write a file of this name.
 
     Args:
@@ -25,7 +27,7 @@ def check_film_path(path):
         raise ValueError(f"'{path}' needs the program ffmpeg, which is not on PATH; use .gif.")
 
 
-def there_and_back(steps):
+def there_and_back(steps: int) -> list[int]:
     """The numbers of the steps in a film that repeats without a jump: 0 to the last and back.
 
     Args:
@@ -37,7 +39,12 @@ def there_and_back(steps):
     return [*range(steps), *range(steps - 2, 0, -1)]
 
 
-def save_animation(path, rows, title=None, frames_per_second=8):
+def save_animation(
+    path: str | pathlib.Path,
+    rows: Mapping[str, np.ndarray],
+    title: str | None = None,
+    frames_per_second: int = 8,
+) -> None:
     """Writes a film of a grid: a row for each method, a column for each pair, there and back.
 
     Args:

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def attribute_vectors(codes, attributes):
+def attribute_vectors(codes: np.ndarray, attributes: np.ndarray) -> np.ndarray:
     """For each attribute the mean code of the images that have it, minus that of those without.
 
     `model.decode(codes + vector)` adds an attribute. The vectors carry along what is correlated

@@ -1,22 +1,32 @@
 """How far the dimensions of a trained model's codes stand for the factors of its data."""
 
+from typing import Any
+
 import numpy as np
 
 from amr_tf import checks
-from amr_tf.data import prepared
+from amr_tf.data import ImageData, Split, prepared
 from amr_tf.evaluation.disentanglement_metrics import dci, mutual_information_gap, sap
 from amr_tf.evaluation.fixed_factor_metrics import (
     beta_vae_score,
     factor_vae_score,
     kept_dimensions,
 )
+from amr_tf.models.base import ResynthesisModel
 
 _ENCODED_AT_ONCE = 2048  # Bounds the memory for images.
 
 
 def disentanglement(
-    model, data, split="validation", examples=20_000, fitted=5_000, votes=800, samples=100, seed=0
-):
+    model: ResynthesisModel,
+    data: ImageData,
+    split: str = "validation",
+    examples: int = 20_000,
+    fitted: int = 5_000,
+    votes: int = 800,
+    samples: int = 100,
+    seed: int = 0,
+) -> dict[str, Any]:
     """The FactorVAE, beta-VAE, MIG, DCI and SAP metrics of a trained model.
 
     Images are drawn at random from the training split, for whatever is fitted, and from a split
@@ -52,7 +62,8 @@ def disentanglement(
         checks.check_positive_integer(name, count)
     random = np.random.default_rng(seed)
     rows = [_draw(len(part), examples, random) for part in (data.train, held_out)]
-    factors = [part.factors[chosen] for part, chosen in zip((data.train, held_out), rows)]
+    parts: tuple[Any, Any] = (data.train, held_out)
+    factors = [part.factors[chosen] for part, chosen in zip(parts, rows)]
     varying = np.all([np.ptp(part, axis=0) > 0 for part in factors], axis=0)
     names = data.factor_names or [f"factor{number}" for number in range(len(varying))]
     if varying.sum() < 2:
@@ -63,13 +74,13 @@ def disentanglement(
     train = (_codes(model, data.train, rows[0], data.image_size), factors[0][:, varying])
     scored = (_codes(model, held_out, rows[1], data.image_size), factors[1][:, varying])
     kept = kept_dimensions(train[0], unit_prior=model.unit_prior)
-    few = [tuple(part[:fitted] for part in pair) for pair in (train, scored)]
+    few, few_scored = ((codes[:fitted], values[:fitted]) for codes, values in (train, scored))
     return {
         "factor_vae": factor_vae_score(train, scored, votes, samples, kept, seed),
         "beta_vae": beta_vae_score(train, scored, kept=kept, seed=seed),
         "mig": mutual_information_gap(*scored),
-        "dci": dci(*few, seed=seed),
-        "sap": sap(*few, seed=seed),
+        "dci": dci(few, few_scored, seed=seed),
+        "sap": sap(few, few_scored, seed=seed),
         "dimensions": len(kept),
         "kept_dimensions": int(kept.sum()),
         "factors": [name for name, varies in zip(names, varying) if varies],
@@ -77,7 +88,7 @@ def disentanglement(
     }
 
 
-def _held_out(data, split):
+def _held_out(data: ImageData, split: str) -> Any:
     if split not in ("validation", "test"):
         raise ValueError(f"split must be 'validation' or 'test'; got {split!r}.")
     held_out = getattr(data, split)
@@ -91,12 +102,14 @@ def _held_out(data, split):
     return held_out
 
 
-def _draw(size, examples, random):
+def _draw(size: int, examples: int, random: np.random.Generator) -> np.ndarray:
     """Different row numbers in random order, so that the first few are a random sample too."""
     return random.permutation(size)[:examples]
 
 
-def _codes(model, split, rows, image_size):
+def _codes(
+    model: ResynthesisModel, split: Split, rows: np.ndarray, image_size: int | None
+) -> np.ndarray:
     """Codes (len(rows), D); no more images are rendered than these, and few at a time."""
     parts = [
         model.encode(prepared(split, rows[start : start + _ENCODED_AT_ONCE], image_size))

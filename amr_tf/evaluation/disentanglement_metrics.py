@@ -6,6 +6,9 @@ What fits something takes two pairs (codes, factors): `train` to fit on and `hel
 examples, to score. All scores lie in 0 to 1; what chance and perfect codes get is said with each.
 """
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 import numpy as np
 from scipy.special import entr
 from sklearn.base import clone
@@ -15,8 +18,11 @@ from sklearn.svm import LinearSVC
 
 from amr_tf import checks
 
+Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Codes, and the factors of the same examples."""
 
-def checked(codes, factors):
+
+def checked(codes: np.ndarray, factors: np.ndarray) -> Pair:
     """Codes as float64 (N, D) and factors as int64 (N, F).
 
     Raises:
@@ -45,7 +51,7 @@ def checked(codes, factors):
     return codes.reshape(len(codes), -1), factors.astype("int64")
 
 
-def checked_pairs(train, held_out):
+def checked_pairs(train: Pair, held_out: Pair) -> tuple[Pair, Pair]:
     """Two pairs of codes and factors, each as of `checked`.
 
     Raises:
@@ -61,14 +67,14 @@ def checked_pairs(train, held_out):
     return pairs
 
 
-def _two_or_more(codes):
+def _two_or_more(codes: np.ndarray) -> np.ndarray:
     """Codes of a single dimension with a constant beside it, so that there is a second best."""
     if codes.shape[1] > 1:
         return codes
     return np.concatenate([codes, np.zeros_like(codes)], axis=1)
 
 
-def mutual_information_gap(codes, factors, bins=20):
+def mutual_information_gap(codes: np.ndarray, factors: np.ndarray, bins: int = 20) -> float:
     """MIG (Chen et al. 2018, section 4.1), estimated from binned codes as by Locatello et al. 2019.
 
     For each factor, the mutual information with the dimension that tells most about it, less that
@@ -97,17 +103,17 @@ def mutual_information_gap(codes, factors, bins=20):
     return float(np.mean(gaps))
 
 
-def _binned(column, bins):
+def _binned(column: np.ndarray, bins: int) -> np.ndarray:
     edges = np.histogram_bin_edges(column, bins)
     return np.searchsorted(edges[1:-1], column, side="right")
 
 
-def _gap(scores):
+def _gap(scores: Sequence[float]) -> float:
     second, first = np.sort(scores)[-2:]
     return first - second
 
 
-def dci(train, held_out, classifier=None, seed=0):
+def dci(train: Pair, held_out: Pair, classifier: Any = None, seed: int = 0) -> dict[str, float]:
     """Disentanglement, completeness and informativeness (Eastwood & Williams 2018).
 
     A classifier for each factor says how much each dimension matters for it. By default it is a
@@ -149,7 +155,7 @@ def dci(train, held_out, classifier=None, seed=0):
     }
 
 
-def concentration(importances):
+def concentration(importances: np.ndarray) -> tuple[float, float]:
     """Disentanglement and completeness of importances (D, F), of each dimension for each factor.
 
     One less the entropy, in units of the largest possible, of how a dimension's importance is
@@ -170,7 +176,7 @@ def concentration(importances):
     return _concentration(importances), _concentration(importances.T)
 
 
-def _concentration(importances):
+def _concentration(importances: np.ndarray) -> float:
     totals = importances.sum(axis=1)
     used = totals > 0
     if not used.any():
@@ -180,7 +186,7 @@ def _concentration(importances):
     return float(np.average(concentrated, weights=totals[used]))
 
 
-def sap(train, held_out, seed=0):
+def sap(train: Pair, held_out: Pair, seed: int = 0) -> float:
     """Separated attribute predictability (Kumar et al. 2018, section 3).
 
     For each factor, the accuracy of the dimension that predicts it best by itself, less that of

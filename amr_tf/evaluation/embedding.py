@@ -1,7 +1,11 @@
 """Codes of images in the plane: principal components and t-SNE, coloured by label."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
@@ -9,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from amr_tf import checks
-from amr_tf.evaluation.figures import as_models
+from amr_tf.evaluation.figures import Models, as_models
 from amr_tf.evaluation.sheet import shortened
 
 _PERPLEXITY = 30
@@ -22,7 +26,7 @@ _PANEL_INCHES = 3.4
 _UNKNOWN = "0.8"
 
 
-def embed_codes(codes, seed=0):
+def embed_codes(codes: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Codes in two dimensions, by principal components and by t-SNE (van der Maaten 2008).
 
     Args:
@@ -54,7 +58,14 @@ def embed_codes(codes, seed=0):
 
 
 @matplotlib.rc_context({"text.parse_math": False})  # A class may be called "$5".
-def codes_figure(models, images, labels=None, class_names=None, title=None, seed=0):
+def codes_figure(
+    models: Models,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+    title: str | None = None,
+    seed: int = 0,
+) -> Figure:
     """Codes by principal components and t-SNE, a row of two panels for each model.
 
     Args:
@@ -96,7 +107,9 @@ def codes_figure(models, images, labels=None, class_names=None, title=None, seed
     return figure
 
 
-def _colourings(labels, class_names, count):
+def _colourings(
+    labels: np.ndarray | None, class_names: Sequence[str] | None, count: int
+) -> dict[str | None, list[tuple]]:
     """Dictionary from the attribute's name, or None, to groups: (name, colour, members)."""
     if labels is None:
         return {None: [("all", "tab:blue", np.ones(count, "bool"))]}
@@ -111,7 +124,7 @@ def _colourings(labels, class_names, count):
     return {name: _groups(labels[:, column], ("no", "yes")) for column, name in enumerate(names)}
 
 
-def _groups(labels, names):
+def _groups(labels: np.ndarray, names: Sequence[str]) -> list[tuple]:
     colours = _colours(len(names))
     groups = [(name, colours[value], labels == value) for value, name in enumerate(names)]
     if (labels < 0).any():
@@ -120,25 +133,27 @@ def _groups(labels, names):
     return groups
 
 
-def _colours(count):
+def _colours(count: int) -> Any:
     """Colours that can be told apart, as far as there are as many."""
     for name, size in (("tab10", 10), ("tab20", 20)):
         if count <= size:
-            return matplotlib.colormaps[name].colors
+            listed: Any = matplotlib.colormaps[name]
+            return listed.colors
     return matplotlib.colormaps["nipy_spectral"](np.linspace(0.03, 0.95, count))
 
 
-def _scatter(axes, points, groups, title):
+def _scatter(axes: Axes, points: np.ndarray, groups: list[tuple], title: str) -> None:
     for name, colour, members in groups:
         label = shortened(name, _NAME_CHARACTERS)
-        axes.scatter(*points[members].T, s=9, color=colour, linewidth=0, label=label)
+        x, y = points[members].T
+        axes.scatter(x, y, s=9, color=colour, linewidth=0, label=label)
     axes.set_title(title, fontsize=10)
     # Only distances between codes mean something, and their scale differs from model to model.
     axes.xaxis.set_major_locator(NullLocator())
     axes.yaxis.set_major_locator(NullLocator())
 
 
-def _legend(axes, count):
+def _legend(axes: Axes, count: int) -> None:
     axes.legend(
         loc="center left",
         bbox_to_anchor=(1.0, 0.5),

@@ -1,9 +1,12 @@
 """The figures of a trained model on the splits of its data."""
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from amr_tf import checks
-from amr_tf.data import evaluation_batches
+from amr_tf.data import ImageData, evaluation_batches
 from amr_tf.evaluation.disentanglement import disentanglement
 from amr_tf.evaluation.extractors import classifier_extractor, inception_extractor
 from amr_tf.evaluation.image_quality import check_held_out, model_image_quality
@@ -11,6 +14,7 @@ from amr_tf.evaluation.interpolation_quality import ends_of_the_scale, model_int
 from amr_tf.evaluation.label_mixing import label_consistency, train_classifier
 from amr_tf.evaluation.probes import PROBES
 from amr_tf.evaluation.sampling import some_images
+from amr_tf.models.base import ResynthesisModel
 from amr_tf.registry import unknown_name
 
 _PROBED = 60_000
@@ -19,7 +23,13 @@ SPLITS = ("train", "validation", "test")
 MEASURES = ("disentanglement", "image_quality", "interpolation", "label_mixing")
 
 
-def evaluate(model, data, batch_size=256, probes=("linear",), splits=("validation", "test")):
+def evaluate(
+    model: ResynthesisModel,
+    data: ImageData,
+    batch_size: int = 256,
+    probes: Sequence[str] = ("linear",),
+    splits: Sequence[str] = ("validation", "test"),
+) -> dict[str, Any]:
     """Losses, the probe trained in unison, and probes on frozen codes.
 
     Args:
@@ -58,7 +68,14 @@ def evaluate(model, data, batch_size=256, probes=("linear",), splits=("validatio
     return results
 
 
-def measure(model, data, probes=("linear",), splits=SPLITS, measures=(), inception_weights=None):
+def measure(
+    model: ResynthesisModel,
+    data: ImageData,
+    probes: Sequence[str] = ("linear",),
+    splits: Sequence[str] = SPLITS,
+    measures: Sequence[str] = (),
+    inception_weights: str | None = None,
+) -> dict[str, Any]:
     """Everything that `python -m amr_tf.evaluate` reports.
 
     Args:
@@ -87,7 +104,7 @@ def measure(model, data, probes=("linear",), splits=SPLITS, measures=(), incepti
         results["disentanglement"] = disentanglement(model, data, held_out)
     if "interpolation" in measures:
         results["interpolation"] = model_interpolation_quality(model)
-        for end, figures in ends_of_the_scale(size=data.image_size).items():
+        for end, figures in ends_of_the_scale(size=data.image_shape[0]).items():
             results[f"interpolation, {end}"] = figures
     if {"image_quality", "label_mixing"} & set(measures):
         classifier = None if inception_weights else train_classifier(data)
@@ -108,18 +125,20 @@ def measure(model, data, probes=("linear",), splits=SPLITS, measures=(), incepti
     return results
 
 
-def _check_names(kind, names, known):
+def _check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             raise unknown_name(kind, name, known)
 
 
-def check_probes(probes):
+def check_probes(probes: Sequence[str]) -> None:
     """Raises a ValueError for a name that is not one of `PROBES`."""
     _check_names("probe", probes, PROBES)
 
 
-def _check_measures(model, data, measures, inception_weights):
+def _check_measures(
+    model: ResynthesisModel, data: ImageData, measures: Sequence[str], inception_weights: str | None
+) -> None:
     """Raises a ValueError before anything long is done."""
     if "disentanglement" in measures and data.train.factors is None:
         raise ValueError(
@@ -145,7 +164,7 @@ def _check_measures(model, data, measures, inception_weights):
         )
 
 
-def results_table(results):
+def results_table(results: Mapping[str, Any]) -> str:
     """The dictionary of `evaluate` as lines of text: a row a figure, a column a split."""
     rows = {}
     for group, figures in results.items():
@@ -168,7 +187,7 @@ def results_table(results):
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _flat(figures, before=""):
+def _flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Names and numbers, or texts, of a dictionary that may hold dictionaries and lists."""
     for name, value in figures.items():
         if isinstance(value, dict):
@@ -177,12 +196,12 @@ def _flat(figures, before=""):
             yield before + name, ", ".join(value) if isinstance(value, list) else value
 
 
-def _cell(value):
+def _cell(value: Any) -> str:
     text = "" if value is None else value if isinstance(value, str) else f"{value:.4g}"
     return f"{text:>14}" if len(text) < 14 else f"  {text}"
 
 
-def _has_classes(labels):
+def _has_classes(labels: np.ndarray | None) -> bool:
     """Whether there is something to tell apart; a classifier of a single class has nothing."""
     if labels is None:
         return False
@@ -190,7 +209,9 @@ def _has_classes(labels):
     return any(len(np.unique(column[column >= 0])) > 1 for column in columns.T)
 
 
-def _codes(model, split, batch_size, image_size):
+def _codes(
+    model: ResynthesisModel, split: Any, batch_size: int, image_size: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Codes and labels of a split, or of 60,000 of its images: a linear probe needs no more."""
     known = np.flatnonzero(np.reshape(split.labels, (len(split), -1)).max(axis=1) >= 0)
     if len(known) > _PROBED:

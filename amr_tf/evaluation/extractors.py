@@ -3,6 +3,8 @@
 import contextlib
 import pathlib
 import socket
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ from amr_tf import checks
 _TIMEOUT = 10.0  # Seconds without an answer after which a download of weights is given up.
 
 
-def extract_features(images, extractor, batch_size=64):
+def extract_features(images: np.ndarray, extractor: Any, batch_size: int = 64) -> np.ndarray:
     """Features of images.
 
     Args:
@@ -49,7 +51,7 @@ def extract_features(images, extractor, batch_size=64):
     return features.astype("float64")
 
 
-def classifier_extractor(classifier):
+def classifier_extractor(classifier: keras.Sequential) -> keras.Model:
     """A classifier's last feature maps, averaged over positions, as an extractor.
 
     As many features as maps: 128 for `train_classifier`'s, whatever the size of the images. Of a
@@ -80,7 +82,7 @@ def classifier_extractor(classifier):
     return keras.Model(classifier.inputs, pooled, name=f"{classifier.name}_pooled")
 
 
-def inception_extractor(weights="imagenet"):
+def inception_extractor(weights: str | None = "imagenet") -> Callable[[np.ndarray], np.ndarray]:
     """The pooled features of Keras' InceptionV3, as an extractor: 2,048 an image.
 
     Images are resized to 299x299 (bilinear), grey ones repeated over three channels. FID's own
@@ -104,11 +106,11 @@ def inception_extractor(weights="imagenet"):
 class _Inception:
     """A named function from images to InceptionV3's features."""
 
-    def __init__(self, network, name):
+    def __init__(self, network: keras.Model, name: str) -> None:
         self.network = network
         self.name = name
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """Features (N, 2048) of images (N, H, W, C) in [-1, 1], which is what Keras' expects."""
         channels = images.shape[-1]
         if channels not in (1, 3):
@@ -120,11 +122,11 @@ class _Inception:
         return self.network.predict_on_batch(resized)
 
 
-def _name_of_weights(weights):
+def _name_of_weights(weights: str | None) -> str:
     return f"inception_v3_{'random' if weights is None else pathlib.Path(weights).stem}"
 
 
-def _load_inception(weights):
+def _load_inception(weights: str | None) -> keras.Model:
     try:
         with _impatient():
             return keras.applications.InceptionV3(
@@ -140,7 +142,7 @@ def _load_inception(weights):
 
 
 @contextlib.contextmanager
-def _impatient():
+def _impatient() -> Iterator[None]:
     """Within it, connections that do not answer are given up; Keras would wait without end."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)

@@ -1,6 +1,9 @@
 """Figures of images, drawn with matplotlib without a display."""
 
 import csv
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,13 +12,19 @@ from matplotlib.figure import Figure
 from amr_tf.evaluation.interpolation_quality import pixel_interpolation
 from amr_tf.evaluation.manifold import manifold_figure
 from amr_tf.evaluation.sheet import CELL_INCHES, LABEL_INCHES, Sheet
+from amr_tf.models.base import ResynthesisModel
+
+Models: TypeAlias = ResynthesisModel | dict[str, ResynthesisModel]
+"""A model, or models by their captions."""
 
 _PIXELS = "pixel space"
 _HEADER_INCHES = 0.22
 _HEADER_POINTS = 7  # "reconstruction" is as wide as a cell.
 
 
-def grid_figure(rows, title=None, headers=None):
+def grid_figure(
+    rows: Mapping[str, Any], title: str | None = None, headers: Sequence[str] | None = None
+) -> Figure:
     """A grid of images with a caption before each row.
 
     Args:
@@ -43,7 +52,7 @@ def grid_figure(rows, title=None, headers=None):
     return sheet.figure
 
 
-def sheet_figure(images, columns=8, title=None):
+def sheet_figure(images: np.ndarray, columns: int = 8, title: str | None = None) -> Figure:
     """Images in rows of `columns`, without captions.
 
     Args:
@@ -62,13 +71,15 @@ def sheet_figure(images, columns=8, title=None):
     return sheet.figure
 
 
-def figure_pixels(figure):
+def figure_pixels(figure: Any) -> np.ndarray:
     """A figure as a uint8 array (H, W, 3)."""
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3]
 
 
-def curve_figure(logs, metric, title=None):
+def curve_figure(
+    logs: Mapping[str, str | pathlib.Path], metric: str, title: str | None = None
+) -> Figure:
     """A metric over the epochs of several runs.
 
     Args:
@@ -89,13 +100,14 @@ def curve_figure(logs, metric, title=None):
         epochs, values = _read_curve(path, metric)
         axes.plot(epochs, values, label=label, linewidth=1.2)
     axes.set(xlabel="epoch", ylabel=metric.replace("_", " "), title=title)
-    axes.xaxis.get_major_locator().set_params(integer=True)  # No epoch 1.5.
+    locator: Any = axes.xaxis.get_major_locator()
+    locator.set_params(integer=True)  # No epoch 1.5.
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
 
 
-def _read_curve(path, metric):
+def _read_curve(path: str | pathlib.Path, metric: str) -> tuple[list[int], list[float]]:
     """Epoch numbers from 1, and the metric's values, of a `log.csv`."""
     with open(path, newline="", encoding="utf-8") as file:  # noqa: PTH123, str or Path
         reader = csv.DictReader(file)
@@ -106,7 +118,7 @@ def _read_curve(path, metric):
     return [int(row["epoch"]) + 1 for row in rows], [float(row[metric]) for row in rows]
 
 
-def sample_figure(model, images, title=None):
+def sample_figure(model: ResynthesisModel, images: np.ndarray, title: str | None = None) -> Figure:
     """Originals, reconstructions and, with a mixer, mixes with the images that went into them.
 
     Args:
@@ -130,12 +142,19 @@ def sample_figure(model, images, title=None):
     return grid_figure(rows, title)
 
 
-def as_models(models):
+def as_models(models: Models) -> dict[str, ResynthesisModel]:
     """A dictionary from captions to models; a model by itself is called "latent space"."""
     return models if isinstance(models, dict) else {"latent space": models}
 
 
-def interpolation_rows(models, images_a, images_b, steps=9, pixels=True, path="linear"):
+def interpolation_rows(
+    models: Models,
+    images_a: np.ndarray,
+    images_b: np.ndarray,
+    steps: int = 9,
+    pixels: bool = True,
+    path: str = "linear",
+) -> dict[str, Any]:
     """Lines between pairs of images: blended in pixel space, and through the codes of each model.
 
     Args:
@@ -159,8 +178,14 @@ def interpolation_rows(models, images_a, images_b, steps=9, pixels=True, path="l
 
 
 def interpolation_figure(
-    models, images_a, images_b, steps=9, title=None, pixels=True, path="linear"
-):
+    models: Models,
+    images_a: np.ndarray,
+    images_b: np.ndarray,
+    steps: int = 9,
+    title: str | None = None,
+    pixels: bool = True,
+    path: str = "linear",
+) -> Figure:
     """Lines between pairs of images, a row for each method (paper, figures 6, 7 and 9).
 
     A line through codes begins and ends at the reconstructions of the two images, which stand
@@ -186,7 +211,9 @@ def interpolation_figure(
     return grid_figure(between_originals(rows, images_a, images_b), title, headers)
 
 
-def between_originals(rows, images_a, images_b):
+def between_originals(
+    rows: Mapping[str, Any], images_a: np.ndarray, images_b: np.ndarray
+) -> dict[str, list]:
     """A grid's rows: for each pair of images one of each method, the two images at its ends.
 
     Args:

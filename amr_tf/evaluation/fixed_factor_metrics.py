@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from amr_tf import checks
-from amr_tf.evaluation.disentanglement_metrics import checked_pairs
+from amr_tf.evaluation.disentanglement_metrics import Pair, checked_pairs
 
 # Of the prior's standard deviation for a VAE's posterior means (`prune_dims.threshold` in the
 # study of Locatello et al. 2019), else of the largest standard deviation among the dimensions.
@@ -17,7 +17,7 @@ PRUNED_BELOW = 0.05
 _ROUNDING = 1e-6  # A constant that went through float32 arithmetic varies by less than this share.
 
 
-def kept_dimensions(codes, unit_prior=False):
+def kept_dimensions(codes: np.ndarray, unit_prior: bool = False) -> np.ndarray:
     """Which dimensions of a code are in use.
 
     Kim & Mnih (2018) leave out dimensions that have collapsed to the prior: the decoder ignores
@@ -54,7 +54,7 @@ class FactorSampler:
         ValueError: no two examples share a value of a factor.
     """
 
-    def __init__(self, factors):
+    def __init__(self, factors: np.ndarray) -> None:
         self._values = [_shared(column) for column in factors.T]
         for number, (_, starts, _) in enumerate(self._values):
             if not len(starts):
@@ -63,7 +63,9 @@ class FactorSampler:
                     "more examples are needed."
                 )
 
-    def groups(self, count, size, random):
+    def groups(
+        self, count: int, size: int, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Groups of examples that share one value of one factor.
 
         Args:
@@ -82,7 +84,9 @@ class FactorSampler:
             rows[fixed == factor] = order[starts[value] + within]
         return fixed, rows
 
-    def pairs(self, count, size, random):
+    def pairs(
+        self, count: int, size: int, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sets of pairs; all pairs of a set share the same factor, each pair a value of its own.
 
         Args:
@@ -105,7 +109,7 @@ class FactorSampler:
         return fixed, first, second
 
 
-def _shared(column):
+def _shared(column: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Examples in the order of their values, and where those of each value start, and how many.
 
     Values that a single example has are left out of the last two.
@@ -115,7 +119,14 @@ def _shared(column):
     return order, starts[sizes > 1], sizes[sizes > 1]
 
 
-def factor_vae_score(train, held_out, votes=800, samples=100, kept=None, seed=0):
+def factor_vae_score(
+    train: Pair,
+    held_out: Pair,
+    votes: int = 800,
+    samples: int = 100,
+    kept: np.ndarray | None = None,
+    seed: int = 0,
+) -> float:
     """The metric of Kim & Mnih (2018, section 4).
 
     Examples that share the value of a random factor give a vote: the dimension whose variance,
@@ -146,9 +157,9 @@ def factor_vae_score(train, held_out, votes=800, samples=100, kept=None, seed=0)
         return 0.0
     random = np.random.default_rng(seed)
 
-    def draw(codes, factors):
+    def draw(codes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         fixed, rows = FactorSampler(factors).groups(votes, samples, random)
-        return fixed, [least_varying(codes[group]) for group in rows]
+        return fixed, np.array([least_varying(codes[group]) for group in rows])
 
     table = np.zeros((train[0].shape[1], train[1].shape[1]), "int64")
     fixed, chosen = draw(*train)
@@ -157,7 +168,7 @@ def factor_vae_score(train, held_out, votes=800, samples=100, kept=None, seed=0)
     return float(np.mean(table.argmax(axis=1)[chosen] == fixed))
 
 
-def _normalised(train, held_out, kept):
+def _normalised(train: Pair, held_out: Pair, kept: np.ndarray | None) -> list[Pair]:
     """Both pairs, checked, with the codes' kept dimensions divided by their deviations in `train`.
 
     `kept` is as of `factor_vae_score`.
@@ -168,12 +179,19 @@ def _normalised(train, held_out, kept):
     return [(codes[:, kept] / deviations, factors) for codes, factors in (train, held_out)]
 
 
-def least_varying(group):
+def least_varying(group: np.ndarray) -> int:
     """The dimension of normalised codes (L, D) with the smallest variance."""
     return int(group.var(axis=0).argmin())
 
 
-def beta_vae_score(train, held_out, points=5000, pairs=64, kept=None, seed=0):
+def beta_vae_score(
+    train: Pair,
+    held_out: Pair,
+    points: int = 5000,
+    pairs: int = 64,
+    kept: np.ndarray | None = None,
+    seed: int = 0,
+) -> float:
     """The metric of Higgins et al. (2017, section 3).
 
     A point is the mean of |z1 - z2| over pairs of examples that share the value of a random
@@ -204,7 +222,7 @@ def beta_vae_score(train, held_out, points=5000, pairs=64, kept=None, seed=0):
         return 0.0
     random = np.random.default_rng(seed)
 
-    def draw(codes, factors):
+    def draw(codes: np.ndarray, factors: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         fixed, *rows = FactorSampler(factors).pairs(points, pairs, random)
         return [np.abs(codes[a] - codes[b]).mean(axis=0) for a, b in zip(*rows)], fixed
 

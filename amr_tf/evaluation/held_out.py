@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from amr_tf.data import prepared
+from amr_tf.data import Split, prepared
 
 
-def draw_groups(split, image_size, groups, members=2, seed=0):
+def draw_groups(
+    split: Split, image_size: int | None, groups: int, members: int = 2, seed: int = 0
+) -> list[np.ndarray]:
     """Groups of different images, all drawn without replacement.
 
     Args:
@@ -28,7 +30,9 @@ def draw_groups(split, image_size, groups, members=2, seed=0):
     return np.split(prepared(split, chosen, image_size), members)
 
 
-def draw_labelled_pairs(split, image_size, pairs, seed=0):
+def draw_labelled_pairs(
+    split: Split, image_size: int | None, pairs: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of images whose labels are known and differ.
 
     Args:
@@ -59,9 +63,10 @@ def draw_labelled_pairs(split, image_size, pairs, seed=0):
     return *images, split.labels[first], split.labels[second]
 
 
-def _different(labels, order, count):
+def _different(labels: np.ndarray, order: np.ndarray, count: int) -> list[tuple[int, int]]:
     """Up to `count` pairs of indices with different labels, in the order given."""
-    found, waiting = [], []
+    found: list[tuple[int, int]] = []
+    waiting: list[int] = []
     for index in order:
         if len(found) == count:
             break
@@ -73,7 +78,9 @@ def _different(labels, order, count):
     return found
 
 
-def draw_sample(split, image_size, most, seed=0):
+def draw_sample(
+    split: Split, image_size: int | None, most: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Up to `most` images in random order, with their labels.
 
     Args:

@@ -5,21 +5,24 @@ images: results carry both.
 """
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 
 from amr_tf import checks
-from amr_tf.data import prepared
+from amr_tf.data import ImageData, prepared
 from amr_tf.evaluation.extractors import extract_features
+from amr_tf.models.base import ResynthesisModel
 
 _CHUNK = 1024
 _MOST = 10_000  # Images in each set, by default.
 _ROUNDING = 1e-7  # Of a distance, as a share of the features' size: it comes of a matrix product.
 
 
-def frechet_distance(features_a, features_b):
+def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
     """The squared Frechet distance of two Gaussians that are fitted to features.
 
     |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) [Heusel et al. 2017], with unbiased
@@ -49,7 +52,9 @@ def frechet_distance(features_a, features_b):
     return max(float(distance), 0.0)
 
 
-def precision_recall(real_features, fake_features, k=3):
+def precision_recall(
+    real_features: np.ndarray, fake_features: np.ndarray, k: int = 3
+) -> dict[str, float]:
     """Improved precision and recall [Kynkäänniemi et al. 2019, equations 1 and 2].
 
     A set's manifold is the union of balls around its features, each as large as the distance to
@@ -75,7 +80,13 @@ def precision_recall(real_features, fake_features, k=3):
     return {"precision": _share_inside(fake, real, k), "recall": _share_inside(real, fake, k)}
 
 
-def image_quality(real_images, fake_images, extractor, k=3, batch_size=64):
+def image_quality(
+    real_images: np.ndarray,
+    fake_images: np.ndarray,
+    extractor: Any,
+    k: int = 3,
+    batch_size: int = 64,
+) -> dict[str, Any]:
     """Frechet distance, precision and recall between two sets of images.
 
     Args:
@@ -108,7 +119,15 @@ def image_quality(real_images, fake_images, extractor, k=3, batch_size=64):
     return _compare(real, fake, extractor, k)
 
 
-def model_image_quality(model, data, extractor, count=None, seed=0, k=3, batch_size=64):
+def model_image_quality(
+    model: ResynthesisModel,
+    data: ImageData,
+    extractor: Any,
+    count: int | None = None,
+    seed: int = 0,
+    k: int = 3,
+    batch_size: int = 64,
+) -> dict[str, Any]:
     """`image_quality` of a model's reconstructions and mixes.
 
     The held-out images (the test split, or without one the validation split) are cut in two
@@ -156,7 +175,7 @@ def model_image_quality(model, data, extractor, count=None, seed=0, k=3, batch_s
             len(images), seed=seed, batch_size=batch_size
         )
 
-    def features_of(indices, make, name):
+    def features_of(indices: np.ndarray, make: Callable, name: str) -> np.ndarray:
         parts = []
         for number, chunk in enumerate(_chunks(indices, k_mixed)):
             images = make(prepared(data.held_out, chunk, data.image_size), seed + number)
@@ -173,7 +192,7 @@ def model_image_quality(model, data, extractor, count=None, seed=0, k=3, batch_s
     }
 
 
-def check_held_out(data):
+def check_held_out(data: ImageData) -> None:
     """Raises a ValueError unless an `ImageData` has enough held-out images for two sets."""
     if len(data.held_out) < 4:
         raise ValueError(
@@ -182,7 +201,7 @@ def check_held_out(data):
         )
 
 
-def _chunks(indices, least):
+def _chunks(indices: np.ndarray, least: int) -> list[np.ndarray]:
     """The indices in parts of a thousand; the last one is longer where `least` would not remain."""
     starts = list(range(0, len(indices), _CHUNK))
     if len(starts) > 1 and len(indices) - starts[-1] < least:
@@ -190,7 +209,7 @@ def _chunks(indices, least):
     return np.split(indices, starts[1:])
 
 
-def _compare(real, fake, extractor, k):
+def _compare(real: np.ndarray, fake: np.ndarray, extractor: Any, k: int) -> dict[str, Any]:
     """The result of `image_quality` from features."""
     enough = min(len(real), len(fake)) > k
     return {
@@ -203,7 +222,7 @@ def _compare(real, fake, extractor, k):
     }
 
 
-def _warn_of_few(count, size):
+def _warn_of_few(count: int, size: int) -> None:
     if count <= size:
         warnings.warn(
             f"{count} images are few for {size} features: the Frechet distance is biased upward, "
@@ -212,7 +231,7 @@ def _warn_of_few(count, size):
         )
 
 
-def _two_sets(data, count, seed):
+def _two_sets(data: ImageData, count: int | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of two disjoint random sets of held-out images, `count` in each."""
     check_held_out(data)
     largest = len(data.held_out) // 2
@@ -226,7 +245,7 @@ def _two_sets(data, count, seed):
     return chosen[:count], chosen[count:]
 
 
-def _check_counts(real, fake, k):
+def _check_counts(real: int, fake: int, k: int) -> None:
     """Raises a ValueError unless there are k other images for each image of both sets."""
     checks.check_positive_integer("k", k)
     if min(real, fake) <= k:
@@ -235,7 +254,7 @@ def _check_counts(real, fake, k):
         )
 
 
-def _check_features(features_a, features_b):
+def _check_features(features_a: np.ndarray, features_b: np.ndarray) -> list[np.ndarray]:
     """Both sets in float64; raises a ValueError unless they can be compared."""
     sets = [np.asarray(features, dtype="float64") for features in (features_a, features_b)]
     shapes = [features.shape for features in sets]
@@ -253,13 +272,14 @@ def _check_features(features_a, features_b):
     return sets
 
 
-def _gaussian(features):
+def _gaussian(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean (D,), and R of shape (at most D, D) with R^T R the covariance.
 
     Both run over chunks of features, of which none is copied as a whole: R is that of a QR
     decomposition of what R was before, the centred chunk, and a row for the change of the mean.
     """
-    mean, root = np.zeros(features.shape[1]), np.zeros((0, features.shape[1]))
+    mean: Any = np.zeros(features.shape[1])
+    root: Any = np.zeros((0, features.shape[1]))
     for seen in range(0, len(features), _CHUNK):
         chunk = features[seen : seen + _CHUNK]
         total = seen + len(chunk)
@@ -270,7 +290,7 @@ def _gaussian(features):
     return mean, root / np.sqrt(len(features) - 1)
 
 
-def _share_inside(points, features, k):
+def _share_inside(points: np.ndarray, features: np.ndarray, k: int) -> float:
     """The share of points that lie in the manifold of features."""
     neighbours = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(features)
     # Without an argument, kneighbors does not count a point as its own neighbour.

@@ -1,17 +1,21 @@
 """Figures of mixes of held-out images: triangles of three, and crossover between two."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib.figure import Figure
 
 from amr_tf import checks
-from amr_tf.evaluation.figures import as_models, between_originals, grid_figure
+from amr_tf.evaluation.figures import Models, as_models, between_originals, grid_figure
 from amr_tf.evaluation.sheet import CELL_INCHES, Sheet
+from amr_tf.models.base import ResynthesisModel
 
 _CORNER_CELLS = 1.25  # From a corner to the original image beside it.
 _PANEL_TOP_INCHES = 0.55  # A caption, and the word above the first original.
 _PANEL_GAP_INCHES = 0.35
 
 
-def barycentric_weights(steps):
+def barycentric_weights(steps: int) -> np.ndarray:
     """Weights of three corners on a triangular grid, from the first corner downwards.
 
     Args:
@@ -28,7 +32,7 @@ def barycentric_weights(steps):
     return np.array(points, "float32") / (steps - 1)
 
 
-def triangle_images(model, corners, steps=7):
+def triangle_images(model: ResynthesisModel, corners: np.ndarray, steps: int = 7) -> np.ndarray:
     """Decoded convex combinations of the codes of three images (paper, equation 6 with k = 3).
 
     Args:
@@ -48,7 +52,14 @@ def triangle_images(model, corners, steps=7):
     return model.decode(np.tensordot(weights, model.encode(corners), axes=1).astype("float32"))
 
 
-def triangle_figure(models, images_a, images_b, images_c, steps=7, title=None):
+def triangle_figure(
+    models: Models,
+    images_a: np.ndarray,
+    images_b: np.ndarray,
+    images_c: np.ndarray,
+    steps: int = 7,
+    title: str | None = None,
+) -> Figure:
     """Triangles of mixes of three images: a row of panels a triple, a column a model.
 
     The decoded corners stand beside the images themselves, marked "original": the first at the
@@ -85,7 +96,14 @@ def triangle_figure(models, images_a, images_b, images_c, steps=7, title=None):
     return sheet.figure
 
 
-def _draw_triangle(sheet, images, corners, steps, left, top):
+def _draw_triangle(
+    sheet: Sheet,
+    images: np.ndarray,
+    corners: Sequence[np.ndarray],
+    steps: int,
+    left: float,
+    top: float,
+) -> None:
     """Draws the mixes row by row, and each original beside its corner."""
     mixes = iter(images)
     for row in range(steps):
@@ -93,18 +111,18 @@ def _draw_triangle(sheet, images, corners, steps, left, top):
         for column in range(row + 1):
             place = left + (start + column) * CELL_INCHES
             sheet.image(next(mixes), place, top + row * CELL_INCHES)
-    places = (
+    places: tuple[tuple[float, int], ...] = (
         ((steps - 1) / 2, 0),
         (0, steps - 1),
         (steps - 1 + 2 * _CORNER_CELLS, steps - 1),
     )
-    for image, (column, row) in zip(corners, places):
-        x, y = left + column * CELL_INCHES, top + row * CELL_INCHES
+    for image, (across, down) in zip(corners, places):
+        x, y = left + across * CELL_INCHES, top + down * CELL_INCHES
         sheet.image(image, x, y)
         sheet.text("original", x + 0.48 * CELL_INCHES, y - 0.1, ha="center", fontsize=8)
 
 
-def crossover_stages(models, steps):
+def crossover_stages(models: Models, steps: int) -> int:
     """At how many stages a crossover is shown: `steps`, or fewer where the codes have few maps.
 
     Args:
@@ -119,12 +137,14 @@ def crossover_stages(models, steps):
     return min(steps, maps + 1)
 
 
-def crossover_counts(maps, stages):
+def crossover_counts(maps: int, stages: int) -> np.ndarray:
     """How many of `maps` feature maps are the second image's at each stage, int64 (stages,)."""
     return np.round(np.linspace(0, maps, stages)).astype("int64")
 
 
-def crossover_rows(models, images_a, images_b, steps=9, seed=0):
+def crossover_rows(
+    models: Models, images_a: np.ndarray, images_b: np.ndarray, steps: int = 9, seed: int = 0
+) -> dict[str, np.ndarray]:
     """Feature maps of one image replaced by another's, a few at a time (paper, equation 5).
 
     Each stage is a Bernoulli mix of k = 2 whose mask has more ones than the stage before. Vector
@@ -156,7 +176,9 @@ def crossover_rows(models, images_a, images_b, steps=9, seed=0):
     }
 
 
-def _crossover(model, images_a, images_b, stages, seed):
+def _crossover(
+    model: ResynthesisModel, images_a: np.ndarray, images_b: np.ndarray, stages: int, seed: int
+) -> np.ndarray:
     maps = model.latent_shape[-1]
     generator = np.random.default_rng(seed)
     # The place of each map in the order, for each pair: (N, maps).
@@ -169,7 +191,14 @@ def _crossover(model, images_a, images_b, stages, seed):
     return images.reshape(len(images_a), stages, *model.image_shape)
 
 
-def crossover_figure(models, images_a, images_b, steps=9, title=None, seed=0):
+def crossover_figure(
+    models: Models,
+    images_a: np.ndarray,
+    images_b: np.ndarray,
+    steps: int = 9,
+    title: str | None = None,
+    seed: int = 0,
+) -> Figure:
     """Crossover between pairs of images, a row for each method (paper, figures 8, 10 and 11).
 
     Where all codes have as many feature maps, each column says how many are the second image's.
@@ -189,10 +218,10 @@ def crossover_figure(models, images_a, images_b, steps=9, title=None, seed=0):
         ValueError: as of `crossover_rows`.
     """
     rows = crossover_rows(models, images_a, images_b, steps, seed)
-    maps = {model.latent_shape[-1] for model in as_models(models).values()}
+    sizes = {model.latent_shape[-1] for model in as_models(models).values()}
     headers = None
-    if len(maps) == 1:
-        (maps,) = maps
+    if len(sizes) == 1:
+        (maps,) = sizes
         counts = crossover_counts(maps, crossover_stages(models, steps))
         headers = ["original", *(f"{count}/{maps}" for count in counts), "original"]
     return grid_figure(between_originals(rows, images_a, images_b), title, headers)

@@ -8,6 +8,7 @@ import numpy as np
 
 from amr_tf import checks
 from amr_tf.data.lines import draw_lines
+from amr_tf.models.base import ResynthesisModel
 
 STEPS = 16  # ACAI's images per interpolation.
 CANDIDATES = 5_000  # Real lines that an image is compared with (10,000 in ACAI's code).
@@ -15,7 +16,7 @@ _SMALLEST_TURN = 1e-4  # Radians, as in ACAI's code: below it there is nothing t
 _CHUNK = 1024
 
 
-def interpolation_quality(images, candidates=CANDIDATES):
+def interpolation_quality(images: np.ndarray, candidates: int = CANDIDATES) -> dict[str, float]:
     """Mean Distance and Smoothness of interpolations between lines.
 
     Each image is matched with the nearest of real lines at equally spaced angles, by the cosine
@@ -69,8 +70,13 @@ def interpolation_quality(images, candidates=CANDIDATES):
 
 
 def model_interpolation_quality(
-    model, pairs=1_000, steps=STEPS, seed=0, smallest_turn=np.pi / 36, batch_size=256
-):
+    model: ResynthesisModel,
+    pairs: int = 1_000,
+    steps: int = STEPS,
+    seed: int = 0,
+    smallest_turn: float = np.pi / 36,
+    batch_size: int = 256,
+) -> dict[str, float]:
     """`interpolation_quality` of a model between lines at random angles.
 
     Args:
@@ -93,7 +99,13 @@ def model_interpolation_quality(
     return interpolation_quality(images)
 
 
-def ends_of_the_scale(pairs=1_000, steps=STEPS, seed=0, smallest_turn=np.pi / 36, size=32):
+def ends_of_the_scale(
+    pairs: int = 1_000,
+    steps: int = STEPS,
+    seed: int = 0,
+    smallest_turn: float = np.pi / 36,
+    size: int = 32,
+) -> dict[str, dict[str, float]]:
     """What blended pixels and perfect interpolations score on the pairs that models are given.
 
     Args:
@@ -112,7 +124,9 @@ def ends_of_the_scale(pairs=1_000, steps=STEPS, seed=0, smallest_turn=np.pi / 36
     return {"pixel": interpolation_quality(blended), "perfect": interpolation_quality(drawn)}
 
 
-def draw_angles(pairs, seed=0, smallest_turn=np.pi / 36):
+def draw_angles(
+    pairs: int, seed: int = 0, smallest_turn: float = np.pi / 36
+) -> tuple[np.ndarray, np.ndarray]:
     """Random pairs of angles.
 
     Args:
@@ -139,7 +153,9 @@ def draw_angles(pairs, seed=0, smallest_turn=np.pi / 36):
     return first, (first + turns) % (2 * np.pi)
 
 
-def pixel_interpolation(images_a, images_b, steps=STEPS):
+def pixel_interpolation(
+    images_a: np.ndarray, images_b: np.ndarray, steps: int = STEPS
+) -> np.ndarray:
     """Images blended in pixel space: the poor end of the scale.
 
     Args:
@@ -163,7 +179,9 @@ def pixel_interpolation(images_a, images_b, steps=STEPS):
     return (1 - shares) * images_a[:, None] + shares * images_b[:, None]
 
 
-def perfect_interpolation(angles_a, angles_b, steps=STEPS, size=32):
+def perfect_interpolation(
+    angles_a: np.ndarray, angles_b: np.ndarray, steps: int = STEPS, size: int = 32
+) -> np.ndarray:
     """Lines drawn at equally spaced angles along the shorter arc: the good end of the scale.
 
     Args:
@@ -191,7 +209,7 @@ def perfect_interpolation(angles_a, angles_b, steps=STEPS, size=32):
     return _render(angles.ravel(), size).reshape(len(angles), steps, size, size, 1)
 
 
-def _nearest_lines(images, candidates):
+def _nearest_lines(images: np.ndarray, candidates: int) -> tuple[np.ndarray, np.ndarray]:
     """Cosine distances (N,) to the nearest real line, and its angles (N,) in [0, 2 pi)."""
     angles = np.linspace(0, 2 * np.pi, candidates, endpoint=False)
     lines = _unit_rows(_render(angles, images.shape[1])).T
@@ -205,38 +223,38 @@ def _nearest_lines(images, candidates):
     return np.maximum(distances, 0), angles[nearest]
 
 
-def _unit_rows(images):
+def _unit_rows(images: np.ndarray) -> np.ndarray:
     rows = images.reshape(len(images), -1).astype("float64")
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     # An image of zeros has no direction; it is as far from every line as orthogonal ones are.
     return rows / np.where(norms > 0, norms, 1)
 
 
-def _excess(travelled, shortest):
+def _excess(travelled: float, shortest: float) -> float:
     if shortest < _SMALLEST_TURN:
         return float("nan")
     return max(float(travelled / shortest - 1), 0.0)  # Rounding may leave less than none.
 
 
-def _render(angles, size):
+def _render(angles: np.ndarray, size: int) -> np.ndarray:
     """Lines as models see them, float32 (N, size, size, 1) in [-1, 1]."""
     return draw_lines(angles, size).astype("float32") / 127.5 - 1
 
 
-def _shares(steps):
+def _shares(steps: int) -> np.ndarray:
     """How much of the second end is in each step."""
     checks.check_steps(steps)
     return np.linspace(0, 1, steps)
 
 
-def _line_size(image_shape):
+def _line_size(image_shape: tuple[int, ...]) -> int:
     """The width of images of lines."""
     if len(image_shape) != 3 or image_shape[0] != image_shape[1] or image_shape[2] != 1:
         raise ValueError(f"Images of lines have the shape (size, size, 1); got {image_shape}.")
     return image_shape[0]
 
 
-def _check_interpolations(images):
+def _check_interpolations(images: np.ndarray) -> None:
     """Raises a ValueError unless `images` are finite interpolations of lines."""
     if images.ndim != 5 or images.shape[1] < 2 or not images.size:
         raise ValueError(

@@ -1,12 +1,15 @@
 """Mixes of pairs of images under several labels, with the labels marked (paper, figure 5)."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from amr_tf import checks
-from amr_tf.evaluation.figures import as_models
+from amr_tf.evaluation.figures import Models, as_models
 from amr_tf.evaluation.sheet import CELL_INCHES, LABEL_INCHES, Sheet, shortened
+from amr_tf.models.base import ResynthesisModel
 
 _MARK_INCHES = 0.19
 _GAP_INCHES = 0.15
@@ -16,7 +19,7 @@ _NAME_CHARACTERS = 22
 _ALL_COMBINATIONS = 3
 
 
-def check_label_mixers(models):
+def check_label_mixers(models: Models) -> None:
     """Raises a ValueError unless each model mixes by labels.
 
     Args:
@@ -30,7 +33,7 @@ def check_label_mixers(models):
             )
 
 
-def class_label_mixes(labels_a, labels_b, num_classes):
+def class_label_mixes(labels_a: np.ndarray, labels_b: np.ndarray, num_classes: int) -> np.ndarray:
     """Labels y~ for mixes of classes: the first parent's, half of each, the second parent's.
 
     Args:
@@ -45,7 +48,7 @@ def class_label_mixes(labels_a, labels_b, num_classes):
     return np.stack([a, (a + b) / 2, b], axis=1)
 
 
-def attribute_label_mixes(labels_a, combinations=None):
+def attribute_label_mixes(labels_a: np.ndarray, combinations: bool | None = None) -> np.ndarray:
     """Labels y~ for mixes of attributes.
 
     Args:
@@ -69,16 +72,16 @@ def attribute_label_mixes(labels_a, combinations=None):
 
 
 def label_mix_figure(
-    models,
-    images_a,
-    images_b,
-    labels_a,
-    labels_b,
-    class_names,
-    title=None,
-    combinations=None,
-    seed=0,
-):
+    models: Models,
+    images_a: np.ndarray,
+    images_b: np.ndarray,
+    labels_a: np.ndarray,
+    labels_b: np.ndarray,
+    class_names: Sequence[str],
+    title: str | None = None,
+    combinations: bool | None = None,
+    seed: int = 0,
+) -> Figure:
     """Pairs of images, and between them their mixes under several labels (paper, figure 5).
 
     Above each image stands its label: a square for each attribute, filled where it is on and open
@@ -132,7 +135,15 @@ def label_mix_figure(
     return _draw_blocks(blocks, 2 + mixed.shape[1], title)
 
 
-def label_mixes(model, images_a, images_b, mixed_labels, labels_a, labels_b, seed=0):
+def label_mixes(
+    model: ResynthesisModel,
+    images_a: np.ndarray,
+    images_b: np.ndarray,
+    mixed_labels: np.ndarray,
+    labels_a: np.ndarray,
+    labels_b: np.ndarray,
+    seed: int = 0,
+) -> np.ndarray:
     """Mixes of each pair under several labels, with the same random numbers for each label.
 
     Args:
@@ -154,14 +165,16 @@ def label_mixes(model, images_a, images_b, mixed_labels, labels_a, labels_b, see
     return np.stack(mixes, axis=1)
 
 
-def _check_known(name, labels, count, num_classes, attributes):
+def _check_known(
+    name: str, labels: np.ndarray, count: int, num_classes: int, attributes: bool
+) -> None:
     check = checks.check_attributes if attributes else checks.check_labels
     check(labels, count, num_classes, name)
     if labels.min() < 0:
         raise ValueError(f"{name} must be known; it holds -1, which stands for an unknown label.")
 
 
-def _draw_blocks(blocks, columns, title):
+def _draw_blocks(blocks: Sequence[tuple[dict, dict]], columns: int, title: str | None) -> Figure:
     """A block for each pair: a line of marks for each name, then a row of images for each model."""
     heights = [
         len(marks) * _MARK_INCHES + len(rows) * CELL_INCHES + _GAP_INCHES for marks, rows in blocks

@@ -1,18 +1,23 @@
 """Whether mixes made under a label bear it, as a classifier trained by itself sees them."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 
 from amr_tf import losses
-from amr_tf.data import evaluation_batches, training_batches
+from amr_tf.data import ImageData, Split, evaluation_batches, training_batches
 from amr_tf.data.pipeline import steps_per_epoch
+from amr_tf.models.base import ResynthesisModel
+from amr_tf.types import Tensor
 
 _EPOCHS, _STEPS = 5, 400  # How long the classifier is trained, at least.
 
 
-def train_classifier(data, epochs=None, batch_size=64, seed=0):
+def train_classifier(
+    data: ImageData, epochs: int | None = None, batch_size: int = 64, seed: int = 0
+) -> keras.Model:
     """A small convolutional classifier of real images, independent of any auto-encoder.
 
     Unknown labels (-1) are left out. The global random state stays as it is.
@@ -57,17 +62,19 @@ def train_classifier(data, epochs=None, batch_size=64, seed=0):
     return classifier
 
 
-def _labelled(split):
+def _labelled(split: Any) -> Any:
     """The images with at least one known label."""
     known = (np.reshape(split.labels, (len(split), -1)) >= 0).any(axis=1)
     return split if known.all() else split.take(np.flatnonzero(known))
 
 
-def _convolutional_classifier(image_shape, num_classes, seed):
+def _convolutional_classifier(
+    image_shape: tuple[int, ...], num_classes: int, seed: int
+) -> keras.Sequential:
     # Without seeds of their own, layers would draw them from the global random state.
     seeds = iter(np.random.SeedSequence(seed).generate_state(8) // 2)
 
-    def kernel():
+    def kernel() -> keras.Initializer:
         return keras.initializers.GlorotUniform(seed=int(next(seeds)))
 
     layers = [keras.Input(image_shape)]
@@ -85,7 +92,7 @@ def _convolutional_classifier(image_shape, num_classes, seed):
     return keras.Sequential(layers, name="classifier")
 
 
-def _known_crossentropy(attributes, logits):
+def _known_crossentropy(attributes: Tensor, logits: Tensor) -> Tensor:
     """The mean cross-entropy of the attributes that are known."""
     targets, known = losses.label_targets(attributes, logits.shape[-1], multi_label=True)
     return losses.label_crossentropy(targets, logits, known, multi_label=True)
@@ -94,15 +101,21 @@ def _known_crossentropy(attributes, logits):
 class _KnownAccuracy(keras.metrics.Mean):
     """The share of known attributes whose logit has the right sign."""
 
-    def __init__(self, name="accuracy", **kwargs):
+    def __init__(self, name: str = "accuracy", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
 
-    def update_state(self, attributes, logits, sample_weight=None):
+    def update_state(self, attributes: Tensor, logits: Tensor, sample_weight: Any = None) -> None:
         right = keras.ops.equal(logits > 0, attributes > 0)
         super().update_state(right, keras.ops.cast(attributes >= 0, "float32"))
 
 
-def label_consistency(model, classifier, split, image_size, seed=0):
+def label_consistency(
+    model: ResynthesisModel,
+    classifier: keras.Model,
+    split: Split,
+    image_size: int | None,
+    seed: int = 0,
+) -> dict[str, Any]:
     """How often mixes conditioned on y~ are classified as y~.
 
     Images meet in random pairs. Only what the parents disagree about says anything: for classes
@@ -132,12 +145,12 @@ def label_consistency(model, classifier, split, image_size, seed=0):
     partners = np.roll(order, 1)
     first, second = targets[order], targets[partners]
 
-    def classify(mixed):
+    def classify(mixed: np.ndarray) -> np.ndarray:
         # Masks need a seed of their own: with the labels' they would be tied to these.
         mixes = model.mix_labels(images[order], images[partners], mixed, first, second, seed + 3)
         return classifier.predict(mixes, verbose=0, batch_size=256)
 
-    def pure(seed):
+    def pure(seed: int) -> np.ndarray:
         columns = targets.shape[1] if model.label_mixer.alphas == "attribute" else 1
         choice = np.random.default_rng(seed).random((len(images), columns)) < 0.5
         return np.where(choice, first, second)
@@ -162,11 +175,11 @@ def label_consistency(model, classifier, split, image_size, seed=0):
     return results
 
 
-def _share(right):
+def _share(right: np.ndarray) -> float | None:
     return float(right.mean()) if right.size else None
 
 
-def _right(multi_label, logits, labels):
+def _right(multi_label: bool, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether the classifier sees the (larger) label: for each image, or each attribute of it."""
     if multi_label:
         return (logits > 0) == (labels > 0.5)

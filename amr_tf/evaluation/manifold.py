@@ -1,11 +1,21 @@
 """How near decoded mixes stay to a known manifold: the paper's spiral (supplement 7.3)."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from amr_tf.models.base import ResynthesisModel
 
-def near_manifold(model, points, distance, radius=0.05, seed=0):
+
+def near_manifold(
+    model: ResynthesisModel,
+    points: np.ndarray,
+    distance: Callable[[np.ndarray], np.ndarray],
+    radius: float = 0.05,
+    seed: int = 0,
+) -> dict[str, float]:
     """The share of decoded mixes that lie within `radius` of a manifold.
 
     Args:
@@ -22,7 +32,9 @@ def near_manifold(model, points, distance, radius=0.05, seed=0):
     return {"near": float(np.mean(distances <= radius)), "mean_distance": float(distances.mean())}
 
 
-def manifold_figure(models, points, seed=0):
+def manifold_figure(
+    models: Mapping[str, ResynthesisModel], points: np.ndarray, seed: int = 0
+) -> Figure:
     """Data in blue and decoded mixes in orange, one panel a model (paper, figure 12).
 
     For a model without a mixer the orange points are reconstructions.

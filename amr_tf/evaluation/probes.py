@@ -5,6 +5,8 @@ play no part in the choice.
 """
 
 import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -13,17 +15,19 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Codes, and the labels of the same images."""
 INVERSE_REGULARISATIONS = (0.01, 0.1, 1.0, 10.0)
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 WEIGHT_DECAYS = (1e-4, 1e-2, 1.0)
 _HIDDEN_UNITS = 256
 
 
-def _for_each_attribute(probe):
+def _for_each_attribute(probe: Callable) -> Callable[..., dict[str, float]]:
     """A probe of classes that also takes attributes: one probe each, and means of their figures."""
 
     @functools.wraps(probe)
-    def probe_any(train, validation, test=None):
+    def probe_any(train: Pair, validation: Pair, test: Pair | None = None) -> dict[str, float]:
         if np.ndim(train[1]) == 1:
             return probe(*(_labelled(pair) for pair in (train, validation, test)))
         return _mean_over_attributes(probe, train, validation, test)
@@ -32,7 +36,7 @@ def _for_each_attribute(probe):
 
 
 @_for_each_attribute
-def linear_probe(train, validation, test=None):
+def linear_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dict[str, float]:
     """Logistic regression on standardised, flattened codes.
 
     The inverse regularisation strength is the one of `INVERSE_REGULARISATIONS` with the best
@@ -52,14 +56,14 @@ def linear_probe(train, validation, test=None):
         ValueError: no attribute has images that have it and images that do not.
     """
 
-    def make(strength):
+    def make(strength: float) -> LogisticRegression:
         return LogisticRegression(C=strength, max_iter=2000)
 
     return _probe(make, "inverse_regularisation", INVERSE_REGULARISATIONS, train, validation, test)
 
 
 @_for_each_attribute
-def knn_probe(train, validation, test=None):
+def knn_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dict[str, float]:
     """The majority of the k nearest training codes, k of `NEIGHBOURS`; else as `linear_probe`.
 
     Distances are Euclidean, between standardised codes. Returns "neighbours" in place of
@@ -70,13 +74,13 @@ def knn_probe(train, validation, test=None):
 
 
 @_for_each_attribute
-def mlp_probe(train, validation, test=None):
+def mlp_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dict[str, float]:
     """An MLP with a hidden layer of 256 ReLUs; else as `linear_probe`.
 
     Its L2 weight decay is one of `WEIGHT_DECAYS`, and returned as "weight_decay".
     """
 
-    def make(decay):
+    def make(decay: float) -> MLPClassifier:
         return MLPClassifier(
             (_HIDDEN_UNITS,), alpha=decay, early_stopping=True, max_iter=100, random_state=0
         )
@@ -88,7 +92,14 @@ def mlp_probe(train, validation, test=None):
 PROBES = {"linear": linear_probe, "knn": knn_probe, "mlp": mlp_probe}
 
 
-def _probe(make, setting, values, train, validation, test):
+def _probe(
+    make: Callable,
+    setting: str,
+    values: Iterable[Any],
+    train: Pair,
+    validation: Pair,
+    test: Pair | None,
+) -> dict[str, float]:
     """Fits a classifier for each value of its setting and returns the figures of the best."""
     fitted = []
     for value in values:
@@ -106,11 +117,11 @@ def _probe(make, setting, values, train, validation, test):
     return results
 
 
-def _flat(codes):
+def _flat(codes: np.ndarray) -> np.ndarray:
     return np.reshape(codes, (len(codes), -1))
 
 
-def _labelled(pair):
+def _labelled(pair: Any) -> Any:
     if pair is None:
         return None
     codes, labels = pair
@@ -118,7 +129,7 @@ def _labelled(pair):
     return codes[known], labels[known]
 
 
-def _mean_over_attributes(probe, *splits):
+def _mean_over_attributes(probe: Callable, *splits: Any) -> dict[str, float]:
     """The means over attributes of the figures of a probe on each, where it has two values."""
     results = []
     for attribute in range(splits[0][1].shape[1]):

@@ -1,8 +1,10 @@
 """A callback that draws samples while a model trains."""
 
 import pathlib
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from amr_tf.evaluation.figures import figure_pixels, sample_figure
@@ -23,7 +25,13 @@ class SampleGrid(keras.callbacks.Callback):
         every: epochs between grids.
     """
 
-    def __init__(self, images, directory, log_dir=None, every=10):
+    def __init__(
+        self,
+        images: np.ndarray,
+        directory: str | pathlib.Path,
+        log_dir: str | pathlib.Path | None = None,
+        every: int = 10,
+    ) -> None:
         super().__init__()
         self.images = images
         self.directory = pathlib.Path(directory)
@@ -31,16 +39,16 @@ class SampleGrid(keras.callbacks.Callback):
         self._number = self._drawn = 0
         self._writer = tf.summary.create_file_writer(str(log_dir)) if log_dir else None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._number = epoch + 1
         if self._number % self.every == 0 or self._number == self.params.get("epochs"):
             self._draw()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self.model.stop_training and self._drawn != self._number:
             self._draw()
 
-    def _draw(self):
+    def _draw(self) -> None:
         self._drawn = number = self._number
         self.directory.mkdir(parents=True, exist_ok=True)
         figure = sample_figure(self.model, self.images, f"After epoch {number}")

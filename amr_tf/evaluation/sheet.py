@@ -1,6 +1,7 @@
 """A sheet of paper: images, text and marks at places given in inches."""
 
 import textwrap
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,18 +18,18 @@ _CAPTION_CHARACTERS = 21  # Of 9 points, within LABEL_INCHES.
 _CAPTION_LINES = 4
 
 
-def to_uint8(images):
+def to_uint8(images: np.ndarray) -> np.ndarray:
     """Float images in [-1, 1] as uint8; values outside are clipped."""
     return np.clip(np.round((np.asarray(images) + 1.0) * 127.5), 0, 255).astype("uint8")
 
 
-def cell_pixels(image):
+def cell_pixels(image: np.ndarray) -> np.ndarray:
     """A float image (H, W, C) in [-1, 1] as `Axes.imshow` takes it: (H, W) for a single channel."""
     pixels = to_uint8(image)
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
-def shortened(name, most):
+def shortened(name: str, most: int) -> str:
     """A name of at most `most` characters; dots stand for what is cut off."""
     return name if len(name) <= most else name[: most - 1] + "…"
 
@@ -45,7 +46,7 @@ class Sheet:
         figure: the `matplotlib.figure.Figure`.
     """
 
-    def __init__(self, width, height, title=None):
+    def __init__(self, width: float, height: float, title: str | None = None) -> None:
         self.top = _TITLE_INCHES if title else _MARGIN_INCHES
         self.width, self.height = width, height + self.top
         self.figure = Figure(figsize=(self.width, self.height), dpi=120)
@@ -55,7 +56,7 @@ class Sheet:
             size = min(_TITLE_POINTS, 0.95 * width * 72 / (0.62 * len(title)))
             self.text(title, width / 2, middle, ha="center", fontsize=size)
 
-    def image(self, image, left, top, cell=CELL_INCHES):
+    def image(self, image: np.ndarray, left: float, top: float, cell: float = CELL_INCHES) -> None:
         """Draws a float image (H, W, C) in [-1, 1], C 1 or 3, into a square cell."""
         bottom = self.height - self.top - top - cell
         size = _IMAGE_SHARE * cell
@@ -64,22 +65,24 @@ class Sheet:
         axes.imshow(cell_pixels(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_axis_off()
 
-    def text(self, text, x, y, ha="left", fontsize=9, **kwargs):
+    def text(
+        self, text: str, x: float, y: float, ha: str = "left", fontsize: float = 9, **kwargs: Any
+    ) -> None:
         """Writes text whose vertical middle is `y` inches below the title."""
         place = x / self.width, 1 - (self.top + y) / self.height
         # A class may be called "$5".
         kwargs = {"ha": ha, "va": "center", "fontsize": fontsize, "parse_math": False, **kwargs}
         self.figure.text(*place, text, **kwargs)
 
-    def caption(self, text, middle):
+    def caption(self, text: str, middle: float) -> None:
         """Writes a caption in the `LABEL_INCHES` before a row, in several lines if it is long."""
         lines = textwrap.wrap(text, _CAPTION_CHARACTERS, max_lines=_CAPTION_LINES, placeholder="…")
         self.text("\n".join(lines), LABEL_INCHES - 0.12, middle, ha="right")
 
-    def mark(self, share, x, y, size=0.13):
+    def mark(self, share: float, x: float, y: float, size: float = 0.13) -> None:
         """A square around (x, y) whose lower `share`, from 0 to 1, is filled."""
         left, bottom = x - size / 2, self.height - self.top - y - size / 2
-        inches = {"transform": self.figure.dpi_scale_trans, "linewidth": 0.8}
+        inches: dict[str, Any] = {"transform": self.figure.dpi_scale_trans, "linewidth": 0.8}
         self.figure.add_artist(
             Rectangle((left, bottom), size, size * share, facecolor="tab:green", **inches)
         )

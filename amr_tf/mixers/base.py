@@ -15,12 +15,15 @@ a name:
             return keras.ops.full((batch_size, self.k) + (1,) * len(code_shape), 1 / self.k)
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from amr_tf import checks
 from amr_tf.layers import ReplicaSeedGenerator, SeedStateSaving
 from amr_tf.registry import Call, Registry
+from amr_tf.types import Seed, Shape, Tensor
 
 MIXERS = Registry("mixer", {"k": "--k", "seed": "--seed", "num_labels": "the data"})
 """Mixers by the names that `--mixer` takes."""
@@ -56,7 +59,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
     # What captions call the mixer; None for its registered name.
     title: str | None = None
 
-    def __init__(self, k=2, seed=None, **kwargs):
+    def __init__(self, k: int = 2, seed: int | None = None, **kwargs: Any) -> None:
         if not isinstance(k, int) or isinstance(k, bool) or k < 2:
             raise ValueError(f"k must be an integer of at least 2; got {k!r}.")
         super().__init__(**kwargs)
@@ -64,11 +67,11 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         self.seed = seed
         self.seed_generator = ReplicaSeedGenerator(seed)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.check_codes(tuple(input_shape[1:]))
         super().build(input_shape)
 
-    def check_codes(self, code_shape):
+    def check_codes(self, code_shape: Shape) -> None:
         """Raises a ValueError unless the mixer can mix codes of this shape.
 
         Args:
@@ -79,7 +82,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
                 f"codes must have the shape (N, H, W, C) or (N, D); got {_with_batch(code_shape)}."
             )
 
-    def draw_permutations(self, batch_size, seed=None):
+    def draw_permutations(self, batch_size: int, seed: Seed = None) -> Tensor:
         """k permutations of the numbers below `batch_size`, int32 (k, batch_size).
 
         The first is the identity; the others are independent, so an example can meet itself.
@@ -94,7 +97,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         shuffled = ops.cast(ops.argsort(numbers, axis=-1), "int32")
         return ops.concatenate([identity[None], shuffled], axis=0)
 
-    def draw_coefficients(self, code_shape, batch_size, seed=None):
+    def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         """Mixing coefficients, float32 (batch_size, k, ...), that sum to one over axis 1.
 
         Args:
@@ -104,14 +107,14 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} must define draw_coefficients.")
 
-    def coefficient_shape(self, code_shape):
+    def coefficient_shape(self, code_shape: Shape) -> tuple[int | None, ...]:
         """The shape of a coefficient set without (N, k); None for a size that is not known.
 
         Only symbolic calls ask for it. A size of 1 broadcasts against the code's.
         """
         return (1,) * (len(code_shape) - 1) + (None,)
 
-    def weigh(self, stack, coefficients):
+    def weigh(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         """The coefficients with which the codes of `stack` are summed, where they depend on these.
 
         Args:
@@ -120,11 +123,11 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         """
         return coefficients
 
-    def source(self, seed):
+    def source(self, seed: Seed) -> int | keras.random.SeedGenerator:
         """What to draw from: a fixed seed, or for None the layer's own generator."""
         return self.seed_generator if seed is None else seed
 
-    def mix(self, stack, coefficients):
+    def mix(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         """The weighted sum of given codes (paper, equation 6).
 
         Args:
@@ -145,13 +148,21 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
             )
         return ops.sum(ops.cast(coefficients, stack.dtype) * stack, axis=1)
 
-    def call(self, codes, permutations=None, coefficients=None):
+    def call(
+        self, codes: Tensor, permutations: Tensor | None = None, coefficients: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         batch_size = codes.shape[0]
         if batch_size is not None and permutations is None:
             checks.check_batch_size(batch_size, self.k)
         return self.mix_batch(codes, permutations, coefficients)
 
-    def mix_batch(self, codes, permutations=None, coefficients=None, seed=None):
+    def mix_batch(
+        self,
+        codes: Tensor,
+        permutations: Tensor | None = None,
+        coefficients: Tensor | None = None,
+        seed: Seed = None,
+    ) -> tuple[Tensor, Tensor]:
         """The call without its check that N is at least k, and with an optional fixed seed.
 
         A training set's last batch may hold fewer than k examples: its examples then meet
@@ -169,7 +180,9 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         coefficients = self.weigh(stack, coefficients)
         return self.mix(stack, coefficients), ops.cast(coefficients, "float32")
 
-    def compute_output_spec(self, codes, permutations=None, coefficients=None):
+    def compute_output_spec(
+        self, codes: Tensor, permutations: Tensor | None = None, coefficients: Tensor | None = None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         if coefficients is None:
             drawn = self.coefficient_shape(tuple(codes.shape[1:]))
             shape = (codes.shape[0], self.k, *drawn)
@@ -180,32 +193,33 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
             keras.KerasTensor(shape, dtype="float32"),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "k": self.k, "seed": self.seed}
 
 
-def another_seed(seed, steps=1):
+def another_seed(seed: Seed, steps: int = 1) -> Seed:
     """A seed for one more draw of a mix: a generator moves on by itself, a fixed integer does not.
 
     Args:
         seed: an integer, a `keras.random.SeedGenerator`, or None for a mixer's own.
         steps: how far on.
     """
-    fixed = not (seed is None or isinstance(seed, keras.random.SeedGenerator))
-    return seed + steps if fixed else seed
+    if seed is None or isinstance(seed, keras.random.SeedGenerator):
+        return seed
+    return seed + steps
 
 
-def only_pairs(name, k):
+def only_pairs(name: str, k: int) -> None:
     """Raises a ValueError for mixers that combine two codes unless k is 2."""
     if k != 2:
         raise ValueError(f"{name} mixes pairs: k must be 2; got {k!r}.")
 
 
-def _with_batch(code_shape):
+def _with_batch(code_shape: Shape) -> str:
     return "(" + ", ".join(["N", *map(str, code_shape)]) + ")"
 
 
-def get(name, /, **kwargs):
+def get(name: str, /, **kwargs: Any) -> Mixer:
     """A new mixer from its call string.
 
     Args:

@@ -1,10 +1,13 @@
 """Bernoulli mixup: each feature map comes whole from one parent."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from amr_tf import checks
 from amr_tf.mixers.base import MIXERS, Mixer, another_seed
+from amr_tf.types import Seed, Shape, Tensor
 
 
 @MIXERS.register("bernoulli")
@@ -33,7 +36,14 @@ class BernoulliMixup(Mixer):
     title = "Bernoulli"
     PROBABILITIES = ("batch", "example", "element")
 
-    def __init__(self, k=2, probability="batch", group_size=1, seed=None, **kwargs):
+    def __init__(
+        self,
+        k: int = 2,
+        probability: str = "batch",
+        group_size: int = 1,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         if probability not in self.PROBABILITIES:
             raise ValueError(
                 f"probability must be one of {', '.join(self.PROBABILITIES)}; got {probability!r}."
@@ -48,7 +58,7 @@ class BernoulliMixup(Mixer):
         self.probability = probability
         self.group_size = group_size
 
-    def draw_coefficients(self, code_shape, batch_size, seed=None):
+    def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         seed = self.source(seed)
         maps = -(-code_shape[-1] // self.group_size)  # Drawn for each group; the last may be small.
         if self.k == 2:
@@ -63,10 +73,10 @@ class BernoulliMixup(Mixer):
         shape = (batch_size, self.k, *self.coefficient_shape(code_shape))
         return ops.reshape(one_hot, shape)
 
-    def coefficient_shape(self, code_shape):
+    def coefficient_shape(self, code_shape: Shape) -> Shape:
         return (1,) * (len(code_shape) - 1) + (code_shape[-1],)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "probability": self.probability,

@@ -1,10 +1,14 @@
 """A mixer that draws among other mixers."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from amr_tf.mixers.base import MIXERS, Mixer, another_seed, get
+from amr_tf.types import Seed, Shape, Tensor
 
 # Further apart than the seeds that one mixer uses up.
 _SEEDS_APART = 100
@@ -39,7 +43,14 @@ class CompositeMixer(Mixer):
     TensorShape([8, 3, 4, 4, 1])
     """
 
-    def __init__(self, mixers=("mixup", "bernoulli"), k=2, weights=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        mixers: Sequence[str | Mixer] = ("mixup", "bernoulli"),
+        k: int = 2,
+        weights: Sequence[float] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(k, seed, **kwargs)
         if isinstance(mixers, str) or not len(mixers):
             raise ValueError(f"mixers must be a list of at least one mixer; got {mixers!r}.")
@@ -50,7 +61,7 @@ class CompositeMixer(Mixer):
         self.mixer_weights = None if weights is None else _numbers(weights)
         self._check_weights()
 
-    def _member(self, mixer, index):
+    def _member(self, mixer: str | Mixer, index: int) -> Mixer:
         """A mixer by its name, or a given one, after checking that it can join."""
         if isinstance(mixer, str):
             seed = another_seed(self.seed, (index + 1) * _SEEDS_APART)
@@ -72,7 +83,7 @@ class CompositeMixer(Mixer):
                 )
         return mixer
 
-    def _check_weights(self):
+    def _check_weights(self) -> None:
         weights = self.mixer_weights
         if weights is None:
             return
@@ -84,17 +95,17 @@ class CompositeMixer(Mixer):
         if not np.isfinite(weights).all() or min(weights) < 0 or not sum(weights):
             raise ValueError(f"weights must be finite, at least 0, and not all 0; got {weights}.")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         for mixer in self.mixers:
             if not mixer.built:
                 mixer.build(input_shape)
 
-    def check_codes(self, code_shape):
+    def check_codes(self, code_shape: Shape) -> None:
         for mixer in self.mixers:
             mixer.check_codes(code_shape)
 
-    def draw_coefficients(self, code_shape, batch_size, seed=None):
+    def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         seed = self.source(seed)
         chosen = self._choose(batch_size, seed)
         total = 0.0
@@ -106,7 +117,7 @@ class CompositeMixer(Mixer):
             total = total + share * ops.cast(coefficients, "float32")
         return total
 
-    def _choose(self, batch_size, seed):
+    def _choose(self, batch_size: int, seed: Seed) -> Tensor:
         """One-hot choices of a mixer for each example, float32 (N, mixers)."""
         weights = self.mixer_weights or [1.0] * len(self.mixers)
         bounds = np.cumsum(weights) / np.cumsum(weights)[-1]
@@ -114,27 +125,27 @@ class CompositeMixer(Mixer):
         chosen = ops.sum(ops.cast(number >= bounds[:-1].astype("float32"), "int32"), axis=1)
         return ops.one_hot(chosen, len(self.mixers), dtype="float32")
 
-    def coefficient_shape(self, code_shape):
+    def coefficient_shape(self, code_shape: Shape) -> tuple[int | None, ...]:
         shapes = [mixer.coefficient_shape(code_shape) for mixer in self.mixers]
         return tuple(_broadcast(sizes) for sizes in zip(*shapes))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         mixers = [keras.saving.serialize_keras_object(mixer) for mixer in self.mixers]
         return {**super().get_config(), "mixers": mixers, "weights": self.mixer_weights}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "CompositeMixer":
         mixers = [keras.saving.deserialize_keras_object(mixer) for mixer in config["mixers"]]
         return super().from_config({**config, "mixers": mixers})
 
 
-def _numbers(weights):
+def _numbers(weights: Sequence[float]) -> list[float]:
     try:
         return [float(weight) for weight in weights]
     except (TypeError, ValueError):
         raise ValueError(f"weights must be a list of numbers; got {weights!r}.") from None
 
 
-def _broadcast(sizes):
+def _broadcast(sizes: Iterable[int | None]) -> int | None:
     """The size that sizes broadcast to: the one that is not 1, or None where one is not known."""
     return next((size for size in sizes if size != 1), 1)

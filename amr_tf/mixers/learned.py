@@ -1,11 +1,14 @@
 """A mixer that learns which positions and feature maps to take from which parent."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from amr_tf import checks
 from amr_tf.mixers.base import MIXERS
 from amr_tf.mixers.mixup import Mixup
+from amr_tf.types import Shape, Tensor
 
 _ITERATIONS = 8
 _LARGEST_SCORE = 4.0
@@ -43,13 +46,15 @@ class LearnedMixup(Mixup):
         ValueError: codes are vectors (N, D), which have no positions.
     """
 
-    def __init__(self, k=2, filters=64, seed=None, **kwargs):
+    def __init__(
+        self, k: int = 2, filters: int = 64, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(k, seed, **kwargs)
         checks.check_positive_integer("filters", filters)
         self.filters = filters
-        self.network = None
+        self.network: keras.Model = None  # `build` makes it.
 
-    def check_codes(self, code_shape):
+    def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
         if len(code_shape) != 3:
             raise ValueError(
@@ -57,7 +62,7 @@ class LearnedMixup(Mixup):
                 f"(N, {code_shape[0]})."
             )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         channels = input_shape[-1]
         policy = self.dtype_policy
@@ -73,7 +78,7 @@ class LearnedMixup(Mixup):
             name="scores",
         )
 
-    def weigh(self, stack, coefficients):
+    def weigh(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         coefficients = ops.cast(coefficients, "float32")
         sizes = coefficients.shape[2:]
         if None in sizes:  # An input of a graph, of which only the number of axes is known.
@@ -85,13 +90,13 @@ class LearnedMixup(Mixup):
         one = all(size == 1 for size in sizes)
         return self._learned(stack, coefficients) if one else coefficients
 
-    def _learned(self, stack, coefficients):
+    def _learned(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         """The parts that the scores make of one coefficient for each parent."""
         coefficients = ops.reshape(coefficients, (-1, self.k, 1, 1, 1))
         shares = ops.clip(coefficients, _SMALLEST_SHARE, 1.0)
         return _held_parts(self._scores(stack, coefficients), shares)
 
-    def _scores(self, stack, coefficients):
+    def _scores(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         """How much each parent's elements are wanted, float32, shaped as `stack`."""
         stack = ops.convert_to_tensor(stack)
         mean = ops.broadcast_to(ops.mean(stack, axis=1, keepdims=True), ops.shape(stack))
@@ -101,17 +106,19 @@ class LearnedMixup(Mixup):
         scores = ops.cast(ops.reshape(scores, (-1, *stack.shape[1:])), "float32")
         return _LARGEST_SCORE * ops.tanh(scores / _LARGEST_SCORE)
 
-    def coefficient_shape(self, code_shape):
+    def coefficient_shape(self, code_shape: Shape) -> Shape:
         return tuple(code_shape)
 
-    def compute_output_spec(self, codes, permutations=None, coefficients=None):
+    def compute_output_spec(
+        self, codes: Tensor, permutations: Tensor | None = None, coefficients: Tensor | None = None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         return super().compute_output_spec(codes, permutations)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters}
 
 
-def _held_parts(scores, shares):
+def _held_parts(scores: Tensor, shares: Tensor) -> Tensor:
     """The softmax of scores over axis 1, shifted so that the means over elements are `shares`.
 
     The shifts are found as in Sinkhorn's algorithm: each is corrected by how far its mean is off.

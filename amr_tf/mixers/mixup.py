@@ -1,16 +1,19 @@
 """Blends: each mix lies on a line (or in the hull) of its parents, whole or map by map."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from amr_tf import checks
 from amr_tf.mixers.base import MIXERS, Mixer, only_pairs
+from amr_tf.types import Seed, Shape, Tensor
 
 
 class _OneSetPerExample(Mixer):
     """Base of mixers with one coefficient for each parent: shape (N, k, 1, 1, 1) or (N, k, 1)."""
 
-    def coefficient_shape(self, code_shape):
+    def coefficient_shape(self, code_shape: Shape) -> Shape:
         return (1,) * len(code_shape)
 
 
@@ -31,7 +34,7 @@ class Mixup(_OneSetPerExample):
     (TensorShape([8, 4, 4, 2]), TensorShape([8, 3, 1, 1, 1]))
     """
 
-    def draw_coefficients(self, code_shape, batch_size, seed=None):
+    def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         shape = (batch_size, self.k) + (1,) * len(code_shape)
         return _dirichlet(shape, self.source(seed))
 
@@ -49,11 +52,11 @@ class ChannelwiseMixup(Mixer):
     Arguments are those of `Mixer`.
     """
 
-    def draw_coefficients(self, code_shape, batch_size, seed=None):
+    def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         shape = (batch_size, self.k, *self.coefficient_shape(code_shape))
         return _dirichlet(shape, self.source(seed))
 
-    def coefficient_shape(self, code_shape):
+    def coefficient_shape(self, code_shape: Shape) -> Shape:
         return (1,) * (len(code_shape) - 1) + (code_shape[-1],)
 
 
@@ -75,7 +78,9 @@ class GaussianMixup(_OneSetPerExample):
         ValueError: k is not 2, or sigma is not above 0.
     """
 
-    def __init__(self, k=2, sigma=0.25, seed=None, **kwargs):
+    def __init__(
+        self, k: int = 2, sigma: float = 0.25, seed: int | None = None, **kwargs: Any
+    ) -> None:
         only_pairs(type(self).__name__, k)
         checks.check_not_negative("sigma", sigma)
         if sigma == 0:
@@ -83,12 +88,12 @@ class GaussianMixup(_OneSetPerExample):
         super().__init__(k, seed, **kwargs)
         self.sigma = sigma
 
-    def draw_coefficients(self, code_shape, batch_size, seed=None):
+    def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         shape = (batch_size, 1) + (1,) * len(code_shape)
         alpha = keras.random.normal(shape, mean=0.5, stddev=self.sigma, seed=self.source(seed))
         return _two(alpha)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "sigma": self.sigma}
 
 
@@ -111,22 +116,22 @@ class FoldedMixup(_OneSetPerExample):
         ValueError: k is not 2.
     """
 
-    def __init__(self, k=2, seed=None, **kwargs):
+    def __init__(self, k: int = 2, seed: int | None = None, **kwargs: Any) -> None:
         only_pairs(type(self).__name__, k)
         super().__init__(k, seed, **kwargs)
 
-    def draw_permutations(self, batch_size, seed=None):
+    def draw_permutations(self, batch_size: int, seed: Seed = None) -> Tensor:
         """The identity and the reversed order, int32 (2, batch_size); nothing is drawn."""
         identity = ops.arange(batch_size, dtype="int32")
         return ops.stack([identity, ops.flip(identity)])
 
-    def draw_coefficients(self, code_shape, batch_size, seed=None):
+    def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         shape = (batch_size, 1) + (1,) * len(code_shape)
         alpha = keras.random.uniform(shape, seed=self.source(seed))
         return _two(0.5 - ops.abs(alpha - 0.5))
 
 
-def _dirichlet(shape, seed):
+def _dirichlet(shape: Shape, seed: Seed) -> Tensor:
     """Draws from Dirichlet(1, ..., 1) over axis 1."""
     # Independent exponentials divided by their sum are Dirichlet(1, ..., 1). The small number
     # keeps the quotient defined should every draw be zero.
@@ -134,6 +139,6 @@ def _dirichlet(shape, seed):
     return exponentials / ops.sum(exponentials, axis=1, keepdims=True)
 
 
-def _two(alpha):
+def _two(alpha: Tensor) -> Tensor:
     """Coefficients alpha and 1 - alpha, (N, 2, ...), of an alpha (N, 1, ...)."""
     return ops.concatenate([alpha, 1.0 - alpha], axis=1)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from amr_tf.mixers.base import MIXERS, Mixer
+from amr_tf.types import Seed, Shape, Tensor
 
 
 @MIXERS.register("spatial")
@@ -29,7 +30,7 @@ class SpatialMixup(Mixer):
             width.
     """
 
-    def check_codes(self, code_shape):
+    def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
         if len(code_shape) != 3:
             raise ValueError(
@@ -42,7 +43,7 @@ class SpatialMixup(Mixer):
                 f"{', '.join(map(str, code_shape))})."
             )
 
-    def draw_coefficients(self, code_shape, batch_size, seed=None):
+    def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         self.check_codes(code_shape)
         height, width, _ = code_shape
         # One number each for the area and for the centre's row and column, all (N, k - 1).
@@ -57,11 +58,11 @@ class SpatialMixup(Mixer):
         one_hot = ops.one_hot(owner, self.k, dtype="float32")
         return ops.transpose(one_hot, (0, 3, 1, 2))[..., None]
 
-    def coefficient_shape(self, code_shape):
+    def coefficient_shape(self, code_shape: Shape) -> Shape:
         return (*code_shape[:2], 1)
 
 
-def _interval(size, share, place):
+def _interval(size: int, share: Tensor, place: Tensor) -> Tensor:
     """Which of `size` positions lie within `share` of the size around the centre at `place`.
 
     Args:

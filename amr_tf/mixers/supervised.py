@@ -1,10 +1,14 @@
 """A Bernoulli mixer whose mask is learned from labels (paper, section 2.2 and figure 4)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from amr_tf.mixers.base import MIXERS, Mixer, another_seed, only_pairs
 from amr_tf.registry import unknown_name
+from amr_tf.types import Array, Seed, Shape, Tensor
 
 ESTIMATORS = ("straight_through", "concrete")
 CONDITIONS = ("label", "parents")
@@ -49,16 +53,16 @@ class SupervisedBernoulliMixup(Mixer):
 
     def __init__(
         self,
-        num_labels=None,
-        k=2,
-        hidden_units=(128,),
-        estimator="straight_through",
-        temperature=0.5,
-        condition="label",
-        alphas="example",
-        seed=None,
-        **kwargs,
-    ):
+        num_labels: int | None = None,
+        k: int = 2,
+        hidden_units: Sequence[int] = (128,),
+        estimator: str = "straight_through",
+        temperature: float = 0.5,
+        condition: str = "label",
+        alphas: str = "example",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         only_pairs("SupervisedBernoulliMixup", k)
         if not isinstance(num_labels, int) or isinstance(num_labels, bool) or num_labels < 1:
             raise ValueError(
@@ -85,9 +89,9 @@ class SupervisedBernoulliMixup(Mixer):
         self.temperature = temperature
         self.condition = condition
         self.alphas = alphas
-        self.embedding = None
+        self.embedding: keras.Model = None  # `build` makes it.
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         seen = self.num_labels * (3 if self.condition == "parents" else 1)
         layers = [keras.layers.Dense(units, activation="relu") for units in self.hidden_units]
@@ -95,7 +99,7 @@ class SupervisedBernoulliMixup(Mixer):
         layers.append(keras.layers.Dense(input_shape[-1], dtype="float32"))
         self.embedding = keras.Sequential([keras.Input((seen,)), *layers], name="embed")
 
-    def draw_mixed_labels(self, labels, permutations, seed=None):
+    def draw_mixed_labels(self, labels: Tensor, permutations: Tensor, seed: Seed = None) -> Tensor:
         """y~ = alpha y1 + (1 - alpha) y2.
 
         Args:
@@ -112,7 +116,7 @@ class SupervisedBernoulliMixup(Mixer):
         first, second = (ops.take(labels, permutations[row], axis=0) for row in range(2))
         return alpha * first + (1.0 - alpha) * second
 
-    def mask_logits(self, mixed_labels, parents=None):
+    def mask_logits(self, mixed_labels: Tensor, parents: Sequence[Array] | None = None) -> Tensor:
         """embed: the logit of each feature map's probability of coming from the first parent.
 
         Args:
@@ -130,7 +134,7 @@ class SupervisedBernoulliMixup(Mixer):
             seen += [ops.abs(mixed_labels - ops.cast(parent, "float32")) for parent in parents]
         return self.embedding(ops.concatenate(seen, axis=-1))
 
-    def draw_mask(self, logits, seed=None, training=False):
+    def draw_mask(self, logits: Tensor, seed: Seed = None, training: bool = False) -> Tensor:
         """A mask of zeros and ones, or in training with "concrete" between them, shaped (N, C)."""
         uniform = keras.random.uniform(ops.shape(logits), seed=self.source(seed))
         uniform = ops.clip(uniform, _SMALL, 1.0 - _SMALL)
@@ -145,8 +149,14 @@ class SupervisedBernoulliMixup(Mixer):
         return p + ops.stop_gradient(hard - p)
 
     def mix_labelled(
-        self, codes, labels, permutations=None, mixed_labels=None, seed=None, training=False
-    ):
+        self,
+        codes: Tensor,
+        labels: Tensor,
+        permutations: Tensor | None = None,
+        mixed_labels: Tensor | None = None,
+        seed: Seed = None,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Mixes a batch under labels.
 
         Args:
@@ -171,34 +181,50 @@ class SupervisedBernoulliMixup(Mixer):
         stack = ops.take(codes, ops.transpose(permutations), axis=0)
         return self.mix(stack, coefficients), coefficients, mixed_labels
 
-    def mix_pairs(self, codes_a, codes_b, mixed_labels, parents=None, seed=None):
+    def mix_pairs(
+        self,
+        codes_a: Array,
+        codes_b: Array,
+        mixed_labels: Array,
+        parents: Sequence[Array] | None = None,
+        seed: Seed = None,
+    ) -> Tensor:
         """Mixes given pairs of codes under given labels; see `mix_labelled`."""
         codes_a = ops.convert_to_tensor(codes_a)
         mask = self.draw_mask(self.mask_logits(ops.convert_to_tensor(mixed_labels), parents), seed)
         coefficients = self._coefficients(mask, len(codes_a.shape))
         return self.mix(ops.stack([codes_a, ops.convert_to_tensor(codes_b)], axis=1), coefficients)
 
-    def _coefficients(self, mask, rank):
+    def _coefficients(self, mask: Tensor, rank: int) -> Tensor:
         both = ops.stack([mask, 1.0 - mask], axis=1)
         shape = ops.shape(both)
         return ops.reshape(both, (shape[0], 2) + (1,) * (rank - 2) + (shape[-1],))
 
-    def draw_coefficients(self, code_shape, batch_size, seed=None):
+    def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         raise ValueError(
             "SupervisedBernoulliMixup draws its mask from labels: use mix_labelled, or give it "
             "to SupervisedAMR as label_mixer."
         )
 
-    def call(self, codes, labels, permutations=None, mixed_labels=None, training=False):
+    def call(
+        self,
+        codes: Tensor,
+        labels: Tensor,
+        permutations: Tensor | None = None,
+        mixed_labels: Tensor | None = None,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor]:
         mixed, coefficients, _ = self.mix_labelled(
             codes, labels, permutations, mixed_labels, training=training
         )
         return mixed, coefficients
 
-    def compute_output_spec(self, codes, labels, *args, **kwargs):
+    def compute_output_spec(
+        self, codes: Tensor, labels: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         return super().compute_output_spec(codes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_labels": self.num_labels,

@@ -1,14 +1,18 @@
 """Adversarially constrained auto-encoder interpolation (Berthelot et al. 2019), two variants."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from amr_tf import checks
+from amr_tf.mixers import Mixer
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.models.methods import METHODS
+from amr_tf.models.step import StepTensors
+from amr_tf.types import Shape
 
 # The optimizer of the ACAI authors' TensorFlow code.
 _ADAM = "adam(learning_rate=1e-4, epsilon=1e-8)"
@@ -37,12 +41,17 @@ class ACAI(ResynthesisModel):
     # Weight of the auto-encoder's adversarial term.
     adversarial_weight = 1.0
 
-    def compile(self, *optimizers: Any, consistency_loss="mean_absolute_error", **kwargs: Any):
+    def compile(
+        self,
+        *optimizers: str | keras.Optimizer,
+        consistency_loss: str | Callable | None = "mean_absolute_error",
+        **kwargs: Any,
+    ) -> None:
         """The same as `ResynthesisModel.compile`, with the released code's consistency loss."""
         super().compile(*optimizers, consistency_loss=consistency_loss, **kwargs)
 
     @classmethod
-    def check_mixer(cls, mixer, mixed_shape=None):
+    def check_mixer(cls, mixer: Mixer | None, mixed_shape: Shape | None = None) -> None:
         super().check_mixer(mixer, mixed_shape)
         if mixer is None or mixer.k != 2:
             got = "none" if mixer is None else f"k = {mixer.k}"
@@ -61,14 +70,14 @@ class ACAI(ResynthesisModel):
                 f"{drawn.shape[2:]} for each parent, from {drawn.min():.3g} to {drawn.max():.3g}."
             )
 
-    def autoencoder_losses(self, step):
+    def autoencoder_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         reconstruction = self.reconstruction_error(step)
         adversarial = self.generator_loss(step.logits["mix"], 0.0)
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
         weight = self.adversarial_weight * self.adversarial_ramp()
         return self.lambda_ * reconstruction + weight * adversarial, terms
 
-    def discriminator_losses(self, step):
+    def discriminator_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         alpha = _alpha(step)
         loss = self.gan_loss(step.logits["mix"], 2.0 * tf.minimum(alpha, 1.0 - alpha))
         loss = loss + self.gan_loss(step.logits["real"], 0.0)
@@ -99,23 +108,27 @@ class OriginalACAI(ACAI):
 
     @classmethod
     def create(
-        cls, image_shape: tuple[int, ...], architecture="acai", mixer="folded", **kwargs: Any
-    ):
+        cls,
+        image_shape: tuple[int, ...],
+        architecture: str = "acai",
+        mixer: Mixer | str | None = "folded",
+        **kwargs: Any,
+    ) -> Self:
         """The same as `ResynthesisModel.create`, with the authors' networks and mixer."""
         return super().create(image_shape, architecture, mixer, **kwargs)
 
     def compile(
         self,
-        autoencoder_optimizer: Any = _ADAM,
-        discriminator_optimizer: Any = _ADAM,
-        *probe_optimizer: Any,
+        autoencoder_optimizer: str | keras.Optimizer = _ADAM,
+        discriminator_optimizer: str | keras.Optimizer = _ADAM,
+        *probe_optimizer: str | keras.Optimizer,
         lambda_: float = 1.0,
-        reconstruction_loss: Any = "mean_squared_error",
-        gan_loss: Any = "least_squares",
+        reconstruction_loss: str | Callable = "mean_squared_error",
+        gan_loss: str | Callable = "least_squares",
         adversarial_weight: float = 0.5,
         critic_blend: float = 0.2,
         **kwargs: Any,
-    ):
+    ) -> None:
         """The same as `ResynthesisModel.compile`, with the authors' defaults and two settings more.
 
         Args:
@@ -140,17 +153,17 @@ class OriginalACAI(ACAI):
         )
         self.remember(adversarial_weight=adversarial_weight, critic_blend=critic_blend)
 
-    def discriminator_images(self, step):
+    def discriminator_images(self, step: StepTensors) -> dict:
         images = tf.cast(step.images, step.reconstructions.dtype)
         blend = self.critic_blend * images + (1.0 - self.critic_blend) * step.reconstructions
         return {"blend": blend, "mix": step.mixes}
 
-    def discriminator_losses(self, step):
+    def discriminator_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         alpha = _alpha(step)
         loss = self.gan_loss(step.logits["mix"], tf.minimum(alpha, 1.0 - alpha))
         return loss + self.gan_loss(step.logits["blend"], 0.0), {}
 
 
-def _alpha(step):
+def _alpha(step: StepTensors) -> tf.Tensor:
     """The first parent's coefficient, (N,)."""
     return tf.reshape(step.coefficients[:, 0], (-1,))

@@ -1,6 +1,7 @@
 """Adversarial mixup resynthesis (Beckham et al. 2019), its case without mixes, and in pixels."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
@@ -8,6 +9,7 @@ import tensorflow as tf
 from amr_tf import checks
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.models.methods import METHODS
+from amr_tf.models.step import StepTensors
 
 
 @METHODS.register("amr")
@@ -38,12 +40,12 @@ class AMR(ResynthesisModel):
 
     def compile(
         self,
-        *optimizers: Any,
+        *optimizers: str | keras.Optimizer,
         adversarial_weight: float = 1.0,
         mix_weight: float | None = 1.0,
         real_weight: float = 1.0,
         **kwargs: Any,
-    ):
+    ) -> None:
         """The same as `ResynthesisModel.compile`, with three settings more.
 
         Args:
@@ -61,18 +63,18 @@ class AMR(ResynthesisModel):
             adversarial_weight=adversarial_weight, mix_weight=mix_weight, real_weight=real_weight
         )
 
-    def autoencoder_losses(self, step):
+    def autoencoder_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         reconstruction = self.reconstruction_error(step)
         adversarial = self._of_fakes(step, self.generator_loss, 1.0)
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
         weight = self.adversarial_weight * self.adversarial_ramp()
         return self.lambda_ * reconstruction + weight * adversarial, terms
 
-    def discriminator_losses(self, step):
+    def discriminator_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         real = self.real_weight * self.gan_loss(step.logits["real"], 1.0)
         return real + self._of_fakes(step, self.gan_loss, 0.0), {}
 
-    def _of_fakes(self, step, loss, target):
+    def _of_fakes(self, step: StepTensors, loss: Callable, target: float) -> tf.Tensor:
         """A loss of the logits of what was decoded, summed over reconstructions and mixes."""
         return sum(
             (1.0 if group == "reconstruction" else self.mix_weight)
@@ -93,12 +95,18 @@ class AEGAN(AMR):
 
     @classmethod
     def create(
-        cls, image_shape: tuple[int, ...], architecture="convolutional", mixer=None, **kwargs: Any
-    ):
+        cls,
+        image_shape: tuple[int, ...],
+        architecture: str = "convolutional",
+        mixer: None = None,
+        **kwargs: Any,
+    ) -> Self:
         """The same as `ResynthesisModel.create`, without a mixer."""
         return super().create(image_shape, architecture, mixer, **kwargs)
 
-    def compile(self, *optimizers: Any, mix_weight: float | None = None, **kwargs: Any):
+    def compile(
+        self, *optimizers: str | keras.Optimizer, mix_weight: float | None = None, **kwargs: Any
+    ) -> None:
         """The same as `AMR.compile`; there are no mixes to weigh."""
         super().compile(*optimizers, mix_weight=mix_weight, **kwargs)
 
@@ -116,7 +124,7 @@ class PixelMixup(AMR):
     title = "pixel-space AMR"
     mixes_pixels = True
 
-    def make_latents(self, step, training):
+    def make_latents(self, step: StepTensors, training: bool) -> dict:
         if self.mixer is None:
             return super().make_latents(step, training)
         images = tf.cast(step.images, "float32")

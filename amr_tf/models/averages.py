@@ -7,6 +7,7 @@ model can be validated, saved and used with the averages and be trained on from 
 """
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -52,7 +53,7 @@ def exchange(optimizer: keras.Optimizer) -> None:
         average.assign(values)
 
 
-def _update(optimizer, variables):
+def _update(optimizer: Any, variables: list) -> None:
     """What Keras does with a constant momentum, which is 0 in the first update here as there."""
     updates = ops.cast(optimizer.iterations, "float32")
     momentum = ops.minimum(updates / (updates + 9.0), optimizer.ema_momentum)
@@ -61,7 +62,7 @@ def _update(optimizer, variables):
         average.assign(kept * average + (1.0 - kept) * ops.cast(variable, average.dtype))
 
 
-def _pairs(inner):
+def _pairs(inner: Any) -> Iterable[tuple[Any, Any]]:
     """The trained variables, each with its average."""
     return zip(inner._trainable_variables, inner._model_variables_moving_average)
 

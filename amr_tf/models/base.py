@@ -1,7 +1,7 @@
 """What every method shares: the networks, one training step, and saving."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from amr_tf import checks, losses, optimizers, replicas
 from amr_tf.data.preprocessing import ImagePreprocessor
+from amr_tf.mixers import Mixer
 from amr_tf.models import building, compiling, inference
 from amr_tf.models.averages import exchange, keep_averages, start_averages
 from amr_tf.models.compiling import Player
@@ -129,19 +130,19 @@ class ResynthesisModel(keras.Model):
         encoder: keras.Model,
         decoder: keras.Model,
         discriminator: keras.Model | None = None,
-        mixer: Any = None,
+        mixer: Mixer | None = None,
         probe: keras.Model | None = None,
         multi_label: bool = False,
         preprocessor: ImagePreprocessor | None = None,
         augmentation: keras.layers.Layer | None = None,
         discriminator_augmentation: keras.layers.Layer | None = None,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
         self.decoder = decoder
-        self.discriminator = discriminator
-        self.mixer = mixer
+        self.discriminator: Any = discriminator
+        self.mixer: Any = mixer
         self.probe = probe
         self.multi_label = multi_label
         self.preprocessor = preprocessor
@@ -184,18 +185,18 @@ class ResynthesisModel(keras.Model):
         cls,
         image_shape: tuple[int, ...],
         architecture: str = "convolutional",
-        mixer: Any = "mixup",
+        mixer: Mixer | str | None = "mixup",
         k: int | None = None,
         num_classes: int | None = None,
         multi_label: bool = False,
         probe: str = "linear",
-        augmentation: Any = None,
-        discriminator_augmentation: Any = None,
+        augmentation: keras.Layer | str | None = None,
+        discriminator_augmentation: keras.Layer | str | None = None,
         seed: int | None = None,
         name: str | None = None,
         model_arguments: dict | None = None,
         **sizes: Any,
-    ) -> Any:
+    ) -> Self:
         """A model of this method with one of the library's architectures.
 
         Args:
@@ -245,7 +246,7 @@ class ResynthesisModel(keras.Model):
         )
 
     @classmethod
-    def convolutional(cls, image_shape: tuple[int, ...], **kwargs: Any) -> "ResynthesisModel":
+    def convolutional(cls, image_shape: tuple[int, ...], **kwargs: Any) -> Self:
         """A model with the method's own convolutional networks: `create`, `architecture` left out.
 
         Args:
@@ -310,10 +311,10 @@ class ResynthesisModel(keras.Model):
         own = list(self._trackers.values())
         return [*own, self._compile_metrics] if self._has_compile_metrics() else own
 
-    def _has_compile_metrics(self):
+    def _has_compile_metrics(self) -> bool:
         return getattr(self, "_compile_metrics", None) is not None
 
-    def _check_networks(self):
+    def _check_networks(self) -> None:
         """Raises a ValueError unless the networks fit each other and the method."""
         shape, latent = self.image_shape, self.latent_shape
         checks.check_shape("The decoder's input", self.decoder.input_shape, latent)
@@ -340,7 +341,7 @@ class ResynthesisModel(keras.Model):
                 f"{self.image_shape}."
             )
 
-    def _check_augmentation(self):
+    def _check_augmentation(self) -> None:
         """Builds the augmentation; a ValueError where it makes other images than the model takes.
 
         It is built now: a built model takes no more.
@@ -359,7 +360,7 @@ class ResynthesisModel(keras.Model):
         checks.check_shape("What the augmentation makes", made, self.image_shape)
 
     @classmethod
-    def check_mixer(cls, mixer: Any, mixed_shape: tuple[int, ...] | None = None) -> None:
+    def check_mixer(cls, mixer: Mixer | None, mixed_shape: tuple[int, ...] | None = None) -> None:
         """Raises a ValueError where the method cannot use a mixer.
 
         Args:
@@ -397,9 +398,9 @@ class ResynthesisModel(keras.Model):
 
     def compile(
         self,
-        autoencoder_optimizer: Any = "adam_l2",
-        discriminator_optimizer: Any = "adam_l2",
-        probe_optimizer: Any = "adam_l2",
+        autoencoder_optimizer: str | keras.Optimizer = "adam_l2",
+        discriminator_optimizer: str | keras.Optimizer = "adam_l2",
+        probe_optimizer: str | keras.Optimizer = "adam_l2",
         *,
         reconstruction_loss: str | Callable = "mean_absolute_error",
         gan_loss: str | Callable | None = "binary_crossentropy",
@@ -488,7 +489,8 @@ class ResynthesisModel(keras.Model):
         compiling.check_parts(self, beta, supervision)
         self.reconstruction_loss = losses.reconstruction_loss(reconstruction_loss)
         self.decode_with_logits = compiling.logit_decoder(self.decoder, self.reconstruction_loss)
-        self.gan_loss = self.generator_loss = None
+        self.gan_loss: Any = None
+        self.generator_loss: Any = None
         if gan_loss is not None:
             self.gan_loss = losses.gan_loss(gan_loss)
             self.generator_loss = losses.generator_loss(self.gan_loss)
@@ -631,7 +633,8 @@ class ResynthesisModel(keras.Model):
 
     def label_targets(self, labels: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """`losses.label_targets` for this model's classes or attributes."""
-        return losses.label_targets(labels, self.num_classes, self.multi_label)
+        num_classes: Any = self.num_classes  # There is a probe.
+        return losses.label_targets(labels, num_classes, self.multi_label)
 
     # The training step.
 
@@ -664,7 +667,7 @@ class ResynthesisModel(keras.Model):
             )
         return self._train(StepTensors(images, labels, permutations, coefficients))[1]
 
-    def _train(self, step):
+    def _train(self, step: StepTensors) -> tuple[StepTensors, dict]:
         """Makes one step's updates; returns the step with its tensors, and its metrics."""
         if self.augmentation is not None:
             step.images = self.augmentation(step.images, training=True)
@@ -694,7 +697,8 @@ class ResynthesisModel(keras.Model):
         Args:
             force: whether to make it again.
         """
-        jit_compile, self.jit_compile = self.jit_compile, False
+        jit_compile = super().jit_compile
+        self.jit_compile = False
         try:
             super().make_test_function(force)
         finally:
@@ -737,7 +741,7 @@ class ResynthesisModel(keras.Model):
             read_discriminator(self, step, *discriminate(self, step, inputs, training))
         return step
 
-    def _track(self, step, results):
+    def _track(self, step: StepTensors, results: dict) -> dict:
         """Adds a batch's results to the running means and returns these."""
         count = tf.cast(tf.shape(step.images)[0], "float32")
         weights = {**dict.fromkeys(results, count), **self.metric_weights(step)}
@@ -874,7 +878,7 @@ class ResynthesisModel(keras.Model):
         x, y = checked_data(self, x, y, None, 1)
         return super().test_on_batch(x, y, return_dict=return_dict)
 
-    def _mixed_at_once(self):
+    def _mixed_at_once(self) -> int:
         """How many examples a batch of a training must hold."""
         return self.mixer.k if self.mixer is not None and self.trains_on_mixes else 1
 
@@ -1037,7 +1041,7 @@ class ResynthesisModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict) -> "ResynthesisModel":
+    def from_config(cls, config: dict) -> Self:
         config = dict(config)
         for name in cls.NETWORKS:
             config[name] = keras.saving.deserialize_keras_object(config[name])
@@ -1068,7 +1072,7 @@ class ResynthesisModel(keras.Model):
         """
 
 
-def _check_network(name, network):
+def _check_network(name: str, network: Any) -> None:
     """Raises a ValueError unless a network is one whose shapes are known."""
     if network is None and name in ("discriminator", "probe"):
         return
@@ -1082,7 +1086,7 @@ def _check_network(name, network):
         ) from None
 
 
-def _tracker(name):
+def _tracker(name: str) -> Mean:
     tracker = Mean(name=name)
     # What Keras' callbacks call the way in which a metric improves.
     tracker._direction = "up" if name.endswith("accuracy") else "down"

@@ -170,7 +170,7 @@ def finalize_all(model: Any) -> None:
     assigns its averages to them in order.
     """
 
-    def finalize(variables):
+    def finalize(variables: list) -> None:
         for name, (made, own) in model.players.items():
             if model.ema and name == "autoencoder":
                 continue  # Its averages are in place by now (`fit_callbacks.Averages`).

@@ -109,7 +109,9 @@ def check_validation_split(share: Any, x: Any, batch_size: int | None, k: int) -
     checks.check_batch_size(min(batch_size or left, left), k)
 
 
-def _check_labels(expected, labels, count, prefix):
+def _check_labels(
+    expected: types.SimpleNamespace, labels: Any, count: int | None, prefix: str
+) -> None:
     if labels is None:
         if expected.needs_labels:
             raise ValueError(
@@ -117,14 +119,16 @@ def _check_labels(expected, labels, count, prefix):
                 "(images, labels), with -1 for an image whose label is not known."
             )
     elif expected.num_classes is not None:
-        check = checks.check_attributes if expected.multi_label else checks.check_labels
+        check: Callable = checks.check_attributes if expected.multi_label else checks.check_labels
         check(labels, count, expected.num_classes, f"{prefix}labels")
 
 
 # Batches of arrays, from a generator or a `PyDataset`.
 
 
-def _check_batch(expected, k, prefix, batch, number):
+def _check_batch(
+    expected: types.SimpleNamespace, k: int, prefix: str, batch: Any, number: int
+) -> None:
     """Raises a ValueError, with its marks, for a batch of arrays that does not fit."""
     try:
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
@@ -140,7 +144,7 @@ def _check_batch(expected, k, prefix, batch, number):
         raise ValueError(f"{_BEGIN}{error}{_END}") from None
 
 
-def _not_images(prefix, got):
+def _not_images(prefix: str, got: str) -> str:
     return (
         f"A batch of {prefix}data must be images or (images, labels); its images are of type {got}."
     )
@@ -155,31 +159,33 @@ def _checked_generator(batches: Iterator, check: Callable) -> Iterator:
 class _CheckedPyDataset(keras.utils.PyDataset):
     """Another `PyDataset`, whose batches are checked."""
 
-    def __init__(self, dataset, check):
+    def __init__(self, dataset: keras.utils.PyDataset, check: Callable) -> None:
         super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
         self._dataset = dataset
         self._check = check
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         batch = self._dataset[index]
         self._check(batch, index)
         return batch
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int | None:
         return self._dataset.num_batches
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self._dataset.on_epoch_begin()
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self._dataset.on_epoch_end()
 
 
 # Batches of tensors, from a `tf.data` pipeline.
 
 
-def _checked_dataset(expected, dataset, k, prefix):
+def _checked_dataset(
+    expected: types.SimpleNamespace, dataset: tf.data.Dataset, k: int, prefix: str
+) -> tf.data.Dataset:
     """The data set with a check of every batch in its graph: it is opened once, by Keras."""
     if dataset.cardinality() == 0:
         raise ValueError(f"The {prefix}data set is empty: it must hold at least one batch.")
@@ -194,7 +200,7 @@ def _checked_dataset(expected, dataset, k, prefix):
     else:
         _check_label_spec(expected, labels, f"{prefix}labels")
 
-    def check(number, *batch):
+    def check(number: tf.Tensor, *batch: Any) -> Any:
         batch = batch[0] if len(batch) == 1 else batch
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
         asserted = [
@@ -211,7 +217,7 @@ def _checked_dataset(expected, dataset, k, prefix):
     )
 
 
-def _check_spec(spec, name, message):
+def _check_spec(spec: Any, name: str, message: str) -> None:
     if not isinstance(spec, tf.TensorSpec):
         raise ValueError(message)
     if spec.shape.rank is None:
@@ -221,7 +227,7 @@ def _check_spec(spec, name, message):
         )
 
 
-def _check_label_spec(expected, labels, name):
+def _check_label_spec(expected: types.SimpleNamespace, labels: Any, name: str) -> None:
     """Raises a ValueError unless labels have a shape and a type as `fit` takes them."""
     _check_spec(labels, name, f"{name} must be one tensor; got {type(labels).__name__}.")
     classes = expected.num_classes
@@ -236,11 +242,11 @@ def _check_label_spec(expected, labels, name):
         raise ValueError(f"{name} must be integers (class numbers); got {labels.dtype.name}.")
 
 
-def _is_one_hot(labels):
+def _is_one_hot(labels: Any) -> bool:
     return labels.shape.rank == 2 and labels.shape[1] != 1
 
 
-def _image_assertions(expected, images, name):
+def _image_assertions(expected: types.SimpleNamespace, images: tf.Tensor, name: str) -> list:
     values = tf.cast(images, "float32")
     low, high = tf.reduce_min(values), tf.reduce_max(values)
     finite = tf.reduce_all(tf.math.is_finite(values))
@@ -259,13 +265,13 @@ def _image_assertions(expected, images, name):
     ]
 
 
-def _size_assertion(number, images, k):
+def _size_assertion(number: tf.Tensor, images: tf.Tensor, k: int) -> list:
     size = tf.shape(images)[0]
     text = f"A batch of {{}} is too small to mix k = {k} examples: k can be at most the batch size."
     return [_assert(tf.logical_or(number > 0, size >= k), text, size)]
 
 
-def _label_assertions(expected, labels, name):
+def _label_assertions(expected: types.SimpleNamespace, labels: tf.Tensor, name: str) -> list:
     labels = tf.cast(labels, "float32")
     zero_or_one = tf.logical_or(tf.equal(labels, 0), tf.equal(labels, 1))
     if expected.multi_label:
@@ -283,7 +289,7 @@ def _label_assertions(expected, labels, name):
     return [_assert(fits, text)]
 
 
-def _assert(holds, text, *values):
+def _assert(holds: tf.Tensor, text: str, *values: Any) -> Any:
     message = tf.strings.format(_BEGIN + text + _END, values) if values else _BEGIN + text + _END
     return tf.debugging.Assert(holds, [message])
 

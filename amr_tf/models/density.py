@@ -43,7 +43,7 @@ class CodeDensity:
         weights: np.ndarray,
         means: np.ndarray,
         factors: np.ndarray,
-    ):
+    ) -> None:
         given = (offset, axes, weights, means, factors)
         self.offset, self.axes, self.weights, self.means, self.factors = (
             np.asarray(array, dtype="float32") for array in given

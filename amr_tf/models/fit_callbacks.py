@@ -31,7 +31,7 @@ def with_own(callbacks: Any, model: Any) -> Any:
     return both
 
 
-def _set_mode(callback, model):
+def _set_mode(callback: Any, model: Any) -> None:
     """Keras finds the direction of its own metrics only; of ours, it would ask the user."""
     monitored = str(getattr(callback, "monitor", "")).removeprefix("val_")
     for metric in model.metrics:
@@ -46,19 +46,19 @@ class Averages(keras.callbacks.Callback):
     saving, find the averages.
     """
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.model.use_averages(False)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.model.use_averages(False)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.model.use_averages(True)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.model.use_averages(True)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.model.use_averages(True)
 
 
@@ -70,36 +70,38 @@ class SharedLearningRate(keras.callbacks.Callback):
     Optimizers with a schedule of their own are left alone.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self._last = None
-        self._ratios = {}
+        self._last: float | None = None
+        self._ratios: dict[str, float] = {}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._last = _rate(self.model.optimizer)
         self._note_ratios()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._follow()
         self._note_ratios()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._follow()
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._follow()
 
-    def _others(self):
+    def _others(self) -> dict[str, keras.Optimizer]:
         players = list(self.model.players.items())[1:]
         return {name: one.optimizer for name, one in players if not _has_schedule(one.optimizer)}
 
-    def _note_ratios(self):
+    def _note_ratios(self) -> None:
         if self._last:  # A warm-up may start at 0, of which there is no ratio.
             ratios = {name: _rate(one) / self._last for name, one in self._others().items()}
             self._ratios = ratios
 
-    def _follow(self):
-        rate = self._last if _has_schedule(self.model.optimizer) else _rate(self.model.optimizer)
+    def _follow(self) -> None:
+        rate: Any = (
+            self._last if _has_schedule(self.model.optimizer) else _rate(self.model.optimizer)
+        )
         if rate == self._last:
             return
         for name, optimizer in self._others().items():
@@ -108,10 +110,10 @@ class SharedLearningRate(keras.callbacks.Callback):
         self._last = rate
 
 
-def _rate(optimizer):
+def _rate(optimizer: keras.Optimizer) -> float:
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
-def _has_schedule(optimizer):
+def _has_schedule(optimizer: keras.Optimizer) -> bool:
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule)

@@ -103,7 +103,7 @@ def discriminator_terms(model: Any, step: StepTensors) -> tuple[tf.Tensor, dict]
     return loss, {**terms, "discriminator_loss": loss}
 
 
-def _probe_terms(model, step, training):
+def _probe_terms(model: Any, step: StepTensors, training: bool) -> tuple[tf.Tensor, dict]:
     """The probe's whole loss, a scalar, and its metrics."""
     codes = step.codes if model.supervision else tf.stop_gradient(step.codes)
     logits = model.probe(codes, training=training)
@@ -126,7 +126,7 @@ def scale_losses(model: Any, values: dict) -> dict:
     }
 
 
-def _note_regularization(step, player, *networks):
+def _note_regularization(step: StepTensors, player: str, *networks: Any) -> None:
     """Sums what the networks' layers ask for: of weights, and of activities in their last call."""
     terms = [loss for network in networks for loss in network.losses]
     if terms:

@@ -1,14 +1,16 @@
 """Generative adversarial interpolative auto-encoding (Sainburg et al. 2018)."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
 
 from amr_tf import checks, losses, replicas
+from amr_tf.mixers import Mixer
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.models.methods import METHODS
-from amr_tf.models.step import split_groups
+from amr_tf.models.step import StepTensors, split_groups
+from amr_tf.types import Shape
 
 
 @METHODS.register("gaia")
@@ -50,26 +52,26 @@ class GAIA(ResynthesisModel):
     def create(
         cls,
         image_shape: tuple[int, ...],
-        architecture="convolutional",
-        mixer="gaussian",
+        architecture: str = "convolutional",
+        mixer: Mixer | str | None = "gaussian",
         **kwargs: Any,
-    ):
+    ) -> Self:
         """The same as `ResynthesisModel.create`, with mixes around the midpoint."""
         return super().create(image_shape, architecture, mixer, **kwargs)
 
-    def create_state(self):
+    def create_state(self) -> None:
         self.balance = self.add_weight(
             name="balance", shape=(), initializer="zeros", trainable=False
         )
 
     def compile(
         self,
-        *optimizers: Any,
+        *optimizers: str | keras.Optimizer,
         gan_loss: None = None,
         balance_target: float = 0.5,
         balance_rate: float = 0.01,
         **kwargs: Any,
-    ):
+    ) -> None:
         """The same as `ResynthesisModel.compile`, with two settings more.
 
         Args:
@@ -91,7 +93,7 @@ class GAIA(ResynthesisModel):
             )
         self.remember(balance_target=balance_target, balance_rate=balance_rate)
 
-    def _check_networks(self):
+    def _check_networks(self) -> None:
         super()._check_networks()
         checks.check_shape(
             "The output of GAIA's discriminator, an auto-encoder,",
@@ -100,35 +102,35 @@ class GAIA(ResynthesisModel):
         )
 
     @classmethod
-    def check_mixer(cls, mixer, mixed_shape=None):
+    def check_mixer(cls, mixer: Mixer | None, mixed_shape: Shape | None = None) -> None:
         super().check_mixer(mixer, mixed_shape)
         if mixer is None:
             raise ValueError("GAIA needs a mixer, such as GaussianMixup().")
 
-    def read_discriminator(self, step):
+    def read_discriminator(self, step: StepTensors) -> None:
         step.discriminator_reconstructions = split_groups(
             step.discriminator_outputs, step.discriminator_groups
         )
 
-    def autoencoder_losses(self, step):
+    def autoencoder_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         reconstruction = self.reconstruction_error(step)
         completed, mixed = self._error(step, "reconstruction"), self._error(step, "mix")
         adversarial = completed + mixed
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
         return self.lambda_ * reconstruction + self.adversarial_ramp() * adversarial, terms
 
-    def discriminator_losses(self, step):
+    def discriminator_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         real, completed = self._error(step, "real"), self._error(step, "reconstruction")
         balance = tf.convert_to_tensor(self.balance)
         loss = real + completed - balance * self._error(step, "mix")
         return loss, {"discriminator_balance": balance}
 
-    def update_state(self, step):
+    def update_state(self, step: StepTensors) -> None:
         real, mixed = (replicas.mean(self._error(step, group)) for group in ("real", "mix"))
         moved = self.balance + self.balance_rate * (self.balance_target * real - mixed)
         self.balance.assign(tf.clip_by_value(moved, 0.0, 1.0))
 
-    def _error(self, step, group):
+    def _error(self, step: StepTensors, group: str) -> tf.Tensor:
         """How far the discriminator's image is from the real one, or for a mix from the mix."""
         target = step.mixes if group == "mix" else step.images
         made = step.discriminator_reconstructions[group]

@@ -94,7 +94,7 @@ def one_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
     if penalty:
         d_gradients = _sum(d_gradients, tape.gradient(penalty["discriminator"], d_variables))
 
-    def autoencoder():
+    def autoencoder() -> list:
         targets, upstream = (
             [ae_loss, step.discriminator_inputs],
             [tf.ones_like(ae_loss), ae_image_grad],
@@ -128,7 +128,7 @@ def two_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
         results.update(terms)
         d_gradients = d_tape.gradient(d_loss, model.discriminator.trainable_variables)
 
-    def autoencoder():
+    def autoencoder() -> list:
         return tape.gradient(losses["autoencoder"], model.autoencoder_variables)
 
     return Gradients(autoencoder, d_gradients, probe), results
@@ -158,7 +158,7 @@ def treats_examples_alone(discriminator: keras.Model, tolerance: float = 1e-3) -
         noise = 0.1 / np.sqrt(np.prod(variable.shape[:-1])) * random.normal(size=variable.shape)
         weights.append((variable, np.asarray(variable) + noise.astype("float32")))
 
-    def outputs(batch, training):
+    def outputs(batch: np.ndarray, training: bool) -> list[np.ndarray]:
         with keras.StatelessScope(state_mapping=weights):
             made = tf.nest.flatten(discriminator(batch, training=training))
         return [np.asarray(tf.cast(output, "float32")) for output in made]

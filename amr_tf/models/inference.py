@@ -33,7 +33,7 @@ class Inference:
             what is mixed, to their mixes.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any) -> None:
         self._model = model
         images, codes = _spec(*model.image_shape), _spec(*model.latent_shape)
         self.encode = tf.function(self._encode, input_signature=[images], autograph=False)
@@ -58,11 +58,11 @@ class Inference:
             self.mix = tf.function(self._mix, input_signature=[images], autograph=False)
             self.mix_given = tf.function(self._mix, input_signature=given, autograph=False)
 
-    def _encode(self, images):
+    def _encode(self, images: tf.Tensor) -> tf.Tensor:
         encoded = self._model.encoder(images, training=False)
         return tf.cast(self._model.codes_of(encoded), "float32")
 
-    def _decode(self, codes):
+    def _decode(self, codes: tf.Tensor) -> tf.Tensor:
         return tf.cast(self._model.decoder(codes, training=False), "float32")
 
     def draw(self, count: Any, seed: Any) -> tf.Tensor:
@@ -93,12 +93,19 @@ class Inference:
         """The images of what was mixed."""
         return self.decode(self.encode(mixed) if self._model.mixes_pixels else mixed)
 
-    def _mix(self, images, permutations=None, coefficients=None):
+    def _mix(
+        self,
+        images: tf.Tensor,
+        permutations: tf.Tensor | None = None,
+        coefficients: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         given = self.before_mixing(images)
         mixed, _ = self._model.mixer.mix_batch(given, permutations, coefficients)
         return self.after_mixing(tf.cast(mixed, "float32"))
 
-    def _interpolate(self, images_a, images_b, steps, path="linear"):
+    def _interpolate(
+        self, images_a: tf.Tensor, images_b: tf.Tensor, steps: tf.Tensor, path: str = "linear"
+    ) -> tf.Tensor:
         start, end = self.before_mixing(images_a), self.before_mixing(images_b)
         lines = PATHS[path](start, end, tf.linspace(0.0, 1.0, steps))
         images = self.after_mixing(tf.reshape(lines, [-1, *start.shape[1:]]))

@@ -56,7 +56,7 @@ class StepTensors:
     logits: dict = dataclasses.field(default_factory=dict)
     features: dict = dataclasses.field(default_factory=dict)
     discriminator_reconstructions: dict = dataclasses.field(default_factory=dict)
-    posterior: tuple | None = None
+    posterior: Any = None
     class_logits: dict = dataclasses.field(default_factory=dict)
     mixed_labels: Any = None
     label_weights: Any = None

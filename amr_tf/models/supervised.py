@@ -1,15 +1,17 @@
 """Supervised adversarial mixup resynthesis: mixes that bear a given label (paper, section 2.2)."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from amr_tf import checks, losses, mixers, replicas
+from amr_tf.mixers import Mixer
 from amr_tf.models.amr import AMR
 from amr_tf.models.methods import METHODS
-from amr_tf.models.step import split_groups
+from amr_tf.models.step import StepTensors, split_groups
+from amr_tf.types import Array
 
 
 @METHODS.register("supervised_amr")
@@ -44,25 +46,32 @@ class SupervisedAMR(AMR):
     setting_checks = {**AMR.setting_checks, "class_weight": checks.check_not_negative}
 
     def __init__(
-        self, encoder, decoder, discriminator, mixer=None, probe=None, label_mixer=None, **kwargs
-    ):
+        self,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        discriminator: keras.Model,
+        mixer: Mixer | None = None,
+        probe: keras.Model | None = None,
+        label_mixer: Mixer | None = None,
+        **kwargs: Any,
+    ) -> None:
         # Before the base class builds the model, which then takes no more layers.
-        self.label_mixer = label_mixer
+        self.label_mixer: Any = label_mixer
         super().__init__(encoder, decoder, discriminator, mixer, probe, **kwargs)
 
     @classmethod
     def create(
         cls,
         image_shape: tuple[int, ...],
-        architecture="convolutional",
-        mixer=None,
-        k=None,
-        num_classes=None,
+        architecture: str = "convolutional",
+        mixer: Mixer | str | None = None,
+        k: int | None = None,
+        num_classes: int | None = None,
         *,
-        label_mixer="supervised_bernoulli",
-        seed=None,
+        label_mixer: Mixer | str = "supervised_bernoulli",
+        seed: int | None = None,
         **kwargs: Any,
-    ):
+    ) -> Self:
         """The same as `ResynthesisModel.create`, with a label mixer, and by default no other mixer.
 
         Args:
@@ -90,7 +99,7 @@ class SupervisedAMR(AMR):
         )
 
     @classmethod
-    def check_settings(cls, **settings: Any):
+    def check_settings(cls, **settings: Any) -> None:
         super().check_settings(**settings)
         if "label_mixer" in settings:
             label_mixer = settings["label_mixer"]
@@ -98,11 +107,13 @@ class SupervisedAMR(AMR):
                 label_mixer = mixers.get(label_mixer, num_labels=2, seed=0)
             cls._check_label_mixer(label_mixer)
 
-    def create_state(self):
+    def create_state(self) -> None:
         if not self.label_mixer.built:
             self.label_mixer.build((None, *self.latent_shape))
 
-    def compile(self, *optimizers: Any, class_weight: float = 1.0, **kwargs: Any):
+    def compile(
+        self, *optimizers: str | keras.Optimizer, class_weight: float = 1.0, **kwargs: Any
+    ) -> None:
         """The same as `ResynthesisModel.compile`, with one setting more.
 
         Args:
@@ -114,15 +125,15 @@ class SupervisedAMR(AMR):
         self.remember(class_weight=class_weight)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """The number of classes, or attributes, that the discriminator's branch knows."""
         return self.discriminator.output_shape[1][-1]
 
-    def autoencoder_parts(self):
+    def autoencoder_parts(self) -> list:
         """Encoder, decoder and both mixers."""
         return [*super().autoencoder_parts(), self.label_mixer]
 
-    def _check_networks(self):
+    def _check_networks(self) -> None:
         super()._check_networks()
         outputs = self.discriminator.output_shape
         if not isinstance(outputs, list) or len(outputs) != 2:
@@ -142,14 +153,14 @@ class SupervisedAMR(AMR):
             )
 
     @staticmethod
-    def _check_label_mixer(mixer):
+    def _check_label_mixer(mixer: Any) -> None:
         if not getattr(mixer, "needs_labels", False):
             raise ValueError(
                 "label_mixer must be a mixer that mixes by labels, such as "
                 f"supervised_bernoulli; got {getattr(mixer, 'name', mixer)!r}."
             )
 
-    def make_latents(self, step, training):
+    def make_latents(self, step: StepTensors, training: bool) -> dict:
         if step.labels is None:
             raise ValueError(f"'{self.name}' mixes by labels, but the batch has none.")
         latents = super().make_latents(step, training)
@@ -163,12 +174,12 @@ class SupervisedAMR(AMR):
         latents["label_mix"] = tf.cast(mixed, step.codes.dtype)
         return latents
 
-    def read_discriminator(self, step):
+    def read_discriminator(self, step: StepTensors) -> None:
         both = split_groups(step.discriminator_outputs, step.discriminator_groups)
         step.logits = {group: outputs[0] for group, outputs in both.items()}
         step.class_logits = {group: outputs[1] for group, outputs in both.items()}
 
-    def autoencoder_losses(self, step):
+    def autoencoder_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         loss, terms = super().autoencoder_losses(step)
         terms["classification_loss"] = losses.label_crossentropy(
             step.mixed_labels,
@@ -178,7 +189,7 @@ class SupervisedAMR(AMR):
         )
         return loss + self.class_weight * terms["classification_loss"], terms
 
-    def discriminator_losses(self, step):
+    def discriminator_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         loss, terms = super().discriminator_losses(step)
         targets, weights = self.label_targets(step.labels)
         given = (targets, step.class_logits["real"], weights, self.multi_label)
@@ -186,20 +197,20 @@ class SupervisedAMR(AMR):
         terms["classifier_accuracy"] = losses.label_accuracy(*given)
         return loss + terms["classifier_loss"], terms
 
-    def metric_weights(self, step):
+    def metric_weights(self, step: StepTensors) -> dict:
         labelled_mixes = replicas.mean(tf.reduce_sum(step.label_weights))
         return {**super().metric_weights(step), "classification_loss": labelled_mixes}
 
     def mix_labels(
         self,
-        images_a,
-        images_b,
-        mixed_labels,
-        labels_a=None,
-        labels_b=None,
-        seed=None,
-        batch_size=256,
-    ):
+        images_a: Any,
+        images_b: Any,
+        mixed_labels: Array,
+        labels_a: Array | None = None,
+        labels_b: Array | None = None,
+        seed: int | None = None,
+        batch_size: int = 256,
+    ) -> np.ndarray:
         """Mixes pairs of images so that the mix bears a label.
 
         Args:

@@ -10,11 +10,13 @@ the first one's is saved.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from amr_tf import replicas
+from amr_tf.types import Shape
 
 
 class Mean(keras.metrics.Mean):
@@ -25,7 +27,14 @@ class Mean(keras.metrics.Mean):
     names the state in saved files.
     """
 
-    def add_variable(self, shape, initializer, dtype=None, aggregation="none", name=None):
+    def add_variable(
+        self,
+        shape: Shape,
+        initializer: Any,
+        dtype: Any = None,
+        aggregation: str = "none",
+        name: str | None = None,
+    ) -> keras.Variable:
         return keras.Variable(
             initializer=initializer, shape=shape, dtype=dtype, trainable=False, name=name
         )
@@ -67,8 +76,8 @@ def apply_update_if(
     if replicas.count() > 1 and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         gradients = _finite_for_all(gradients)
 
-    def update(strategy, due, gradients):
-        def on_each_replica():
+    def update(strategy: tf.distribute.Strategy, due: Any, gradients: list) -> None:
+        def on_each_replica() -> None:
             strategy.extended.call_for_each_replica(optimizer.apply, (gradients, variables))
 
         tf.cond(strategy.experimental_local_results(due)[0], on_each_replica, lambda: None)
@@ -106,14 +115,14 @@ def for_trainer(results: dict) -> dict:
     return results
 
 
-def _without_none(gradients, variables):
+def _without_none(gradients: list, variables: list) -> list:
     return [
         tf.zeros(variable.shape, variable.dtype) if gradient is None else gradient
         for gradient, variable in zip(gradients, variables)
     ]
 
 
-def _finite_for_all(gradients):
+def _finite_for_all(gradients: list) -> list:
     """Gradients that are not finite on this replica if they are not on any.
 
     Keras' loss scaling looks at the first replica only, and would let the others' NaN pass.

@@ -1,13 +1,18 @@
 """Variational auto-encoders: VAE (Kingma & Welling 2013) and beta-VAE (Higgins et al. 2017)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from amr_tf import checks, losses
 from amr_tf.layers import GaussianSampling
+from amr_tf.mixers import Mixer
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.models.methods import METHODS
+from amr_tf.models.step import StepTensors
+from amr_tf.types import Shape
 
 
 @METHODS.register("vae")
@@ -48,11 +53,11 @@ class VAE(ResynthesisModel):
     )
     setting_checks = {**ResynthesisModel.setting_checks, "kl_weight": checks.check_not_negative}
 
-    def create_state(self):
+    def create_state(self) -> None:
         self.sampling = GaussianSampling(name="sampling")
 
     @classmethod
-    def check_mixer(cls, mixer, mixed_shape=None):
+    def check_mixer(cls, mixer: Mixer | None, mixed_shape: Shape | None = None) -> None:
         super().check_mixer(mixer, mixed_shape)
         if mixer is not None and mixer.trainable_variables:
             raise ValueError(
@@ -62,15 +67,15 @@ class VAE(ResynthesisModel):
 
     def compile(
         self,
-        autoencoder_optimizer: Any = "adam_l2",
-        discriminator_optimizer: None = None,
-        *probe_optimizer: Any,
+        autoencoder_optimizer: str | keras.Optimizer = "adam_l2",
+        discriminator_optimizer: Any = None,
+        *probe_optimizer: str | keras.Optimizer,
         lambda_: float = 1.0,
-        reconstruction_loss: Any = "binary_crossentropy",
+        reconstruction_loss: str | Callable = "binary_crossentropy",
         gan_loss: None = None,
         kl_weight: float = 1.0,
         **kwargs: Any,
-    ):
+    ) -> None:
         """The same as `ResynthesisModel.compile`, with the evidence lower bound as its default.
 
         Args:
@@ -96,20 +101,20 @@ class VAE(ResynthesisModel):
         self.remember(kl_weight=kl_weight)
 
     @property
-    def latent_shape(self):
+    def latent_shape(self) -> tuple[int, ...]:
         shape = self.encoder.output_shape
         return (*shape[1:-1], shape[-1] // 2)
 
-    def codes_of(self, encoded):
+    def codes_of(self, encoded: tf.Tensor) -> tf.Tensor:
         return encoded[..., : self.latent_shape[-1]]
 
-    def make_latents(self, step, training):
+    def make_latents(self, step: StepTensors, training: bool) -> dict:
         encoded = self.encoder(step.images, training=training)
         step.codes = self.codes_of(encoded)
         step.posterior = (step.codes, encoded[..., self.latent_shape[-1] :])
         return {"reconstruction": self.sampling(*step.posterior, seed=step.seed)}
 
-    def autoencoder_losses(self, step):
+    def autoencoder_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         reconstruction = self.reconstruction_error(step)
         divergence = losses.gaussian_kl(*step.posterior)
         terms = {"reconstruction_loss": reconstruction, "kl_loss": divergence}
@@ -123,6 +128,8 @@ class BetaVAE(VAE):
 
     title = "beta-VAE"
 
-    def compile(self, *optimizers: Any, kl_weight: float = 4.0, **kwargs: Any):
+    def compile(
+        self, *optimizers: str | keras.Optimizer, kl_weight: float = 4.0, **kwargs: Any
+    ) -> None:
         """The same as `VAE.compile`, with a `kl_weight` (beta) of 4 by default."""
         super().compile(*optimizers, kl_weight=kl_weight, **kwargs)

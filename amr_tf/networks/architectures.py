@@ -5,7 +5,7 @@ asks for: `encoder_outputs`, `critic` and `num_classes`. A method that wants oth
 another architecture.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -100,7 +100,11 @@ def convolutional(
     """
     _check_images("convolutional", image_shape)
     _check_request("convolutional", critic, num_classes, encoder_outputs=encoder_outputs)
-    sizes = {"latent_channels": latent_channels, "latent_width": latent_width, "depth": depth}
+    sizes: dict[str, Any] = {
+        "latent_channels": latent_channels,
+        "latent_width": latent_width,
+        "depth": depth,
+    }
     return Networks(
         _encoder(image_shape, sizes, latent_dim, encoder_outputs),
         build_decoder(
@@ -145,7 +149,11 @@ def acai(
     """
     _check_images("acai", image_shape)
     _check_request("acai", critic, num_classes, encoder_outputs=encoder_outputs)
-    sizes = {"latent_channels": latent_channels, "latent_width": latent_width, "depth": depth}
+    sizes: dict[str, Any] = {
+        "latent_channels": latent_channels,
+        "latent_width": latent_width,
+        "depth": depth,
+    }
     slope = 0.2
     style = {
         "normalization": None,
@@ -167,7 +175,13 @@ def acai(
     )
 
 
-def _encoder(image_shape, sizes, latent_dim, outputs, **style):
+def _encoder(
+    image_shape: tuple[int, ...],
+    sizes: dict[str, Any],
+    latent_dim: int | None,
+    outputs: int,
+    **style: Any,
+) -> keras.Model:
     """An encoder with `outputs` times the elements of a code; `style` goes to `build_encoder`."""
     # Before the product, which would hide what a message is about.
     checks.check_positive_integer("latent_channels", sizes["latent_channels"])
@@ -179,7 +193,13 @@ def _encoder(image_shape, sizes, latent_dim, outputs, **style):
     return build_encoder(image_shape, **sizes, **style)
 
 
-def _discriminator(image_shape, sizes, critic, num_classes, **style):
+def _discriminator(
+    image_shape: tuple[int, ...],
+    sizes: dict[str, Any],
+    critic: str | None,
+    num_classes: int | None,
+    **style: Any,
+) -> keras.Model | None:
     """A convolutional critic of some kind, or None; `style` goes to its builder."""
     if critic is None:
         return None
@@ -274,7 +294,12 @@ def residual(
     _check_images("residual", image_shape)
     checked = {"latent_channels": latent_channels, "critic_width": critic_width}
     _check_request("residual", critic, num_classes, encoder_outputs=encoder_outputs, **checked)
-    sizes = {"latent_width": latent_width, "width": width, "blocks": blocks, "stem": stem}
+    sizes: dict[str, Any] = {
+        "latent_width": latent_width,
+        "width": width,
+        "blocks": blocks,
+        "stem": stem,
+    }
     encoder = build_photo_encoder(image_shape, encoder_outputs * latent_channels, **sizes)
     decoder = build_photo_decoder(
         image_shape, latent_channels, **sizes, output_activation=output_activation
@@ -328,7 +353,7 @@ def mlp(
     )
 
 
-def _check_images(architecture, image_shape):
+def _check_images(architecture: str, image_shape: tuple[int, ...]) -> None:
     if len(image_shape) != 3:
         raise ValueError(
             f"Architecture '{architecture}' is for images (H, W, C); got the shape {image_shape}. "
@@ -336,7 +361,9 @@ def _check_images(architecture, image_shape):
         )
 
 
-def _check_request(architecture, critic, num_classes, **sizes):
+def _check_request(
+    architecture: str, critic: str | None, num_classes: int | None, **sizes: Any
+) -> None:
     """Raises a ValueError for a critic that an architecture does not have, or a bad size."""
     check_choice("critic", critic, ("logits", "classifier", "autoencoder", None))
     if critic is not None and critic not in _CRITICS[architecture]:

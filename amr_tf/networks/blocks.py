@@ -1,6 +1,8 @@
 """What the builders of networks share: the initialiser, layers with options, and checks."""
 
 import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,6 +11,7 @@ from amr_tf import checks
 from amr_tf.convolutions import InstanceNormalization, LeakyReLU
 from amr_tf.layers import SpectralNormalization
 from amr_tf.registry import unknown_name
+from amr_tf.types import Activation, Initializer, Shape, Tensor
 
 LEAKY_RELU_SLOPE = 0.01
 INSTANCE_NORM_EPSILON = 1e-5
@@ -31,21 +34,21 @@ class PortNormal(keras.initializers.Initializer):
         dtype: of the values; None for Keras' default.
     """
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
         # A generator, so that an initialiser without a seed draws anew at each call.
         self._draws = keras.random.SeedGenerator() if seed is None else seed
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
         height, _, inputs, outputs = shape
         stddev = 1.0 / math.sqrt((1.0 + 0.2**2) * outputs * inputs * height)
         return keras.random.normal(shape, stddev=stddev, dtype=dtype, seed=self._draws)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"seed": self.seed}
 
 
-def make_initializer(initializer):
+def make_initializer(initializer: Initializer) -> keras.Initializer:
     """A new Keras initializer, for one layer alone.
 
     Keras' own draw the same values at each call, even without a seed: layers of one shape that
@@ -65,12 +68,17 @@ def make_initializer(initializer):
             "kernel_initializer must not have a seed, with which layers of one shape would start "
             "with equal kernels; call keras.utils.set_random_seed instead."
         )
-    return made.clone() if made is initializer else made
+    given_as_is = made is initializer
+    return made.clone() if given_as_is else made
 
 
 def convolution(
-    channels, name, dtype=None, kind=keras.layers.Conv2D, kernel_initializer=PortNormal
-):
+    channels: int,
+    name: str,
+    dtype: Any = None,
+    kind: Callable[..., keras.Layer] = keras.layers.Conv2D,
+    kernel_initializer: Initializer = PortNormal,
+) -> keras.Layer:
     """A 3x3 "same" convolution, of any kind, with an initializer of its own."""
     return kind(
         channels,
@@ -98,14 +106,26 @@ class ConvolutionBlock:
         kind: the convolution's class, `Conv2D` or one that takes in the linear layer before it.
     """
 
-    def __init__(self, normalization, slope, epsilon=None, kernel_initializer=PortNormal):
+    def __init__(
+        self,
+        normalization: str | None,
+        slope: float,
+        epsilon: float | None = None,
+        kernel_initializer: Initializer = PortNormal,
+    ) -> None:
         self.normalization = normalization
         self.slope = slope
-        self.epsilon = epsilon
+        self.epsilon: Any = epsilon
         self.kernel_initializer = kernel_initializer
 
-    def __call__(self, x, channels, name, kind=keras.layers.Conv2D):
-        options = {"kind": kind, "kernel_initializer": self.kernel_initializer}
+    def __call__(
+        self,
+        x: Tensor,
+        channels: int,
+        name: str,
+        kind: Callable[..., keras.Layer] = keras.layers.Conv2D,
+    ) -> Tensor:
+        options: dict[str, Any] = {"kind": kind, "kernel_initializer": self.kernel_initializer}
         if self.normalization == "spectral":
             kernel = convolution(channels, f"{name}_kernel", **options)
             x = SpectralNormalization(kernel, name=f"{name}_conv")(x)
@@ -116,13 +136,13 @@ class ConvolutionBlock:
         return LeakyReLU(self.slope, name=f"{name}_relu")(x)
 
 
-def spectral_dense(units, name, dtype=None):
+def spectral_dense(units: int, name: str, dtype: Any = None) -> keras.Layer:
     """A spectrally normalised dense layer."""
     dense = keras.layers.Dense(units, name=f"{name}_kernel", dtype=dtype)
     return SpectralNormalization(dense, name=name)
 
 
-def activate(x, activation):
+def activate(x: Tensor, activation: Activation) -> Tensor:
     """The layer "out", float32, that applies an activation to a decoder's output `x`.
 
     Args:
@@ -143,7 +163,9 @@ def activate(x, activation):
     return keras.layers.Activation(activation, name="out", dtype="float32")(x)
 
 
-def critic(inputs, logits, features, num_classes, name):
+def critic(
+    inputs: Tensor, logits: Tensor, features: Tensor, num_classes: int | None, name: str
+) -> keras.Model:
     """A discriminator, with a classifier branch where `num_classes` is given (Odena et al. 2017).
 
     The branch is not spectrally normalised: with a norm of 1 its logits could not grow beyond the
@@ -169,12 +191,12 @@ def critic(inputs, logits, features, num_classes, name):
     return keras.Model(inputs, [logits, classes], name=name)
 
 
-def dense_logits(features):
+def dense_logits(features: Tensor) -> Tensor:
     """One spectrally normalised float32 logit an example, (N,), of features (N, D)."""
     return ops.squeeze(spectral_dense(1, "logits", dtype="float32")(features), axis=-1)
 
 
-def check_image_shape(image_shape, code_width):
+def check_image_shape(image_shape: tuple[int, ...], code_width: int) -> int:
     """The number of halvings that lead from an image's width to `code_width`.
 
     Raises:
@@ -193,13 +215,13 @@ def check_image_shape(image_shape, code_width):
     return scales
 
 
-def check_choice(name, value, allowed):
+def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
     """Raises a ValueError unless `value` is among the `allowed`."""
     if value not in allowed:
         raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}; got {value!r}.")
 
 
-def check_widths(name, widths):
+def check_widths(name: str, widths: Sequence[int]) -> None:
     """Raises a ValueError unless `widths` is a list or tuple of at least one positive integer."""
     if not isinstance(widths, (list, tuple)) or not widths:
         raise ValueError(f"{name} must list the width of at least one layer; got {widths!r}.")

@@ -4,6 +4,8 @@
 latent_width x latent_width; the number of channels doubles with each from `depth`.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -22,9 +24,16 @@ from amr_tf.networks.blocks import (
     critic,
     make_initializer,
 )
+from amr_tf.types import Activation, Initializer, Shape, Tensor
 
 
-def _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim=None):
+def _check_sizes(
+    image_shape: tuple[int, ...],
+    latent_width: int,
+    latent_channels: int,
+    depth: int,
+    latent_dim: int | None = None,
+) -> int:
     """The number of scales, after checking that the networks can be built."""
     checks.check_positive_integer("latent_width", latent_width)
     checks.check_positive_integer("latent_channels", latent_channels)
@@ -34,7 +43,9 @@ def _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim=N
     return check_image_shape(image_shape, latent_width)
 
 
-def _first_convolution(images, scales, depth, border, kernel_initializer):
+def _first_convolution(
+    images: Tensor, scales: int, depth: int, border: int, kernel_initializer: Initializer
+) -> Tensor:
     """The 1x1 convolution, whose border turns 32 into 34, then 17, 8 and 4 by pooling.
 
     With a single pooling the border would survive into the code (8 -> 10 -> 5), so it is left
@@ -48,7 +59,9 @@ def _first_convolution(images, scales, depth, border, kernel_initializer):
     )(images)
 
 
-def _downscale(images, scales, depth, border, block):
+def _downscale(
+    images: Tensor, scales: int, depth: int, border: int, block: ConvolutionBlock
+) -> Tensor:
     """The body that encoder and discriminator share, up to their last convolution."""
     check_choice("border", border, (0, 1))
     x = _first_convolution(images, scales, depth, border, block.kernel_initializer)
@@ -61,18 +74,18 @@ def _downscale(images, scales, depth, border, block):
 
 
 def build_encoder(
-    image_shape,
-    latent_channels=2,
-    latent_width=4,
-    depth=16,
-    leaky_relu_slope=LEAKY_RELU_SLOPE,
-    instance_norm_epsilon=INSTANCE_NORM_EPSILON,
-    latent_dim=None,
-    normalization="instance",
-    kernel_initializer=PortNormal,
-    border=1,
-    name="encoder",
-):
+    image_shape: tuple[int, ...],
+    latent_channels: int = 2,
+    latent_width: int = 4,
+    depth: int = 16,
+    leaky_relu_slope: float = LEAKY_RELU_SLOPE,
+    instance_norm_epsilon: float = INSTANCE_NORM_EPSILON,
+    latent_dim: int | None = None,
+    normalization: str = "instance",
+    kernel_initializer: Initializer = PortNormal,
+    border: int = 1,
+    name: str = "encoder",
+) -> keras.Model:
     """The encoder f: images (N, H, W, C) in [-1, 1] to float32 codes.
 
     Codes have the shape (N, h, h, latent_channels), or (N, latent_dim) with a `latent_dim`.
@@ -116,18 +129,18 @@ def build_encoder(
 
 
 def build_decoder(
-    image_shape,
-    latent_channels=2,
-    latent_width=4,
-    depth=16,
-    leaky_relu_slope=LEAKY_RELU_SLOPE,
-    instance_norm_epsilon=INSTANCE_NORM_EPSILON,
-    output_activation=None,
-    latent_dim=None,
-    normalization="instance",
-    kernel_initializer=PortNormal,
-    name="decoder",
-):
+    image_shape: tuple[int, ...],
+    latent_channels: int = 2,
+    latent_width: int = 4,
+    depth: int = 16,
+    leaky_relu_slope: float = LEAKY_RELU_SLOPE,
+    instance_norm_epsilon: float = INSTANCE_NORM_EPSILON,
+    output_activation: Activation = None,
+    latent_dim: int | None = None,
+    normalization: str = "instance",
+    kernel_initializer: Initializer = PortNormal,
+    name: str = "decoder",
+) -> keras.Model:
     """The decoder g: codes to float32 images (N, H, W, C).
 
     Args:
@@ -164,7 +177,7 @@ def build_decoder(
     return keras.Model(codes, activate(images, output_activation), name=name)
 
 
-def _feature_maps(codes, shape):
+def _feature_maps(codes: Tensor, shape: Shape) -> Tensor:
     """What a dense layer makes of vector codes, in the given shape."""
     height, width, channels = shape
     x = keras.layers.Dense(height * width * channels, name="dense_in")(codes)
@@ -172,17 +185,17 @@ def _feature_maps(codes, shape):
 
 
 def build_discriminator(
-    image_shape,
-    latent_channels=2,
-    latent_width=4,
-    depth=16,
-    leaky_relu_slope=LEAKY_RELU_SLOPE,
-    normalization="spectral",
-    num_classes=None,
-    kernel_initializer=PortNormal,
-    border=1,
-    name="discriminator",
-):
+    image_shape: tuple[int, ...],
+    latent_channels: int = 2,
+    latent_width: int = 4,
+    depth: int = 16,
+    leaky_relu_slope: float = LEAKY_RELU_SLOPE,
+    normalization: str = "spectral",
+    num_classes: int | None = None,
+    kernel_initializer: Initializer = PortNormal,
+    border: int = 1,
+    name: str = "discriminator",
+) -> keras.Model:
     """The discriminator D: images (N, H, W, C) to float32 logits (N,), high for real.
 
     The encoder's shape with spectral normalisation of every convolution but the first in place
@@ -218,23 +231,23 @@ def build_discriminator(
 
 
 def build_autoencoding_discriminator(
-    image_shape,
-    latent_channels=2,
-    latent_width=4,
-    depth=16,
-    normalization="instance",
-    leaky_relu_slope=LEAKY_RELU_SLOPE,
-    kernel_initializer=PortNormal,
-    border=1,
-    name="discriminator",
-):
+    image_shape: tuple[int, ...],
+    latent_channels: int = 2,
+    latent_width: int = 4,
+    depth: int = 16,
+    normalization: str = "instance",
+    leaky_relu_slope: float = LEAKY_RELU_SLOPE,
+    kernel_initializer: Initializer = PortNormal,
+    border: int = 1,
+    name: str = "discriminator",
+) -> keras.Model:
     """A discriminator that is an auto-encoder, as in BEGAN (Berthelot et al. 2017) and GAIA.
 
     From images (N, H, W, C) to float32 images of the same shape: it tells real from fake by how
     well it reproduces them. It has an encoder and a decoder of its own, with the arguments and
     errors of `build_encoder`.
     """
-    options = {
+    options: dict[str, Any] = {
         "latent_channels": latent_channels,
         "latent_width": latent_width,
         "depth": depth,

@@ -12,13 +12,16 @@ from keras import ops
 from amr_tf import checks
 from amr_tf.layers import SpectralNormalization
 from amr_tf.networks.blocks import activate, check_image_shape, critic, dense_logits
+from amr_tf.types import Activation, Tensor
 
 CHANNELS = 32
 HIDDEN = 256
 SMALLEST_WIDTH = 4
 
 
-def build_dsprites_encoder(image_shape=(64, 64, 1), latent_dim=10, name="encoder"):
+def build_dsprites_encoder(
+    image_shape: tuple[int, ...] = (64, 64, 1), latent_dim: int = 10, name: str = "encoder"
+) -> keras.Model:
     """The encoder f: images (N, H, W, C) in [-1, 1] to float32 codes (N, latent_dim).
 
     Convolutions of 32 channels, 4x4 with stride 2 (four for a width of 64), two dense layers of
@@ -47,8 +50,11 @@ def build_dsprites_encoder(image_shape=(64, 64, 1), latent_dim=10, name="encoder
 
 
 def build_dsprites_decoder(
-    image_shape=(64, 64, 1), latent_dim=10, output_activation="tanh", name="decoder"
-):
+    image_shape: tuple[int, ...] = (64, 64, 1),
+    latent_dim: int = 10,
+    output_activation: Activation = "tanh",
+    name: str = "decoder",
+) -> keras.Model:
     """The decoder g: codes (N, latent_dim) to float32 images (N, H, W, C).
 
     The encoder's transpose. Burgess et al. have Bernoulli pixels, whose logits go through a
@@ -84,7 +90,12 @@ def build_dsprites_decoder(
     return keras.Model(codes, activate(images, output_activation), name=name)
 
 
-def build_residual_discriminator(image_shape, depth=32, num_classes=None, name="discriminator"):
+def build_residual_discriminator(
+    image_shape: tuple[int, ...],
+    depth: int = 32,
+    num_classes: int | None = None,
+    name: str = "discriminator",
+) -> keras.Model:
     """A spectrally normalised residual discriminator: images (N, H, W, C) to float32 logits (N,).
 
     Miyato et al.'s blocks: each of two 3x3 convolutions and a 1x1 shortcut, with ReLU before the
@@ -117,12 +128,12 @@ def build_residual_discriminator(image_shape, depth=32, num_classes=None, name="
     return critic(images, logits, features, num_classes, name)
 
 
-def _convolution(x, channels, kernel_size, name):
+def _convolution(x: Tensor, channels: int, kernel_size: int, name: str) -> Tensor:
     kernel = keras.layers.Conv2D(channels, kernel_size, padding="same", name=f"{name}_kernel")
     return SpectralNormalization(kernel, name=name)(x)
 
 
-def _first_block(images, channels):
+def _first_block(images: Tensor, channels: int) -> Tensor:
     """The halving block for images: no ReLU in front, and pooling before the shortcut."""
     x = _convolution(images, channels, 3, "block0_a")
     x = keras.layers.ReLU(name="block0_relu")(x)
@@ -133,7 +144,7 @@ def _first_block(images, channels):
     return keras.layers.Add(name="block0_add")([x, shortcut])
 
 
-def _block(inputs, channels, name):
+def _block(inputs: Tensor, channels: int, name: str) -> Tensor:
     """A residual block that keeps the size; pooling its sum is pooling both branches."""
     x = keras.layers.ReLU(name=f"{name}_relu_a")(inputs)
     x = _convolution(x, channels, 3, f"{name}_a")

@@ -1,5 +1,7 @@
 """Small networks on top of the codes."""
 
+from collections.abc import Sequence
+
 import keras
 
 from amr_tf import checks
@@ -19,7 +21,13 @@ PROBES = Registry(
 
 
 @PROBES.register("linear")
-def build_linear_probe(latent_shape, num_classes, *, multi_label=False, name="probe"):
+def build_linear_probe(
+    latent_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    multi_label: bool = False,
+    name: str = "probe",
+) -> keras.Model:
     """A linear classifier of flattened codes (paper, section 4.1).
 
     Args:
@@ -39,7 +47,14 @@ def build_linear_probe(latent_shape, num_classes, *, multi_label=False, name="pr
 
 
 @PROBES.register("mlp")
-def build_mlp_probe(latent_shape, num_classes, *, hidden=(256,), multi_label=False, name="probe"):
+def build_mlp_probe(
+    latent_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    hidden: Sequence[int] = (256,),
+    multi_label: bool = False,
+    name: str = "probe",
+) -> keras.Model:
     """A classifier of flattened codes with hidden layers (paper, section 5: "deeper classifiers").
 
     Args:
@@ -60,7 +75,7 @@ def build_mlp_probe(latent_shape, num_classes, *, hidden=(256,), multi_label=Fal
     return _probe(latent_shape, hidden, num_classes, name)
 
 
-def _check_num_classes(num_classes, multi_label):
+def _check_num_classes(num_classes: int, multi_label: bool) -> None:
     checks.check_positive_integer("num_classes", num_classes)
     if num_classes < 2 and not multi_label:
         raise ValueError(
@@ -69,7 +84,9 @@ def _check_num_classes(num_classes, multi_label):
         )
 
 
-def _probe(latent_shape, hidden, num_classes, name):
+def _probe(
+    latent_shape: tuple[int, ...], hidden: Sequence[int], num_classes: int, name: str
+) -> keras.Model:
     # All in float32: a probe measures the codes, and costs little.
     codes = keras.Input(latent_shape, name="codes")
     x = keras.layers.Flatten(name="flatten", dtype="float32")(codes)

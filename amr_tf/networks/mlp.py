@@ -1,5 +1,7 @@
 """Fully connected networks for points (N, D), such as the 2-D spiral (paper, section 7.3)."""
 
+from collections.abc import Callable, Sequence
+
 import keras
 
 from amr_tf import checks
@@ -11,17 +13,18 @@ from amr_tf.networks.blocks import (
     dense_logits,
     spectral_dense,
 )
+from amr_tf.types import Activation, Tensor
 
 HIDDEN = (128, 128, 128)
 
 
 def build_mlp_encoder(
-    input_dim=2,
-    latent_dim=2,
-    hidden=HIDDEN,
-    leaky_relu_slope=LEAKY_RELU_SLOPE,
-    name="encoder",
-):
+    input_dim: int = 2,
+    latent_dim: int = 2,
+    hidden: Sequence[int] = HIDDEN,
+    leaky_relu_slope: float = LEAKY_RELU_SLOPE,
+    name: str = "encoder",
+) -> keras.Model:
     """The encoder f: points (N, input_dim) to float32 codes (N, latent_dim).
 
     Args:
@@ -42,13 +45,13 @@ def build_mlp_encoder(
 
 
 def build_mlp_decoder(
-    input_dim=2,
-    latent_dim=2,
-    hidden=HIDDEN,
-    leaky_relu_slope=LEAKY_RELU_SLOPE,
-    output_activation=None,
-    name="decoder",
-):
+    input_dim: int = 2,
+    latent_dim: int = 2,
+    hidden: Sequence[int] = HIDDEN,
+    leaky_relu_slope: float = LEAKY_RELU_SLOPE,
+    output_activation: Activation = None,
+    name: str = "decoder",
+) -> keras.Model:
     """The decoder g: codes (N, latent_dim) to float32 points (N, input_dim).
 
     Args:
@@ -69,8 +72,11 @@ def build_mlp_decoder(
 
 
 def build_mlp_discriminator(
-    input_dim=2, hidden=HIDDEN, leaky_relu_slope=LEAKY_RELU_SLOPE, name="discriminator"
-):
+    input_dim: int = 2,
+    hidden: Sequence[int] = HIDDEN,
+    leaky_relu_slope: float = LEAKY_RELU_SLOPE,
+    name: str = "discriminator",
+) -> keras.Model:
     """The discriminator D: points (N, input_dim) to float32 logits (N,), high for real.
 
     Every layer but the first is spectrally normalised, as in the convolutional discriminator: a
@@ -84,13 +90,19 @@ def build_mlp_discriminator(
     return keras.Model(points, dense_logits(x), name=name)
 
 
-def _check_sizes(input_dim, hidden, latent_dim=1):
+def _check_sizes(input_dim: int, hidden: Sequence[int], latent_dim: int = 1) -> None:
     checks.check_positive_integer("input_dim", input_dim)
     checks.check_positive_integer("latent_dim", latent_dim)
     check_widths("hidden", hidden)
 
 
-def _hidden(x, widths, slope, make_layer, first=0):
+def _hidden(
+    x: Tensor,
+    widths: Sequence[int],
+    slope: float,
+    make_layer: Callable[..., keras.Layer],
+    first: int = 0,
+) -> Tensor:
     """Hidden layers, each made by `make_layer(width, name=...)`, numbered from `first`."""
     for index, width in enumerate(widths, start=first):
         x = make_layer(width, name=f"dense{index}")(x)

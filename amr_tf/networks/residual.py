@@ -8,6 +8,8 @@ checkerboard.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
@@ -16,6 +18,7 @@ from amr_tf import checks
 from amr_tf.convolutions import LeakyReLU, UpsampledConv2D
 from amr_tf.layers import SpaceToDepth, SpectralNormalization
 from amr_tf.networks.blocks import activate, check_image_shape, convolution, critic
+from amr_tf.types import Activation, Tensor
 
 SLOPE = 0.2  # Of LeakyReLU below zero.
 _LARGEST_STEM = 4
@@ -24,14 +27,14 @@ _CRITIC_WIDTH = 4  # Of the discriminator's last maps, whose logits are averaged
 
 
 def build_photo_encoder(
-    image_shape,
-    latent_channels=16,
-    latent_width=8,
-    width=64,
-    blocks=2,
-    stem=None,
-    name="encoder",
-):
+    image_shape: tuple[int, ...],
+    latent_channels: int = 16,
+    latent_width: int = 8,
+    width: int = 64,
+    blocks: int = 2,
+    stem: int | None = None,
+    name: str = "encoder",
+) -> keras.Model:
     """The encoder f: images (N, H, W, C) in [-1, 1] to float32 codes.
 
     Codes have the shape (N, latent_width, latent_width, latent_channels). The stem makes
@@ -68,15 +71,15 @@ def build_photo_encoder(
 
 
 def build_photo_decoder(
-    image_shape,
-    latent_channels=16,
-    latent_width=8,
-    width=64,
-    blocks=2,
-    stem=None,
-    output_activation=None,
-    name="decoder",
-):
+    image_shape: tuple[int, ...],
+    latent_channels: int = 16,
+    latent_width: int = 8,
+    width: int = 64,
+    blocks: int = 2,
+    stem: int | None = None,
+    output_activation: Activation = None,
+    name: str = "decoder",
+) -> keras.Model:
     """The decoder g: codes to float32 images (N, H, W, C), the encoder's mirror image.
 
     In place of the stem come convolutions of maps that are enlarged twofold, each with half of the
@@ -112,8 +115,12 @@ def build_photo_decoder(
 
 
 def build_photo_discriminator(
-    image_shape, width=32, stem=2, num_classes=None, name="discriminator"
-):
+    image_shape: tuple[int, ...],
+    width: int = 32,
+    stem: int = 2,
+    num_classes: int | None = None,
+    name: str = "discriminator",
+) -> keras.Model:
     """The discriminator D: images (N, H, W, C) to float32 logits (N,), high for real.
 
     Space to depth, then residual blocks, each followed by average pooling, down to 4 x 4, and a
@@ -146,12 +153,14 @@ def build_photo_discriminator(
     return critic(images, ops.mean(patches, axis=(1, 2, 3)), features, num_classes, name)
 
 
-def default_stem(image_shape, latent_width):
+def default_stem(image_shape: tuple[int, ...], latent_width: int) -> int:
     """The stem of images of a shape: half of what leads to a code in one step, at most 4."""
     return min(1 << max(check_image_shape(image_shape, latent_width) - 1, 0), _LARGEST_STEM)
 
 
-def _stages(image_shape, latent_width, stem, **sizes):
+def _stages(
+    image_shape: tuple[int, ...], latent_width: int, stem: int | None, **sizes: Any
+) -> tuple[int, list[int]]:
     """The stem, and the channels of the blocks at each width of the maps, after all checks."""
     for name, size in {"latent_width": latent_width, **sizes}.items():
         checks.check_positive_integer(name, size)
@@ -164,15 +173,21 @@ def _stages(image_shape, latent_width, stem, **sizes):
     return stem, [sizes["width"] << min(s, _MOST_DOUBLINGS) for s in range(halvings + 1)]
 
 
-def _activation(name):
+def _activation(name: str) -> keras.Layer:
     return LeakyReLU(SLOPE, name=name)
 
 
-def _convolution(channels, name, dtype=None, kind=keras.layers.Conv2D, start="glorot_uniform"):
+def _convolution(
+    channels: int,
+    name: str,
+    dtype: Any = None,
+    kind: Callable[..., keras.Layer] = keras.layers.Conv2D,
+    start: str = "glorot_uniform",
+) -> keras.Layer:
     return convolution(channels, name, dtype, kind, kernel_initializer=start)
 
 
-def _block(inputs, channels, name):
+def _block(inputs: Tensor, channels: int, name: str) -> Tensor:
     """A residual block that starts as the identity."""
     x = _activation(f"{name}_relu_a")(inputs)
     x = _convolution(channels, f"{name}_a")(x)
@@ -181,14 +196,14 @@ def _block(inputs, channels, name):
     return keras.layers.Add(name=f"{name}_add")([inputs, x])
 
 
-def _spectral(channels, kernel_size, name, dtype=None):
+def _spectral(channels: int, kernel_size: int, name: str, dtype: Any = None) -> keras.Layer:
     kernel = keras.layers.Conv2D(
         channels, kernel_size, padding="same", name=f"{name}_kernel", dtype=dtype
     )
     return SpectralNormalization(kernel, name=name)
 
 
-def _spectral_block(inputs, channels, name, first):
+def _spectral_block(inputs: Tensor, channels: int, name: str, first: bool) -> Tensor:
     """A residual block of the discriminator; before the first, pixels, there is no activation."""
     x = inputs if first else _activation(f"{name}_relu_a")(inputs)
     x = _spectral(channels, 3, f"{name}_a")(x)

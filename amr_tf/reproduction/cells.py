@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 from amr_tf.registry import unknown_name
 from amr_tf.reproduction import paper
@@ -27,12 +28,17 @@ class Cell:
     paper: paper.Figure | None
 
     @property
-    def label(self):
+    def label(self) -> str:
         """What the row is called in a report."""
         return caption_of(self.config)
 
 
-def find_cells(table, dataset, folder=None, methods=None):
+def find_cells(
+    table: int,
+    dataset: str,
+    folder: str | pathlib.Path | None = None,
+    methods: Sequence[str] | None = None,
+) -> tuple[Cell, ...]:
     """The cells of a table's column, in the order of the paper's rows.
 
     Args:
@@ -61,13 +67,13 @@ def find_cells(table, dataset, folder=None, methods=None):
     return _choose(cells, methods)
 
 
-def short_name(config):
+def short_name(config: TrainingConfig) -> str:
     """A row as `--methods` names it: "ae_gan", "amr_mixup_k2"."""
     method, mixer, k = paper.row_of(config)
     return method if mixer is None or method != "amr" else f"{method}_{mixer}_k{k}"
 
 
-def _find_folder(folder):
+def _find_folder(folder: str | pathlib.Path | None) -> pathlib.Path:
     if folder is None:
         here = pathlib.Path("configs/paper")
         folder = here if here.is_dir() else SHIPPED
@@ -79,8 +85,8 @@ def _find_folder(folder):
     return folder
 
 
-def _check_column(folder, table, dataset):
-    columns = {}
+def _check_column(folder: pathlib.Path, table: int, dataset: str) -> None:
+    columns: dict[str, set[str]] = {}
     for path in folder.glob("table*_*.cfg"):
         number, column = path.stem.split("_")[:2]
         columns.setdefault(number.removeprefix("table"), set()).add(column)
@@ -90,16 +96,16 @@ def _check_column(folder, table, dataset):
         raise unknown_name(f"data set of table {table}", dataset, columns[str(table)])
 
 
-def _read_cell(path, table, dataset):
+def _read_cell(path: pathlib.Path, table: int, dataset: str) -> Cell:
     config = read_flagfile(path).resolve()
     return Cell(path.stem, config, paper.figure_of(table, dataset, config))
 
 
-def _position(rows, row):
+def _position(rows: list, row: tuple) -> int:
     return rows.index(row) if row in rows else len(rows)
 
 
-def _choose(cells, methods):
+def _choose(cells: Sequence[Cell], methods: Sequence[str] | None) -> tuple[Cell, ...]:
     if not methods:
         return tuple(cells)
     known = {name for cell in cells for name in _names(cell)}
@@ -109,6 +115,6 @@ def _choose(cells, methods):
     return tuple(cell for cell in cells if any(name in methods for name in _names(cell)))
 
 
-def _names(cell):
+def _names(cell: Cell) -> tuple[str, str]:
     """What `--methods` may call a cell: its method, or that with mixer and k."""
     return paper.row_of(cell.config)[0], short_name(cell.config)

@@ -4,6 +4,7 @@ import typing
 
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
+from amr_tf.training.config import TrainingConfig
 
 # Rows: method, mixer, k. "acai" is the authors' own ACAI, "acai_original" the row that they took
 # from its paper.
@@ -131,15 +132,15 @@ TABLES = {
 SCORES = {1: "accuracy", 2: "accuracy", 3: "accuracy", 4: "factor_vae"}
 
 
-def row_of(config):
+def row_of(config: TrainingConfig) -> tuple[str, str | None, int | None]:
     """The row of the tables that a `TrainingConfig` belongs to: (method, mixer, k)."""
     method = METHODS.parse(config.method).name
     if not METHODS.get(method).trains_on_mixes:
         return method, None, None
-    config = config.resolve()
-    return method, MIXERS.parse(config.mixer).name if config.k else None, config.k
+    resolved: typing.Any = config.resolve()
+    return method, MIXERS.parse(resolved.mixer).name if resolved.k else None, resolved.k
 
 
-def figure_of(table, dataset, config):
+def figure_of(table: int, dataset: str, config: TrainingConfig) -> Figure | None:
     """The paper's `Figure` for a config, or None where it has no such cell."""
     return TABLES.get(table, {}).get(dataset, {}).get(row_of(config))

@@ -6,10 +6,13 @@ import html
 import io
 import pathlib
 import statistics
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from amr_tf.evaluation.figures import curve_figure
 from amr_tf.files import write_whole
-from amr_tf.reproduction.runs import samples_path
+from amr_tf.reproduction.cells import Cell
+from amr_tf.reproduction.runs import Plan, samples_path
 from amr_tf.training.folder import RunFolder
 
 ACCURACY_COLUMNS = {
@@ -37,18 +40,18 @@ pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; }
 """
 
 
-def columns_of(plan):
+def columns_of(plan: Plan) -> dict[str, Callable[[dict[str, Any]], float]]:
     """The columns of a plan's table: names to functions from results to figures."""
     return FACTOR_COLUMNS if plan.score == "factor_vae" else ACCURACY_COLUMNS
 
 
-def mean_and_deviation(values):
+def mean_and_deviation(values: Iterable[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation, which is None for a single value."""
     values = list(values)
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def summarise(plan):
+def summarise(plan: Plan) -> list[dict[str, Any]]:
     """One dictionary for each cell of a plan, of what has been finished.
 
     Returns:
@@ -76,7 +79,7 @@ def summarise(plan):
     return rows
 
 
-def markdown_table(plan):
+def markdown_table(plan: Plan) -> str:
     """The table as Markdown, the paper's figures beside ours."""
     columns = list(columns_of(plan))
     head = ["method", "lambda", *columns, "paper", "runs", "minutes"]
@@ -95,7 +98,7 @@ def markdown_table(plan):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def order_of_methods(plan):
+def order_of_methods(plan: Plan) -> str:
     """Which method comes before which, ours and the paper's, as a sentence; or "" if unknown."""
     first = next(iter(columns_of(plan)))
     rows = [row for row in summarise(plan) if first in row["figures"] and row["cell"].paper]
@@ -103,13 +106,13 @@ def order_of_methods(plan):
         return ""
     ours = sorted(rows, key=lambda row: -row["figures"][first][0])
     papers = sorted(rows, key=lambda row: -row["cell"].paper.mean)
-    ours, papers = (", ".join(row["cell"].label for row in side) for side in (ours, papers))
-    if ours == papers:
-        return f"The order of the methods is the paper's: {ours}."
-    return f"Best first, by {first}: {ours}. In the paper: {papers}."
+    one, other = (", ".join(row["cell"].label for row in side) for side in (ours, papers))
+    if one == other:
+        return f"The order of the methods is the paper's: {one}."
+    return f"Best first, by {first}: {one}. In the paper: {other}."
 
 
-def describe(plan):
+def describe(plan: Plan) -> str:
     """Budget and subset, in sentences."""
     config = plan.config(plan.cells[0], 0)
     subset = f"{config.train_subset} training images" if config.train_subset else "all there are"
@@ -123,7 +126,7 @@ def describe(plan):
     )
 
 
-def write_report(plan, command=""):
+def write_report(plan: Plan, command: str = "") -> str:
     """Writes `report.md`, `report.csv` and `report.html` into the plan's folder.
 
     Args:
@@ -146,18 +149,18 @@ def write_report(plan, command=""):
     return text
 
 
-def _spread(figure):
+def _spread(figure: tuple[float, float | None] | None) -> str:
     if figure is None:
         return "-"
     mean, deviation = figure
     return f"{mean:.1f}" if deviation is None else f"{mean:.1f} ± {deviation:.1f}"
 
 
-def _paper(cell):
+def _paper(cell: Cell) -> str:
     return "-" if cell.paper is None else f"{cell.paper.mean:.2f} ± {cell.paper.deviation:.2f}"
 
 
-def _csv(plan):
+def _csv(plan: Plan) -> str:
     """A row for each finished run."""
     text = io.StringIO()
     columns = columns_of(plan)
@@ -182,14 +185,14 @@ def _csv(plan):
     return text.getvalue()
 
 
-def _figure(figure, results):
+def _figure(figure: Callable[[dict[str, Any]], float], results: dict[str, Any]) -> str:
     try:
         return f"{figure(results):.4f}"
     except KeyError:
         return ""
 
 
-def _html(plan, title, command):
+def _html(plan: Plan, title: str, command: str) -> str:
     body = [f"<h1>{html.escape(title)}</h1>", f"<p>{html.escape(describe(plan))}</p>"]
     body.append(_html_table(markdown_table(plan)))
     body.append(f"<p>{html.escape(order_of_methods(plan))}</p>")
@@ -208,16 +211,16 @@ def _html(plan, title, command):
     )
 
 
-def _html_table(markdown):
+def _html_table(markdown: str) -> str:
     head, _, *rows = (
         [html.escape(cell) for cell in line[2:-2].split(" | ")] for line in markdown.splitlines()
     )
     cells = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
-    head = "".join(f"<th>{cell}</th>" for cell in head)
-    return f"<table><tr>{head}</tr>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+    names = "".join(f"<th>{cell}</th>" for cell in head)
+    return f"<table><tr>{names}</tr>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
 
 
-def _curves(plan):
+def _curves(plan: Plan) -> list[str]:
     """Validation curves of the runs with seed 0 at the chosen lambda."""
     metric = "val_reconstruction_loss" if plan.score == "factor_vae" else "val_probe_accuracy"
     logs = {}
@@ -232,7 +235,7 @@ def _curves(plan):
     return [_image(picture.getvalue(), f"{metric.replace('_', ' ')}, seed 0")]
 
 
-def _image(png, caption):
+def _image(png: bytes, caption: str) -> str:
     data = base64.b64encode(png).decode()
     caption = html.escape(caption)
     return (

@@ -6,18 +6,22 @@ import json
 import pathlib
 import re
 import time
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from amr_tf import data as data_lib
-from amr_tf.data import prepared
+from amr_tf.data import ImageData, prepared
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.evaluation.disentanglement import disentanglement
 from amr_tf.evaluation.figures import sample_figure
 from amr_tf.experiments import train
 from amr_tf.files import read_json, write_whole
 from amr_tf.reproduction import paper
+from amr_tf.reproduction.cells import Cell
 from amr_tf.training.build import build_model
+from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder, load_data, load_run
 
 _TIMED_STEPS = 5  # The published runs update the auto-encoder in every fifth step.
@@ -47,7 +51,7 @@ class Plan:
     lambdas: tuple = ()
     changes: dict = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.runs < 1:
             raise ValueError(f"runs must be at least 1; got {self.runs}.")
         if self.lambdas and self.score == "factor_vae":
@@ -59,11 +63,11 @@ class Plan:
             raise ValueError(f"lambdas must be above 0; got {self.lambdas}.")
 
     @property
-    def score(self):
+    def score(self) -> str:
         """What the table reports: "accuracy" or "factor_vae"."""
         return paper.SCORES.get(self.table, "accuracy")
 
-    def config(self, cell, seed, lambda_=None):
+    def config(self, cell: Cell, seed: int, lambda_: float | None = None) -> TrainingConfig:
         """The `TrainingConfig` of one run."""
         lambda_ = cell.config.lambda_ if lambda_ is None else lambda_
         stem = re.sub(r"_lambda[^_]+", "", cell.name)
@@ -71,7 +75,7 @@ class Plan:
         changes = {"verbose": 0, **self.changes}
         return cell.config.replace(**changes, lambda_=lambda_, seed=seed, run_dir=str(run_dir))
 
-    def check(self):
+    def check(self) -> None:
         """Raises a ValueError that names the first cell whose runs cannot be made as asked for."""
         hint = " Flags hold for every cell; --methods chooses cells." if self.changes else ""
         for cell in self.cells:
@@ -81,11 +85,11 @@ class Plan:
                 except ValueError as error:
                     raise ValueError(f"Cell {cell.name}: {error}{hint}") from error
 
-    def candidates(self, cell):
+    def candidates(self, cell: Cell) -> tuple:
         """The lambdas that come into question for a cell."""
         return self.lambdas or (cell.config.lambda_,)
 
-    def all_configs(self):
+    def all_configs(self) -> list[TrainingConfig]:
         """The configs of all runs that may be made; of each lambda seed 0, of one the others."""
         configs = []
         for cell in self.cells:
@@ -95,16 +99,18 @@ class Plan:
             configs += [self.config(cell, seed, chosen) for seed in range(1, self.runs)]
         return configs
 
-    def chosen_lambda(self, cell):
+    def chosen_lambda(self, cell: Cell) -> float | None:
         """The lambda of the best validation accuracy, or None while runs are missing."""
-        results = {value: read_results(self.config(cell, 0, value)) for value in self.lambdas}
+        results: dict[float, Any] = {
+            value: read_results(self.config(cell, 0, value)) for value in self.lambdas
+        }
         if not self.lambdas:
             return cell.config.lambda_
         if any(result is None for result in results.values()):
             return None
         return max(results, key=lambda value: results[value]["best_val_probe_accuracy"])
 
-    def finished(self, cell):
+    def finished(self, cell: Cell) -> dict[int, dict[str, Any]]:
         """Results of a cell's finished runs at its lambda, by seed."""
         lambda_ = self.chosen_lambda(cell)
         if lambda_ is None:
@@ -115,7 +121,7 @@ class Plan:
         return {seed: result for seed, result in results.items() if result is not None}
 
 
-def read_results(config):
+def read_results(config: TrainingConfig) -> dict[str, Any] | None:
     """The results of a finished run of exactly this config, or None.
 
     The dictionary is `results.json`'s, with "seconds", and for factor data "disentanglement".
@@ -129,7 +135,9 @@ def read_results(config):
     return {**read_json(folder.results, finite=False), **read_json(extra, finite=False)}
 
 
-def reproduce(plan, report=None, log=print):
+def reproduce(
+    plan: Plan, report: Callable[[], Any] | None = None, log: Callable[[str], Any] = print
+) -> bool:
     """Makes every run of a plan that is not finished; goes on with those that were broken off.
 
     Args:
@@ -155,7 +163,9 @@ def reproduce(plan, report=None, log=print):
     return True
 
 
-def _finish(config, cell, report, log):
+def _finish(
+    config: TrainingConfig, cell: Cell, report: Callable[[], Any] | None, log: Callable[[str], Any]
+) -> bool:
     """Makes or continues one run unless it is finished; returns whether it is now."""
     name = pathlib.Path(config.run_dir).name
     results = read_results(config)
@@ -181,11 +191,11 @@ def _finish(config, cell, report, log):
     return True
 
 
-def _measure_more(config, cell, seconds):
+def _measure_more(config: TrainingConfig, cell: Cell, seconds: float) -> None:
     """What a table needs beside a run's own results, and a picture for the report."""
     _, model = load_run(config.run_dir)  # The best epoch's, as all other figures.
     data = load_data(config)
-    extra = {"seconds": round(seconds, 1)}
+    extra: dict[str, Any] = {"seconds": round(seconds, 1)}
     if data.train.factors is not None:
         extra["disentanglement"] = disentanglement(model, data, split="test")
     images = prepared(data.validation, slice(_SAMPLES), data.image_size)
@@ -193,7 +203,7 @@ def _measure_more(config, cell, seconds):
     write_whole(_extra_path(config), json.dumps(extra, indent=2) + "\n")
 
 
-def _summary(results):
+def _summary(results: Any) -> str:
     parts = []
     if "best_val_probe_accuracy" in results:
         parts.append(f"validation {100 * results['best_val_probe_accuracy']:.1f} %")
@@ -202,16 +212,16 @@ def _summary(results):
     return ", ".join([*parts, f"{results['seconds']:.0f} s"])
 
 
-def _extra_path(config):
+def _extra_path(config: TrainingConfig) -> pathlib.Path:
     return RunFolder(config.run_dir).path / "reproduction.json"
 
 
-def samples_path(config):
+def samples_path(config: TrainingConfig) -> pathlib.Path:
     """Where a run's picture for the report lies."""
     return RunFolder(config.run_dir).path / "samples.png"
 
 
-def estimate_seconds(plan, timed_steps=_TIMED_STEPS):
+def estimate_seconds(plan: Plan, timed_steps: int = _TIMED_STEPS) -> dict[str, float]:
     """How long each run of a plan that is not finished would train, from a measured step.
 
     The step is measured on random images after the first call, which traces the graph; that and
@@ -243,7 +253,7 @@ def estimate_seconds(plan, timed_steps=_TIMED_STEPS):
     return seconds
 
 
-def _seconds_per_step(config, data, count):
+def _seconds_per_step(config: TrainingConfig, data: ImageData, count: int) -> float:
     keras.backend.clear_session()
     model = build_model(
         config, data.image_shape, data.num_classes, data.multi_label, data.preprocessor

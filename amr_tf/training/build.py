@@ -5,8 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from amr_tf.data.preprocessing import ImagePreprocessor
-from amr_tf.models import METHODS
-from amr_tf.training.config import COMPILED, CREATED
+from amr_tf.models import METHODS, ResynthesisModel
+from amr_tf.training.config import COMPILED, CREATED, TrainingConfig
 from amr_tf.training.precision import dtype_policy, jit_compile
 
 
@@ -59,7 +59,7 @@ def build_model(
     return model
 
 
-def _check_needs_no_labels(config, method):
+def _check_needs_no_labels(config: TrainingConfig, method: type[ResynthesisModel]) -> None:
     """Raises a ValueError for a setting that only labelled data have a use for."""
     default = config.replace(probe=None, probe_optimizer=None).resolve()
     for name, needed in (

@@ -3,6 +3,9 @@
 import signal
 import threading
 import time
+import types
+from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 
@@ -14,7 +17,7 @@ class EpochTensorBoard(keras.callbacks.TensorBoard):
     each metric after each batch all the same, which costs 5 KiB of memory a step for good.
     """
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_train_batch_end(batch)  # Without logs there is nothing to summarise.
 
 
@@ -29,13 +32,13 @@ class StopAtDeadline(keras.callbacks.Callback):
         agree: the same as for `StopOnSignal`.
     """
 
-    def __init__(self, minutes, agree=bool):
+    def __init__(self, minutes: float, agree: Callable[[Any], bool] = bool) -> None:
         super().__init__()
         self.passed = False
         self._end = time.monotonic() + 60.0 * minutes
         self._agree = agree
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._agree(time.monotonic() >= self._end):
             self.passed = self.model.stop_training = True
 
@@ -61,13 +64,13 @@ class StopOnSignal(keras.callbacks.Callback):
         getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
     )
 
-    def __init__(self, agree=bool):
+    def __init__(self, agree: Callable[[Any], bool] = bool) -> None:
         super().__init__()
-        self.received = None
+        self.received: str | None = None
         self._agree = agree
-        self._previous = {}
+        self._previous: dict[signal.Signals, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if threading.current_thread() is not threading.main_thread():
             return self
         for number in self._SIGNALS:
@@ -77,23 +80,23 @@ class StopOnSignal(keras.callbacks.Callback):
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _handle(self, number, frame):
+    def _handle(self, number: int, frame: types.FrameType | None) -> None:
         self.received = signal.Signals(number).name
         for other, handler in self._previous.items():
             signal.signal(other, handler)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # After an epoch's last step its validation comes first, or its figures would be lost.
         if batch + 1 < self.params["steps"]:
             self._raise_if_asked()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._raise_if_asked()
 
-    def _raise_if_asked(self):
+    def _raise_if_asked(self) -> None:
         if self._agree(self.received):
             raise Interrupted(self.received or "a signal to another worker")

@@ -5,7 +5,8 @@ import fnmatch
 import json
 import math
 import pathlib
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import keras
 from absl import logging
@@ -55,7 +56,7 @@ class Checkpoints(keras.callbacks.Callback):
         best: "Best | None" = None,
         previous: str | pathlib.Path | None = None,
         rollbacks: int = 0,
-    ):
+    ) -> None:
         super().__init__()
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.rollbacks = rollbacks
         self._kept = [] if previous is None else [pathlib.Path(previous)]
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         check_finite(self.model)
         if self._better(epoch, logs or {}):
             _save_whole(self.model, self.directory / _BEST, self._note())
@@ -78,7 +79,7 @@ class Checkpoints(keras.callbacks.Callback):
         if (epoch + 1) % self.every == 0 or ends:
             self.save()
 
-    def _better(self, epoch, logs):
+    def _better(self, epoch: int, logs: dict[Any, Any]) -> bool:
         """Whether an epoch is the best so far, which it then is."""
         value, tie = logs.get(self.monitor), logs.get(self.tie_breaker)
         if value is None or not math.isfinite(value):
@@ -93,16 +94,17 @@ class Checkpoints(keras.callbacks.Callback):
         self.best = found
         return True
 
-    def _rank(self, best):
-        known = best.tie is not None and self.best.tie is not None
-        return (best.value if self.mode == "max" else -best.value, -best.tie if known else 0.0)
+    def _rank(self, best: "Best") -> tuple[float, float]:
+        both = self.best is not None and self.best.tie is not None
+        tie = -best.tie if both and best.tie is not None else 0.0
+        return (best.value if self.mode == "max" else -best.value, tie)
 
-    def _note(self):
+    def _note(self) -> dict[str, Any]:
         """What must be known, beside the model, to continue from a checkpoint."""
         step = self.model.steps_made
         return {"step": step, "rollbacks": self.rollbacks, **_written(self.best)}
 
-    def save(self):
+    def save(self) -> None:
         """Saves the model as it is and makes it the one to resume from.
 
         Raises:
@@ -140,14 +142,14 @@ class Best(NamedTuple):
     since: int
 
 
-def _written(best):
+def _written(best: Best | None) -> dict[str, Any]:
     """A `Best` as files hold it, flat: "best" is its value."""
     if best is None:
         return {"best": None}
     return {"best": best.value, **{f"best_{name}": getattr(best, name) for name in _OTHERS}}
 
 
-def _best_of(values):
+def _best_of(values: dict[str, Any]) -> Best | None:
     if values["best"] is None:
         return None
     tie, *epochs = (values.get(f"best_{name}") for name in _OTHERS)
@@ -163,7 +165,7 @@ _OPTIONAL_KINDS = {
 }
 
 
-def read_state(directory):
+def read_state(directory: str | pathlib.Path) -> dict[str, Any] | None:
     """The newest checkpoint of a run and what belongs to it.
 
     Returns:
@@ -199,7 +201,7 @@ def read_best(directory: str | pathlib.Path) -> tuple[Best | None, str]:
     return (None, "") if problem else (_best_of(values), values["monitor"])
 
 
-def _problem_of(values, kinds):
+def _problem_of(values: dict[str, Any], kinds: dict[str, Any]) -> str | None:
     """What is wrong with a dictionary that must have values of certain types; None if nothing."""
     for name, kind in kinds.items():
         if name not in values:
@@ -212,7 +214,7 @@ def _problem_of(values, kinds):
     return None
 
 
-def resumable_state(directory):
+def resumable_state(directory: str | pathlib.Path) -> dict[str, Any] | None:
     """The newest checkpoint that is whole; what is damaged is named in a warning.
 
     Returns:
@@ -245,7 +247,7 @@ def resumable_state(directory):
     return _with_best(directory, found)
 
 
-def _candidates(directory, state):
+def _candidates(directory: pathlib.Path, state: dict[str, Any] | None) -> list[pathlib.Path]:
     """Checkpoints to resume from, the best first: the named one and older, or all if none is."""
     paths = sorted(directory.glob(_LAST), reverse=True)
     if state is None:
@@ -254,7 +256,7 @@ def _candidates(directory, state):
     return [named, *(path for path in paths if path.name < named.name)]
 
 
-def _state_of(path, named):
+def _state_of(path: pathlib.Path, named: dict[str, Any] | None) -> dict[str, Any]:
     """The state of one checkpoint; `Damaged` if the checkpoint is, or none is known of it."""
     note = _checked_note(path)
     if note is not None:
@@ -265,7 +267,7 @@ def _state_of(path, named):
     return {**named, "rollbacks": 0}
 
 
-def _checked_note(path):
+def _checked_note(path: pathlib.Path) -> dict[str, Any] | None:
     """As `seals.read_note`; `Damaged` too if the note is not one that `Checkpoints` writes."""
     note = read_note(path)
     kinds = {"step": int, "rollbacks": int, **_BEST_KINDS}
@@ -275,7 +277,7 @@ def _checked_note(path):
     return note
 
 
-def _with_best(directory, state):
+def _with_best(directory: pathlib.Path, state: dict[str, Any]) -> dict[str, Any]:
     """The state with the value of `best.keras`, which may be of a later epoch, or without."""
     path = best_path(directory)
     try:
@@ -290,12 +292,12 @@ def _with_best(directory, state):
     return {**state, "best": None}
 
 
-def best_path(directory):
+def best_path(directory: str | pathlib.Path) -> pathlib.Path:
     """Path of the best model that `Checkpoints` saved in `directory`."""
     return pathlib.Path(directory) / _BEST
 
 
-def load_model(path):
+def load_model(path: str | pathlib.Path) -> ResynthesisModel:
     """Loads a `.keras` file of this package, after verifying its seal if it has one.
 
     Keras' safe mode is on: a file from someone else runs no code of its own.
@@ -333,7 +335,7 @@ def restore(model: ResynthesisModel, path: str | pathlib.Path) -> None:
     model.load_weights(path)
 
 
-def _check_model_file(path):
+def _check_model_file(path: str | pathlib.Path) -> None:
     """Raises an error unless a file is there, and whole as far as its seal says."""
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"There is no model '{path}'.")
@@ -346,7 +348,7 @@ def _check_model_file(path):
         raise ValueError(f"'{path}' cannot be loaded as a model: {error}.") from error
 
 
-def _save_whole(model, path, note):
+def _save_whole(model: ResynthesisModel, path: pathlib.Path, note: dict[str, Any]) -> None:
     """Saves beside `path` and moves into place, so that a kill leaves the old file whole."""
     partial = path.with_name(f"partial-{path.name}")
     _remember_what_keras_skips()
@@ -361,7 +363,7 @@ def _save_whole(model, path, note):
             raise
 
 
-def _remember_what_keras_skips():
+def _remember_what_keras_skips() -> None:
     """Lets Keras find the lists of attributes that it need not save, which it makes in each save.
 
     Keras 3.15 stores them as `saving_attr_skipset_...` and looks for `saving_attr_skiplist_...`
@@ -379,7 +381,7 @@ def _remember_what_keras_skips():
 
 
 @contextlib.contextmanager
-def _told(path):
+def _told(path: pathlib.Path) -> Iterator[None]:
     """Makes one sentence that names the file of what the system says."""
     try:
         yield

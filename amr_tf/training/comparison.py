@@ -2,14 +2,15 @@
 
 import collections
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amr_tf.data import DATASETS
 from amr_tf.files import user_path
 from amr_tf.mixers import MIXERS
-from amr_tf.models import METHODS
+from amr_tf.models import METHODS, ResynthesisModel
 from amr_tf.registry import Call
+from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder, load_run, load_run_data
 
 
@@ -30,7 +31,7 @@ def caption_of(config: Any) -> str:
     return caption if config.k is None else f"{caption} k={config.k}"
 
 
-def captions_of(configs):
+def captions_of(configs: Mapping[Any, TrainingConfig]) -> dict[Any, str]:
     """A different caption for each run: `caption_of`, with the folder's name where it is needed.
 
     Args:
@@ -93,7 +94,9 @@ def load_runs(
     return models, data, config
 
 
-def _check_agree(configs, fields, same_labels=False):
+def _check_agree(
+    configs: Mapping[Any, TrainingConfig], fields: Sequence[str], same_labels: bool = False
+) -> None:
     """Raises a ValueError that names the first field in which a run differs from the first run."""
     (first, expected), *others = configs.items()
     for path, config in others:
@@ -109,7 +112,7 @@ def _check_agree(configs, fields, same_labels=False):
                 )
 
 
-def _canonical(dataset, with_labels):
+def _canonical(dataset: str, with_labels: bool) -> str:
     """A data set's call string; without labels without the attributes, which choose these alone."""
     call = DATASETS.parse(DATASETS.canonical(dataset))
     if with_labels:
@@ -118,7 +121,7 @@ def _canonical(dataset, with_labels):
     return str(Call(call.name, arguments))
 
 
-def _check_sizes(paths, models):
+def _check_sizes(paths: Sequence[Any], models: Mapping[str, ResynthesisModel]) -> None:
     shapes = [model.image_shape for model in models.values()]
     for path, shape in zip(paths, shapes):
         if shape != shapes[0]:

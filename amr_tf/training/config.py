@@ -66,7 +66,7 @@ RESUMABLE = (
 _LOAD = {name: value.default for name, value in inspect.signature(load).parameters.items()}
 
 
-def _field(default, group, help_text):
+def _field(default: Any, group: str, help_text: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help_text, "group": group})
 
 
@@ -228,7 +228,7 @@ class TrainingConfig:
         if parts:
             config_checks.check_parts(self.resolve())
 
-    def _check_types(self):
+    def _check_types(self) -> None:
         """Raises a ValueError for what no flag could set: a config may come from a JSON file."""
         hints = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):

@@ -162,7 +162,7 @@ def check_type(name: str, value: Any, kinds: tuple) -> None:
         raise ValueError(f"{name} must be one line of text; got {value!r}.")
 
 
-def _is_a(value, kind):
+def _is_a(value: Any, kind: Any) -> bool:
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, {int: numbers.Integral, float: numbers.Real}.get(kind, kind))

@@ -1,9 +1,12 @@
 """What happens when a loss or a weight is no finite number any more."""
 
 import math
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
+
+from amr_tf.models import ResynthesisModel
 
 ON_NAN = ("stop", "rollback")
 MAX_ROLLBACKS = 3
@@ -23,23 +26,23 @@ class StopOnNonFinite(keras.callbacks.Callback):
     Keras reports after so many steps, and the sentence names their range.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._last_batch = -1
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._last_batch = -1
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if not all(map(math.isfinite, (logs or {}).values())):
             self._raise(logs, batch - self._last_batch)
         self._last_batch = batch
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not all(map(math.isfinite, (logs or {}).values())):
             self._raise(logs, 1)
 
-    def _raise(self, logs, steps):
+    def _raise(self, logs: Any, steps: int) -> NoReturn:
         step = self.model.steps_made
         where = f"in step {step}" if steps == 1 else f"in steps {step - steps + 1} to {step}"
         names = sorted(
@@ -48,14 +51,14 @@ class StopOnNonFinite(keras.callbacks.Callback):
         others = f" (and with it {', '.join(names[1:])})" if names[1:] else ""
         raise Diverged(f"Training diverged {where}: {names[0]} is {logs[names[0]]}{others}")
 
-    def _place(self, name):
+    def _place(self, name: str) -> int:
         """Losses in the order in which a step computes them; the total, made of all, is last."""
         order = self.model.METRICS[1:] + self.model.METRICS[:1]
         name = name.removeprefix("val_")
         return order.index(name) if name in order else len(order)
 
 
-def check_finite(model):
+def check_finite(model: ResynthesisModel) -> None:
     """Raises `Diverged` if a weight, or a moment of an optimizer, is NaN or infinite.
 
     Args:
@@ -71,7 +74,7 @@ def check_finite(model):
             )
 
 
-def other_draws(model, rollbacks):
+def other_draws(model: ResynthesisModel, rollbacks: int) -> None:
     """Gives all random generators of a model states that depend on the number of rollbacks.
 
     Args:
@@ -86,6 +89,6 @@ def other_draws(model, rollbacks):
             variable.assign(np.array([seed, counter], variable.dtype))
 
 
-def order_seed(seed, rollbacks):
+def order_seed(seed: int, rollbacks: int) -> int:
     """The seed of the order of images after so many rollbacks, none included."""
     return seed + rollbacks * _SEED_STRIDE

@@ -4,6 +4,8 @@ import codecs
 import dataclasses
 import pathlib
 import typing
+from collections.abc import Container, Iterable, Iterator
+from typing import Any
 
 from absl import flags
 
@@ -21,7 +23,7 @@ _DEBUGGING = (
     "profile_file",
 )
 
-_DEFINE = {
+_DEFINE: dict[type, Any] = {
     str: flags.DEFINE_string,
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
@@ -29,7 +31,9 @@ _DEFINE = {
 }
 
 
-def define_flags(config_class, flag_values, leave_out=()):
+def define_flags(
+    config_class: type, flag_values: flags.FlagValues, leave_out: Container[str] = ()
+) -> None:
     """Defines a flag for each field of a config dataclass, with its default and help.
 
     Args:
@@ -51,7 +55,7 @@ def define_flags(config_class, flag_values, leave_out=()):
         )
 
 
-def config_from_flags(config_class, flag_values, base=None):
+def config_from_flags(config_class: type, flag_values: flags.FlagValues, base: Any = None) -> Any:
     """A config of the flags' values.
 
     Args:
@@ -68,7 +72,9 @@ def config_from_flags(config_class, flag_values, base=None):
     return config_class(**values)
 
 
-def flags_that_were_set(config_class, flag_values, leave_out=()):
+def flags_that_were_set(
+    config_class: type, flag_values: flags.FlagValues, leave_out: Container[str] = ()
+) -> dict[str, Any]:
     """Names and values of the fields whose flags the user set; arguments as of `define_flags`."""
     return {
         field.name: flag_values[flag_name(field)].value
@@ -77,7 +83,7 @@ def flags_that_were_set(config_class, flag_values, leave_out=()):
     }
 
 
-def expand_flagfiles(arguments):
+def expand_flagfiles(arguments: Iterable[str]) -> list[str]:
     """Replaces each `--flagfile=FILE` by the flags in the file.
 
     absl does so too, but looks for a file that another one names in the working directory; here it
@@ -98,7 +104,12 @@ def expand_flagfiles(arguments):
     return _expand(arguments, None, (), iter(range(_MOST_FILES)))
 
 
-def _expand(arguments, folder, opened, left):
+def _expand(
+    arguments: Iterable[str],
+    folder: pathlib.Path | None,
+    opened: tuple[pathlib.Path, ...],
+    left: Iterator[int],
+) -> list[str]:
     """The arguments of a file in `folder`, or of the command line; `opened` files are being read.
 
     Each file that is read takes one of the numbers that are `left`, so that files that name each
@@ -130,7 +141,7 @@ def _expand(arguments, folder, opened, left):
     return expanded
 
 
-def _unquoted(line):
+def _unquoted(line: str) -> str:
     """A flag without quotation marks around its value, which a shell would have taken away."""
     name, equals, value = line.partition("=")
     mark = value[:1]
@@ -139,7 +150,7 @@ def _unquoted(line):
     return f"{name}{equals}{value}"
 
 
-def _find_flagfile(path, folder):
+def _find_flagfile(path: pathlib.Path, folder: pathlib.Path | None) -> pathlib.Path:
     if folder is not None and (folder / path).is_file():
         return folder / path
     if not path.is_file() and path.parts[:1] == ("configs",):
@@ -149,14 +160,14 @@ def _find_flagfile(path, folder):
     return path
 
 
-def shipped_configs():
+def shipped_configs() -> pathlib.Path:
     """The folder of flagfiles that come with this package: in the wheel, or the checkout's."""
     package = pathlib.Path(__file__).resolve().parents[1]
     installed = package / "configs"  # setup.py puts it there.
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def _read_flagfile(path):
+def _read_flagfile(path: pathlib.Path) -> list[str]:
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"Flagfile '{path}' is larger than {_MOST_BYTES:,} bytes.")
     try:
@@ -170,7 +181,7 @@ def _read_flagfile(path):
         raise ValueError(f"Flagfile '{path}' cannot be read: {error.strerror}.") from error
 
 
-def read_flagfile(path):
+def read_flagfile(path: str | pathlib.Path) -> TrainingConfig:
     """The `TrainingConfig` that `python -m amr_tf.train --flagfile=PATH` would train.
 
     Raises:

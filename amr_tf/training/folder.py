@@ -48,7 +48,7 @@ class RunFolder:
         lock: held by the process that trains the run.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | pathlib.Path) -> None:
         self.path = user_path(path)
         self.config = self.path / "config.json"
         self.flagfile = self.path / "flagfile.cfg"
@@ -60,7 +60,7 @@ class RunFolder:
         self.data = self.path / "data.json"
         self.lock = self.path / "lock"
 
-    def read_config(self):
+    def read_config(self) -> TrainingConfig:
         """The run's `TrainingConfig`.
 
         Raises:
@@ -77,7 +77,7 @@ class RunFolder:
             raise ValueError(f"'{self.config}' is damaged: {error}") from error
 
 
-def load_data(config):
+def load_data(config: TrainingConfig) -> ImageData:
     """The `ImageData` of a `TrainingConfig`."""
     return data_lib.load(
         config.dataset,
@@ -217,14 +217,14 @@ def locked(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-def check_writable(path):
+def check_writable(path: pathlib.Path) -> None:
     """Raises an OSError unless files can be made at `path`, or it where it is not there yet."""
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not os.access(there, os.W_OK):
         raise OSError(f"'{there}' cannot be written to: it is read-only for this user.")
 
 
-def trim_log(path, epochs):
+def trim_log(path: pathlib.Path, epochs: int) -> None:
     """Drops the rows of epochs that will be trained again: logged, but not checkpointed."""
     if not path.exists():
         return
@@ -252,11 +252,11 @@ def trim_log(path, epochs):
         write_whole(path, text.getvalue())
 
 
-def _before(text, epochs):
+def _before(text: str, epochs: int) -> bool:
     return text.isdecimal() and int(text) < epochs
 
 
-def disk_error(error, folder):
+def disk_error(error: Exception, folder: RunFolder) -> Exception:
     """An OSError that says what is wrong with the disk and where the run can go on."""
     reason = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, tf.errors.OpError):

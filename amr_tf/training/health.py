@@ -1,9 +1,13 @@
 """Whether the discriminator still teaches and the code is still used, as metrics and warnings."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
+
+from amr_tf.models import ResynthesisModel
 
 IMAGES = 64
 PREFIX = "health_"
@@ -43,15 +47,17 @@ class HealthMonitor(keras.callbacks.Callback):
         write: whether to add to the logs; without, it only warns.
     """
 
-    def __init__(self, images, labels=None, write=True):
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray | None = None, write: bool = True
+    ) -> None:
         super().__init__()
         self.images = images
         self.labels = labels
         self.write = write
         self._certain_epochs = 0
-        self._warned = {}
+        self._warned: dict[str, float] = {}
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         found = health(self.model, self.images, self.labels)
         if self.write and logs is not None:
             logs.update({PREFIX + name: value for name, value in found.items()})
@@ -67,7 +73,7 @@ class HealthMonitor(keras.callbacks.Callback):
                 epoch + 1,
             )
 
-    def _judge_discriminator(self, found):
+    def _judge_discriminator(self, found: dict[str, float]) -> None:
         if "discriminator_spread" not in found:
             return
         self._warn_once(
@@ -85,14 +91,16 @@ class HealthMonitor(keras.callbacks.Callback):
             "without an error: the auto-encoder may learn little from it.",
         )
 
-    def _warn_once(self, kind, holds, text):
+    def _warn_once(self, kind: str, holds: bool, text: str) -> None:
         """Warns when a state begins, and again only after it has ended."""
         if holds and not self._warned.get(kind):
             logging.warning(text)
         self._warned[kind] = holds
 
 
-def health(model, images, labels=None):
+def health(
+    model: ResynthesisModel, images: np.ndarray, labels: np.ndarray | None = None
+) -> dict[str, float]:
     """The measures of `HealthMonitor`, as a dictionary of floats without the prefix.
 
     Args:
@@ -113,18 +121,18 @@ def health(model, images, labels=None):
     return found
 
 
-def _array(tensor):
+def _array(tensor: tf.Tensor) -> np.ndarray:
     return tf.cast(tensor, "float32").numpy()
 
 
-def _pair_accuracy(outputs, high):
+def _pair_accuracy(outputs: dict[str, np.ndarray], high: str) -> float:
     """The share of pairs in which the group `high` has the larger output; ties count for a half."""
     others = np.concatenate([values for name, values in outputs.items() if name != high])
     difference = outputs[high][:, None] - others[None]
     return float(np.mean(0.5 * (np.sign(difference) + 1.0)))
 
 
-def _dead_maps(codes, unit_prior):
+def _dead_maps(codes: np.ndarray, unit_prior: bool) -> float:
     """The share of maps with no deviation over images that is worth the name.
 
     Args:

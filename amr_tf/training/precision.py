@@ -1,12 +1,15 @@
 """Number formats of a training: Keras' policies, and the updates that loss scaling skips."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
 from absl import logging
 
 from amr_tf import devices
+from amr_tf.models import ResynthesisModel
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 JIT_COMPILE = ("auto", "true", "false")
@@ -20,7 +23,7 @@ def resolved_precision(name: str) -> str:
 
 
 @contextlib.contextmanager
-def dtype_policy(name):
+def dtype_policy(name: str) -> Iterator[None]:
     """Makes layers that are created inside compute in a precision, and the old one come back."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
@@ -30,7 +33,7 @@ def dtype_policy(name):
         keras.config.set_dtype_policy(before)
 
 
-def warn_of_precision(name):
+def warn_of_precision(name: str) -> None:
     """Warns of mixed_float16 without a GPU: it runs, but a CPU has no arithmetic for it."""
     if name == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
         logging.warning(
@@ -39,12 +42,12 @@ def warn_of_precision(name):
         )
 
 
-def jit_compile(choice):
+def jit_compile(choice: str) -> bool | str:
     """What Keras' `compile` takes for "auto", "true" or "false"."""
     return {"true": True, "false": False}.get(choice, choice)
 
 
-def skipped_updates(model):
+def skipped_updates(model: ResynthesisModel) -> dict[str, int]:
     """How many updates loss scaling has skipped because a gradient was not finite.
 
     A skipped update leaves an optimizer's counter of iterations as it is, the model's counter of
@@ -73,6 +76,6 @@ def skipped_updates(model):
 class SkippedUpdates(keras.callbacks.Callback):
     """Adds `skipped_updates` to an epoch's logs, so to what later callbacks write."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:
             logs.update(skipped_updates(self.model))

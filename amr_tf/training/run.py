@@ -4,7 +4,7 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 from amr_tf import data as data_lib
-from amr_tf.data import prepared
+from amr_tf.data import ImageData, prepared
 from amr_tf.data.fingerprint import fingerprint
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.files import write_whole
@@ -130,7 +130,16 @@ def train(
         )
 
 
-def _train(config, folder, state, strategy, resume, make_callbacks, allow_changed_data, lock):
+def _train(
+    config: TrainingConfig,
+    folder: RunFolder,
+    state: dict[str, Any] | None,
+    strategy: tf.distribute.Strategy | None,
+    resume: bool,
+    make_callbacks: Callable | None,
+    allow_changed_data: bool,
+    lock: contextlib.ExitStack,
+) -> Trained | None:
     """The part of `train` that follows the checks of the config; `lock` is for a new run's."""
     warn_of_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
@@ -166,12 +175,17 @@ def _train(config, folder, state, strategy, resume, make_callbacks, allow_change
             state = _state_after(error, config, folder, state)
             model = _model_of(state, config, data, strategy)
             other_draws(model, state["rollbacks"])
-    best = read_state(folder.checkpoints)["best"] if chief else None
+    kept: Any = read_state(folder.checkpoints) if chief else {"best": None}
     last = model if strategy is None else None
-    return Trained(folder, data, monitor.name, best, chief, last)
+    return Trained(folder, data, monitor.name, kept["best"], chief, last)
 
 
-def _model_of(state, config, data, strategy=None):
+def _model_of(
+    state: dict[str, Any] | None,
+    config: TrainingConfig,
+    data: ImageData,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Any:
     """The model of a checkpoint, or of a config where there is none."""
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         if state is None or state["checkpoint"] is None:
@@ -181,7 +195,9 @@ def _model_of(state, config, data, strategy=None):
         return load_model(state["checkpoint"])
 
 
-def _state_after(error, config, folder, state):
+def _state_after(
+    error: Exception, config: TrainingConfig, folder: RunFolder, state: dict[str, Any] | None
+) -> dict[str, Any]:
     """The state to roll back to; raises the error with what a user can do where that is all."""
     last = resumable_state(folder.checkpoints)
     rollbacks = 0 if state is None else state["rollbacks"]
@@ -201,7 +217,7 @@ def _state_after(error, config, folder, state):
     return {**last, "rollbacks": rollbacks + 1}
 
 
-def _check_folder(folder, config, resume):
+def _check_folder(folder: RunFolder, config: TrainingConfig, resume: bool) -> dict[str, Any] | None:
     """The state to resume from, or None; refuses to overwrite or to mix runs."""
     check_writable(folder.path)
     if resume:
@@ -223,7 +239,7 @@ def _check_folder(folder, config, resume):
     return None
 
 
-def _write_config(folder, config):
+def _write_config(folder: RunFolder, config: TrainingConfig) -> None:
     folder.path.mkdir(parents=True, exist_ok=True)
     write_whole(folder.config, config.to_json())
     write_whole(folder.flagfile, config.to_flagfile())
@@ -273,7 +289,17 @@ def monitor_of(config: TrainingConfig, model: Any) -> Monitor:
     return Monitor(name, mode, None if name == error else error)
 
 
-def _fit(model, data, config, folder, steps, state, strategy, callbacks, deadline):
+def _fit(
+    model: Any,
+    data: ImageData,
+    config: TrainingConfig,
+    folder: RunFolder,
+    steps: int,
+    state: dict[str, Any] | None,
+    strategy: tf.distribute.Strategy | None,
+    callbacks: list[keras.callbacks.Callback],
+    deadline: StopAtDeadline | None,
+) -> bool:
     """Runs the epochs that are left; returns whether it came to the end."""
     done, rollbacks = (0, 0) if state is None else (state["step"], state["rollbacks"])
     first_epoch, first_batch = divmod(done, steps)
@@ -340,13 +366,13 @@ def _fit(model, data, config, folder, steps, state, strategy, callbacks, deadlin
     return True
 
 
-def _waited_enough(config, state, epochs):
+def _waited_enough(config: TrainingConfig, state: dict[str, Any] | None, epochs: int) -> bool:
     """Whether a run that is resumed had come to its end by `patience`."""
     best = None if state is None else state["best"]
     return bool(config.patience and best and epochs - best.since >= config.patience)
 
 
-def _set_steps_per_execution(model, wanted, steps):
+def _set_steps_per_execution(model: keras.Model, wanted: int, steps: int) -> None:
     """Lets `fit` run up to `wanted` steps at a time: so many that they divide those of an epoch.
 
     Keras would round an epoch up to a multiple of them, and a resumed run would lose its place.
@@ -364,22 +390,28 @@ def _set_steps_per_execution(model, wanted, steps):
         model.train_function = model.test_function = None  # Keras keeps them otherwise.
 
 
-def _check_finite_callback(model):
+def _check_finite_callback(model: keras.Model) -> keras.callbacks.Callback:
     """What the chief's `Checkpoints` does after an epoch, for workers that save nothing."""
     return keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: check_finite(model))
 
 
-def _check_logged(monitor):
+def _check_logged(monitor: str) -> keras.callbacks.Callback:
     """Stops a run after its first epoch that never logs what is to choose the best one."""
 
-    def check(epoch, logs):
+    def check(epoch: int, logs: dict[str, Any]) -> None:
         if monitor not in logs:
             raise unknown_name("metric to monitor", monitor, logs)
 
     return keras.callbacks.LambdaCallback(on_epoch_end=check)
 
 
-def _checkpoints(model, config, folder, state, rollbacks):
+def _checkpoints(
+    model: keras.Model,
+    config: TrainingConfig,
+    folder: RunFolder,
+    state: dict[str, Any] | None,
+    rollbacks: int,
+) -> Checkpoints:
     monitor = monitor_of(config, model)
     return Checkpoints(
         folder.checkpoints,
@@ -394,13 +426,15 @@ def _checkpoints(model, config, folder, state, rollbacks):
     )
 
 
-def _command():
+def _command() -> str:
     """What trains: this package's command, or the script that called `train.run`."""
     script = getattr(sys.modules["__main__"], "__spec__", None) is None  # Not started with -m.
     return sys.argv[0] if script and sys.argv[0].endswith(".py") else "-m amr_tf.train"
 
 
-def _segments(first_epoch, first_batch, epochs, steps):
+def _segments(
+    first_epoch: int, first_batch: int, epochs: int, steps: int
+) -> Iterator[tuple[int, int, int]]:
     """The calls of `fit` as (epoch, end, steps per epoch): the rest of a broken epoch first."""
     if first_batch and first_epoch < epochs:
         yield first_epoch, first_epoch + 1, steps - first_batch
@@ -409,7 +443,9 @@ def _segments(first_epoch, first_batch, epochs, steps):
         yield first_epoch, epochs, steps
 
 
-def _logging_callbacks(data, config, folder):
+def _logging_callbacks(
+    data: ImageData, config: TrainingConfig, folder: RunFolder
+) -> list[keras.callbacks.Callback]:
     return [
         *_health_monitor(data, config, folder),
         *([SkippedUpdates()] if config.precision == "mixed_float16" else []),
@@ -418,7 +454,9 @@ def _logging_callbacks(data, config, folder):
     ]
 
 
-def _health_monitor(data, config, folder):
+def _health_monitor(
+    data: ImageData, config: TrainingConfig, folder: RunFolder
+) -> list[HealthMonitor]:
     """A list of the `HealthMonitor`, or of nothing where the images are too few to mix."""
     split = data.validation
     count = min(IMAGES, len(split))

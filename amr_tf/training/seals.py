@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import zipfile
+from typing import Any, BinaryIO
 
 from amr_tf.files import parse_json
 
@@ -21,7 +22,7 @@ class Damaged(ValueError):
     """A file is not what was written."""
 
 
-def seal(path, note):
+def seal(path: str | pathlib.Path, note: dict[str, Any]) -> None:
     """Ends a zip archive with a note and the SHA-256 of all that comes before the digest.
 
     The file is on the disk, not only in the system's memory, when this returns.
@@ -40,7 +41,7 @@ def seal(path, note):
         os.fsync(file.fileno())
 
 
-def read_note(path):
+def read_note(path: str | pathlib.Path) -> dict[str, Any] | None:
     """Verifies a zip archive and gives its note.
 
     Returns:
@@ -76,7 +77,7 @@ def read_note(path):
     return None
 
 
-def _digest(file, count):
+def _digest(file: BinaryIO, count: int) -> bytes:
     """The SHA-256 of the first `count` bytes, as hexadecimal digits."""
     file.seek(0)
     found = hashlib.sha256()

@@ -11,7 +11,10 @@ Only the chief, the first worker, writes; all workers read the run folder, which
 import contextlib
 import json
 import os
+import pathlib
 import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -33,7 +36,7 @@ class WorkerLost(ConnectionError):
     """Another worker of the job is gone; the message is one sentence."""
 
 
-def make_strategy(name):
+def make_strategy(name: str) -> tf.distribute.Strategy | None:
     """The strategy of a name; call it before TensorFlow has run anything.
 
     Args:
@@ -60,7 +63,7 @@ def make_strategy(name):
     return tf.distribute.MirroredStrategy(names)
 
 
-def check_tf_config(text):
+def check_tf_config(text: str | None) -> None:
     """Raises a ValueError unless `text` is a TF_CONFIG of workers.
 
     Args:
@@ -95,9 +98,9 @@ def check_tf_config(text):
         raise ValueError(f"TF_CONFIG's task {kind} {index!r} is not in its cluster.")
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
     """Whether this process is the one that writes."""
-    if not is_multi_worker(strategy):
+    if strategy is None or not is_multi_worker(strategy):
         return True
     resolver = strategy.cluster_resolver
     if resolver.task_type == "chief":
@@ -105,12 +108,12 @@ def is_chief(strategy):
     return resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
 
 
-def is_multi_worker(strategy):
+def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
     """Whether a strategy, or None, spans several processes."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def check_shares(strategy, batch_size, k=1):
+def check_shares(strategy: tf.distribute.Strategy | None, batch_size: int, k: int = 1) -> None:
     """Raises a ValueError unless replicas get equal shares of a batch, of k examples or more.
 
     Args:
@@ -131,7 +134,7 @@ def check_shares(strategy, batch_size, k=1):
         )
 
 
-def distribute(strategy, batches):
+def distribute(strategy: tf.distribute.Strategy | None, batches: tf.data.Dataset) -> Any:
     """Batches as the replicas take them: replica r the r-th of R contiguous shares.
 
     Args:
@@ -146,7 +149,7 @@ def distribute(strategy, batches):
     return strategy.distribute_datasets_from_function(lambda context: _shares(batches, context))
 
 
-def _shares(batches, context):
+def _shares(batches: tf.data.Dataset, context: tf.distribute.InputContext) -> tf.data.Dataset:
     """The shares of one worker's replicas, one after the other."""
     count = context.num_replicas_in_sync
     local = count // context.num_input_pipelines
@@ -155,7 +158,7 @@ def _shares(batches, context):
     if spec.shape[0] is not None:
         size = spec.shape[0] // count
 
-        def stacked(*batch):
+        def stacked(*batch: tf.Tensor) -> Any:
             return tf.nest.map_structure(
                 lambda part: tf.reshape(
                     part[first * size : (first + local) * size], (local, size, *part.shape[1:])
@@ -165,10 +168,10 @@ def _shares(batches, context):
 
         return batches.map(stacked).unbatch().prefetch(local)
 
-    def split(*batch):
+    def split(*batch: tf.Tensor) -> tf.data.Dataset:
         total = tf.shape(batch[0], out_type="int64")[0]
 
-        def share(replica):
+        def share(replica: tf.Tensor) -> Any:
             # Of a smaller last batch the first replicas get one more.
             start, end = (
                 place * (total // count) + tf.minimum(place, total % count)
@@ -183,7 +186,7 @@ def _shares(batches, context):
 
 
 @contextlib.contextmanager
-def no_end_warning(strategy):
+def no_end_warning(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
     """Silences what Keras warns of at the end of each distributed validation set.
 
     A `DistributedDataset` does not tell its steps, so Keras takes its end for one too early.
@@ -194,7 +197,7 @@ def no_end_warning(strategy):
         yield
 
 
-def agreement(strategy):
+def agreement(strategy: tf.distribute.Strategy | None) -> Callable[[Any], bool]:
     """A function that tells each worker whether any of them says yes.
 
     Args:
@@ -209,7 +212,7 @@ def agreement(strategy):
     return lambda vote: share(bool(vote)) > 0
 
 
-def check_same_step(strategy, step):
+def check_same_step(strategy: tf.distribute.Strategy | None, step: int) -> None:
     """Raises a ValueError on a worker that resumes from another step than the others.
 
     Args:
@@ -223,19 +226,21 @@ def check_same_step(strategy, step):
         )
 
 
-def _mean_over_workers(strategy):
+def _mean_over_workers(strategy: Any) -> Callable[[float], float]:
     """A function from a number on each worker to their mean."""
 
     @tf.function
-    def mean(number):
+    def mean(number: tf.Tensor) -> tf.Tensor:
         return strategy.reduce("MEAN", strategy.run(lambda: number), axis=None)
 
     return lambda number: float(mean(tf.constant(float(number))))
 
 
-def lost_worker(error, strategy, run_dir):
+def lost_worker(
+    error: Exception, strategy: tf.distribute.Strategy | None, run_dir: str | pathlib.Path
+) -> WorkerLost | None:
     """A `WorkerLost` for what TensorFlow raises when another worker is gone, otherwise None."""
-    if not is_multi_worker(strategy) or not isinstance(error, _LOST):
+    if strategy is None or not is_multi_worker(strategy) or not isinstance(error, _LOST):
         return None
     resolver = strategy.cluster_resolver
     return WorkerLost(

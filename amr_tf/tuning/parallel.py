@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from concurrent import futures
+from typing import Any
 
 import grpc
 from keras_tuner.src import protos
@@ -23,13 +25,13 @@ PATIENCE = 10
 _SIGNS = 6  # Signs of life in `worker_timeout`.
 
 
-def role():
+def role() -> str:
     """What this process is: "alone", "chief" or "worker", by KerasTuner's variables.
 
     Raises:
         ValueError: only some of the variables are set, or one to a value that is not allowed.
     """
-    values = {name: os.environ.get(name) for name in VARIABLES}
+    values: dict[str, Any] = {name: os.environ.get(name) for name in VARIABLES}
     if all(value is None for value in values.values()):
         return "alone"
     for name, value in values.items():
@@ -46,7 +48,7 @@ def role():
     return "chief" if tuner_id == "chief" else "worker"
 
 
-def _address():
+def _address() -> str:
     return f"{os.environ[VARIABLES[1]]}:{os.environ[VARIABLES[2]]}"
 
 
@@ -57,29 +59,29 @@ class _Service(oracle_chief.OracleServicer):
     one that asked for a trial last is the worker.
     """
 
-    def __init__(self, oracle):
+    def __init__(self, oracle: Any) -> None:
         super().__init__(oracle)
-        self.heard = {}  # From workers' names to when they were heard of.
-        self._processes = {}
+        self.heard: dict[Any, float] = {}  # From workers' names to when they were heard of.
+        self._processes: dict[Any, str | None] = {}
 
-    def CreateTrial(self, request, context):  # noqa: N802
+    def CreateTrial(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self._processes[request.tuner_id] = _metadata(context).get("process")
         self.heard[request.tuner_id] = time.monotonic()
         return super().CreateTrial(request, context)
 
-    def GetTrial(self, request, context):  # noqa: N802
+    def GetTrial(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self._check_owner(request.trial_id, context)
         return super().GetTrial(request, context)
 
-    def UpdateTrial(self, request, context):  # noqa: N802
+    def UpdateTrial(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self._check_owner(request.trial_id, context)
         return super().UpdateTrial(request, context)
 
-    def EndTrial(self, request, context):  # noqa: N802
+    def EndTrial(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self._check_owner(request.trial.trial_id, context)
         return super().EndTrial(request, context)
 
-    def _check_owner(self, trial_id, context):
+    def _check_owner(self, trial_id: str, context: grpc.ServicerContext) -> None:
         caller = _metadata(context)
         name, process = caller.get("worker"), caller.get("process")
         trial = self.oracle.ongoing_trials.get(name)
@@ -91,11 +93,11 @@ class _Service(oracle_chief.OracleServicer):
         self.heard[name] = time.monotonic()
 
 
-def _metadata(context):
+def _metadata(context: grpc.ServicerContext) -> dict[str, Any]:
     return dict(context.invocation_metadata())
 
 
-def serve(oracle, worker_timeout):
+def serve(oracle: Any, worker_timeout: float) -> None:
     """The chief: hands out trials until all are finished and the workers know it.
 
     Args:
@@ -123,7 +125,7 @@ def serve(oracle, worker_timeout):
         server.stop(grace=5).wait()
 
 
-def _watch(oracle, service, worker_timeout):
+def _watch(oracle: Any, service: _Service, worker_timeout: float) -> None:
     started = time.monotonic()
     while not (service.stop_triggered and not oracle.ongoing_trials and not oracle.tuner_ids):
         time.sleep(0.5)
@@ -139,7 +141,7 @@ def _watch(oracle, service, worker_timeout):
             )
 
 
-def _give_up(oracle, name, worker_timeout):
+def _give_up(oracle: Any, name: str, worker_timeout: float) -> None:
     trial_id = oracle.give_up(name)
     if trial_id is not None:
         print(
@@ -156,7 +158,7 @@ class Connection:
         worker_timeout: the chief's, in seconds.
     """
 
-    def __init__(self, client, worker_timeout):
+    def __init__(self, client: Any, worker_timeout: float) -> None:
         self.patience = PATIENCE * worker_timeout
         self._interval = worker_timeout / _SIGNS
         # gRPC itself would try again only every two minutes after a while.
@@ -172,7 +174,7 @@ class Connection:
         )
         self._stub = client.stub
 
-    def wait(self):
+    def wait(self) -> None:
         """Waits for the chief.
 
         Raises:
@@ -187,7 +189,7 @@ class Connection:
             ) from None
 
     @contextlib.contextmanager
-    def signs_of_life(self, trial_id):
+    def signs_of_life(self, trial_id: str) -> Iterator[None]:
         """Tells the chief, as long as the context lasts, that this worker has the trial.
 
         The process ends if the chief has given it up: the run's folder is another worker's then.
@@ -201,7 +203,7 @@ class Connection:
             over.set()
             thread.join()
 
-    def _tell(self, trial_id, over):
+    def _tell(self, trial_id: str, over: threading.Event) -> None:
         request = protos.get_service().GetTrialRequest(trial_id=trial_id)
         while not over.wait(self._interval):
             try:
@@ -212,7 +214,7 @@ class Connection:
                     os._exit(2)  # Not to write another byte to that folder.
 
 
-def lost(error):
+def lost(error: Any) -> str:
     """What a `grpc.RpcError` means, in a sentence."""
     if error.code() == grpc.StatusCode.ABORTED:
         return f"This worker ends, since its chief says: {error.details()}."
@@ -222,8 +224,10 @@ def lost(error):
 class _Signature(grpc.UnaryUnaryClientInterceptor):
     """Adds who calls to each call."""
 
-    def __init__(self, caller):
+    def __init__(self, caller: tuple[tuple[str, str], ...]) -> None:
         self._caller = caller
 
-    def intercept_unary_unary(self, continuation, client_call_details, request):
+    def intercept_unary_unary(
+        self, continuation: Callable, client_call_details: Any, request: Any
+    ) -> Any:
         return continuation(client_call_details._replace(metadata=self._caller), request)

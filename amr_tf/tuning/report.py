@@ -3,24 +3,28 @@
 import csv
 import io
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from amr_tf.evaluation.sheet import shortened
 from amr_tf.files import write_whole
+from amr_tf.training.config import TrainingConfig
 
 _LONGEST = 40  # Characters of a tick's name.
 _ACROSS = 30  # Characters of all ticks' names that stand side by side.
 
 
-def finished_trials(tuner):
+def finished_trials(tuner: Any) -> list:
     """The completed trials, the best first."""
     trials = [trial for trial in tuner.oracle.trials.values() if trial.status == "COMPLETED"]
     return sorted(trials, key=lambda trial: -trial.score)
 
 
-def failures(tuner):
+def failures(tuner: Any) -> list[str]:
     """A sentence for each trial that failed, with the reason."""
     sentences = []
     for trial in tuner.oracle.trials.values():
@@ -31,7 +35,7 @@ def failures(tuner):
     return sentences
 
 
-def best_config(tuner, run_dir):
+def best_config(tuner: Any, run_dir: str | pathlib.Path) -> TrainingConfig:
     """The `TrainingConfig` of the best trial, to be trained in `run_dir` for all epochs.
 
     Raises:
@@ -44,7 +48,7 @@ def best_config(tuner, run_dir):
     return config.replace(run_dir=str(run_dir), epochs=tuner.config.epochs)
 
 
-def summary_table(tuner, names):
+def summary_table(tuner: Any, names: Sequence[str]) -> str:
     """The finished trials as a Markdown table, the best first.
 
     Args:
@@ -59,7 +63,7 @@ def summary_table(tuner, names):
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def tuning_figure(tuner, names):
+def tuning_figure(tuner: Any, names: Sequence[str]) -> Figure:
     """Validation accuracy against each flag that was searched, a panel each.
 
     Returns:
@@ -86,16 +90,16 @@ def tuning_figure(tuner, names):
     return figure
 
 
-def _name_ticks(axes, texts):
+def _name_ticks(axes: Axes, texts: Sequence[str]) -> None:
     """Names the places 0, 1, ... of the x axis, aslant where call strings would overlap."""
     shown = [shortened(text, _LONGEST) for text in texts]
     aslant = sum(map(len, shown)) > _ACROSS
-    turned = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if aslant else {}
-    axes.set_xticks(range(len(shown)), shown, **turned)
+    slant: dict[str, Any] = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(shown)), shown, **(slant if aslant else {}))
     axes.margins(x=0.15)
 
 
-def write_results(tuner, names, directory):
+def write_results(tuner: Any, names: Sequence[str], directory: str | pathlib.Path) -> pathlib.Path:
     """Writes `trials.csv`, `trials.md`, `trials.png` and `best.cfg` into `directory`.
 
     Args:
@@ -115,7 +119,7 @@ def write_results(tuner, names, directory):
     return directory / "best.cfg"
 
 
-def _csv(tuner, names):
+def _csv(tuner: Any, names: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", *(name.rstrip("_") for name in names), "val_probe_accuracy"])
@@ -125,5 +129,5 @@ def _csv(tuner, names):
     return text.getvalue()
 
 
-def _text(value):
+def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

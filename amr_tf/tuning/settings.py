@@ -3,14 +3,19 @@
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 from amr_tf.files import read_json, write_whole
+from amr_tf.training.config import TrainingConfig
+from amr_tf.tuning.space import SearchSpace
 
 # Where things lie and what is shown may change.
 _FREE = ("run_dir", "data_dir", "verbose")
 
 
-def search_settings(config, space, oracle, executions):
+def search_settings(
+    config: TrainingConfig, space: SearchSpace, oracle: str, executions: int
+) -> dict[str, Any]:
     """A dictionary of everything that decides what a search's trials are and compute.
 
     Args:
@@ -30,7 +35,7 @@ def search_settings(config, space, oracle, executions):
     return {"search": ", ".join(search), "oracle": oracle, "executions": executions, **settings}
 
 
-def check_settings(directory, settings):
+def check_settings(directory: str | pathlib.Path, settings: dict[str, Any]) -> None:
     """Raises a ValueError if the folder holds a search with other settings."""
     path = pathlib.Path(directory) / "search.json"
     if not path.is_file():
@@ -44,7 +49,7 @@ def check_settings(directory, settings):
             )
 
 
-def write_settings(directory, settings):
+def write_settings(directory: str | pathlib.Path, settings: dict[str, Any]) -> None:
     """Writes them into the folder, which is made if it is not there."""
     pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
     write_whole(pathlib.Path(directory) / "search.json", json.dumps(settings, indent=2) + "\n")

@@ -5,27 +5,37 @@ import gc
 import pathlib
 import shutil
 import time
+from typing import Any
 
 import grpc
 import keras
+import keras_tuner
 import numpy as np
 from keras_tuner import errors
 from keras_tuner.engine import base_tuner
 
 from amr_tf.experiments import train
 from amr_tf.training.checkpoints import read_state
+from amr_tf.training.config import TrainingConfig
 from amr_tf.training.divergence import Diverged
 from amr_tf.training.folder import RunFolder, load_data, load_run
 from amr_tf.tuning import parallel
 from amr_tf.tuning.oracles import OBJECTIVE, ORACLES
 from amr_tf.tuning.settings import check_settings, search_settings, write_settings
+from amr_tf.tuning.space import SearchSpace
 
 _EPOCHS, _EARLIER = "tuner/epochs", "tuner/trial_id"  # What Hyperband adds to a trial's values.
 
 
 def make_tuner(
-    config, space, directory, oracle="grid", max_trials=None, executions=1, worker_timeout=60.0
-):
+    config: TrainingConfig,
+    space: SearchSpace,
+    directory: str | pathlib.Path,
+    oracle: str = "grid",
+    max_trials: int | None = None,
+    executions: int = 1,
+    worker_timeout: float = 60.0,
+) -> "RunTuner":
     """A tuner over the flags of `amr_tf.train`; `search()` starts it or goes on.
 
     With KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set, it is the chief
@@ -71,7 +81,7 @@ def make_tuner(
     return RunTuner(made, config, space, executions, directory, settings, worker_timeout)
 
 
-def _check_labels(config):
+def _check_labels(config: TrainingConfig) -> None:
     if load_data(config).num_classes is None:
         raise ValueError(
             f"A search compares trials by {OBJECTIVE}, but data set '{config.dataset}' has no "
@@ -95,7 +105,16 @@ class RunTuner(base_tuner.BaseTuner):
         role: "alone", "chief" or "worker".
     """
 
-    def __init__(self, oracle, config, space, executions, directory, settings, worker_timeout):
+    def __init__(
+        self,
+        oracle: keras_tuner.Oracle,
+        config: TrainingConfig,
+        space: SearchSpace,
+        executions: int,
+        directory: str | pathlib.Path,
+        settings: dict[str, Any],
+        worker_timeout: float,
+    ) -> None:
         self.config = config
         self.space = space
         self.executions = executions
@@ -108,7 +127,7 @@ class RunTuner(base_tuner.BaseTuner):
         if self.role == "worker":
             self._chief = parallel.Connection(self.oracle, worker_timeout)
 
-    def search(self, verbose=1):
+    def search(self, verbose: int = 1) -> None:
         """Makes the trials that are left; the chief hands them out, a worker makes some.
 
         Raises:
@@ -133,13 +152,13 @@ class RunTuner(base_tuner.BaseTuner):
         if fatal is not None:
             raise fatal  # What ended a trial, with its traceback.
 
-    def pre_create_trial(self):
+    def pre_create_trial(self) -> None:
         """Lets a second pass between a worker's requests: KerasTuner's asks without a pause."""
         if self._chief:
             time.sleep(max(0.0, self._next_request - time.monotonic()))
             self._next_request = time.monotonic() + 1
 
-    def run_trial(self, trial, verbose=1):
+    def run_trial(self, trial: Any, verbose: int = 1) -> float:
         """The mean of a trial's best validation accuracies; `verbose` is KerasTuner's."""
         try:
             with self._signs_of_life(trial):
@@ -152,12 +171,12 @@ class RunTuner(base_tuner.BaseTuner):
             raise errors.FatalError(str(error)) from error
         return float(np.mean(scores))
 
-    def _signs_of_life(self, trial):
+    def _signs_of_life(self, trial: Any) -> Any:
         if self._chief:
             return self._chief.signs_of_life(trial.trial_id)
         return contextlib.nullcontext()
 
-    def _run(self, trial, execution):
+    def _run(self, trial: Any, execution: int) -> float:
         config = self.trial_config(trial, execution)
         self._continue_earlier(trial, config, execution)
         _free_memory()
@@ -166,7 +185,7 @@ class RunTuner(base_tuner.BaseTuner):
             raise KeyboardInterrupt
         return results["best_" + OBJECTIVE]
 
-    def trial_config(self, trial, execution=0):
+    def trial_config(self, trial: Any, execution: int = 0) -> TrainingConfig:
         """The `TrainingConfig` of one run of a trial."""
         values = trial.hyperparameters.values
         return self.config.with_values(self.space.changes(values)).replace(
@@ -176,13 +195,13 @@ class RunTuner(base_tuner.BaseTuner):
             run_dir=str(self._run_dir(trial.trial_id, execution)),
         )
 
-    def _run_dir(self, trial_id, execution):
+    def _run_dir(self, trial_id: str, execution: int) -> pathlib.Path:
         # It comes from KerasTuner's files, and what it names is replaced and removed.
         if not trial_id.isalnum():
             raise errors.FatalError(f"A trial's name must be no path; got '{trial_id}'.")
         return pathlib.Path(self.directory) / "runs" / f"trial{trial_id}_run{execution}"
 
-    def _continue_earlier(self, trial, config, execution):
+    def _continue_earlier(self, trial: Any, config: TrainingConfig, execution: int) -> None:
         """Hyperband's later rounds go on from a copy of the run of an earlier trial."""
         earlier = trial.hyperparameters.values.get(_EARLIER)
         folder = RunFolder(config.run_dir)
@@ -196,30 +215,30 @@ class RunTuner(base_tuner.BaseTuner):
 
     # The oracle's state is all there is, and runs are saved by `train`.
 
-    def _get_tuner_fname(self):
+    def _get_tuner_fname(self) -> str:
         return self.oracle._get_oracle_fname()
 
-    def save(self):
+    def save(self) -> None:
         """Saves the oracle; workers have nothing to save."""
         if self.role != "worker":
             self.oracle.save()
 
-    def reload(self):
+    def reload(self) -> None:
         """Goes on with what the oracle saved; trials of a chief's workers stay theirs."""
         if self.role != "worker":
             self.oracle.reload()
         if self.role == "chief":
             self.oracle.give_back()
 
-    def save_model(self, trial_id, model, step=0):
+    def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
         """Nothing: `train` saves its checkpoints."""
 
-    def load_model(self, trial):
+    def load_model(self, trial: Any) -> Any:
         """The best model of a trial's first run."""
         return load_run(self._run_dir(trial.trial_id, 0))[1]
 
 
-def _free_memory():
+def _free_memory() -> None:
     """Lets go of the model before; a search makes many in one process."""
     keras.backend.clear_session()
     gc.collect()
