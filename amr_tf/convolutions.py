@@ -29,7 +29,7 @@ class UpsampledConv2D(keras.layers.Conv2D):
         filters: channels of the output.
         kernel_size: 3.
         padding: "same".
-        **kwargs: as of `keras.layers.Conv2D`; strides are 1.
+        **kwargs: see `keras.layers.Conv2D`; strides are 1.
 
     Call arguments:
         inputs: (N, H, W, C).
@@ -121,13 +121,13 @@ class ComposedConv2D(keras.layers.Conv2D):
     With no activation between them two convolutions are one, whose kernel is their product: here
     of C + 1 input channels, in place of the many that the first would have written.
 
-    Arguments as of `keras.layers.Conv2D`, with strides of 1 and padding "same".
+    The arguments are those of `keras.layers.Conv2D`, with strides of 1 and padding "same".
 
     Call arguments:
         inputs: the pair that `DeferredConv2D` returns.
 
     Returns:
-        (N, H, W, filters), as of the two convolutions in turn but for rounding.
+        (N, H, W, filters), the result of the two convolutions in turn but for rounding.
     """
 
     def __init__(

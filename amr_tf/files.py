@@ -28,7 +28,7 @@ def cache_folder() -> pathlib.Path:
 
 
 def user_path(text: str | os.PathLike) -> pathlib.Path:
-    """A `pathlib.Path` with ~ and ~NAME replaced; a NAME that is no user is left as it is."""
+    """A `pathlib.Path` with ~ and ~NAME replaced; a NAME that is not a user is left as it is."""
     path = pathlib.Path(text)
     try:
         return path.expanduser()
@@ -50,7 +50,7 @@ def read_text(path: str | os.PathLike) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"'{path}' is no text in UTF-8.") from error
+        raise ValueError(f"'{path}' is not text in UTF-8.") from error
 
 
 def parse_json(text: str | bytes, finite: bool = True, what: str = "it") -> dict[str, Any]:
@@ -85,7 +85,7 @@ def parse_json(text: str | bytes, finite: bool = True, what: str = "it") -> dict
 
 
 def read_json(path: str | os.PathLike, finite: bool = True) -> dict[str, Any]:
-    """The object of a JSON file, as of `read_text` and `parse_json`; errors name the file."""
+    """The object of a JSON file, see `read_text` and `parse_json`; errors name the file."""
     text = read_text(path)
     try:
         return parse_json(text, finite)

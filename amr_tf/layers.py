@@ -39,7 +39,7 @@ class SeedStateSaving(keras.layers.Layer):
         store[_SEED_STATE] = ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store: Any) -> None:
-        values = {key: store[key] for key in store.keys()}  # noqa: SIM118, it is no dictionary
+        values = {key: store[key] for key in store.keys()}  # noqa: SIM118, it is not a dictionary
         self.seed_generator.state.assign(values.pop(_SEED_STATE))
         super().load_own_variables(values)
 
@@ -134,7 +134,7 @@ class SpectralNormalization(keras.layers.SpectralNormalization):
     Args:
         layer: a layer with a `kernel` whose last axis is its outputs (`Conv2D`, `Dense`, ...).
         power_iterations: number of power iterations a call makes, at least 1.
-        **kwargs: as of `keras.layers.Wrapper`.
+        **kwargs: see `keras.layers.Wrapper`.
 
     Call arguments:
         inputs: what the wrapped layer takes.

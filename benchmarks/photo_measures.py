@@ -68,7 +68,7 @@ def measure(originals, made, partners, extractor, labels):
     Args:
         originals: held-out images (N, H, W, C) in [-1, 1].
         made: dictionary: "reconstructions" of them, "mixes_k2" and "mixes_k3" with their next
-            partners in equal parts, and where there are such "samples", and "train_codes" and
+            partners in equal parts, and where they exist "samples", and "train_codes" and
             "held_out_codes" for a probe.
         partners: (3, N), the numbers of each image and of those that it is mixed with.
         extractor: from `pooled_extractor`.

@@ -51,7 +51,7 @@ class Command:
         define: function of absl's `FlagValues` that defines the command's own flags in it.
         main: function of the parsed `FlagValues` and of the arguments as they were given, a list;
             returns the exit code, or None for 0.
-        leave_out: names of fields of `TrainingConfig` that are no flags of the command, the others
+        leave_out: names of fields of `TrainingConfig` that are not flags of the command, the others
             are; None for a command that takes none of them.
     """
 

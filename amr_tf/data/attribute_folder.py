@@ -107,7 +107,7 @@ def _locate(root: pathlib.Path, table: AttributeTable) -> list[pathlib.Path]:
     for path in paths:
         if path.suffix.lower() not in EXTENSIONS:
             raise ValueError(
-                f"'{table.path}' names '{path.name}', which is no image file "
+                f"'{table.path}' names '{path.name}', which is not an image file "
                 f"({', '.join(EXTENSIONS)})."
             )
     return paths

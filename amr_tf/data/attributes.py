@@ -242,7 +242,7 @@ def _words(path: pathlib.Path) -> list[list[str]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"'{path}' is no text in UTF-8.") from error
+        raise ValueError(f"'{path}' is not text in UTF-8.") from error
     return [line.split() for line in lines if line.strip()]
 
 

@@ -234,7 +234,7 @@ def decoded(files: Sequence[Any], read: Callable[[Any], np.ndarray]) -> Iterator
 
     Args:
         files: paths, or the bytes of files.
-        read: from one of them to its pixels; it raises `Damaged` for a file that is no image that
+        read: from one of them to its pixels; raises `Damaged` for a file that is not an image that
             can be read.
 
     Yields:
@@ -328,7 +328,7 @@ def check_damaged(damaged: Mapping[int, "Damaged"], count: int, on_error: str) -
 
 
 class Damaged(ValueError):
-    """A file that is no image that can be read."""
+    """A file that is not an image that can be read."""
 
     def __init__(self, name: Any, reason: Any) -> None:
         reason = " ".join(str(reason).split())

@@ -114,7 +114,7 @@ def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
             both = " and ".join(f"'{path.name}'" for path in paths)
             raise ValueError(f"'{root}' holds {both}: put the {part} images into one folder.")
     splits = {part: paths[0] for part, paths in found.items() if paths}
-    # Splits are no classes: class folders beside them would be lost.
+    # Splits are not classes: class folders beside them would be lost.
     others = [path.name for path in _folders_of_images(root) if path not in splits.values()]
     if others:
         train = splits["train"].name

@@ -34,7 +34,7 @@ class ImagePreprocessor:
     Args:
         image_size: width and height of the result in pixels.
         channels: 3 for red, green and blue; 1 for luminance.
-        fit: how an image that is no square becomes one: "crop" to its central square, "pad" it
+        fit: how an image that is not square becomes one: "crop" to its central square, "pad" it
             with the background, or "stretch" it.
         crop: side in pixels of a central square that is cut out first, or None.
         background: a colour, a name or "#rrggbb", on which transparency is laid and padding is
@@ -279,7 +279,7 @@ def are_files(images: Any) -> bool:
 def for_arrays(image_shape: tuple[int, ...], image_size: int) -> ImagePreprocessor | None:
     """The preprocessor that does to files what the pipeline does to arrays of images.
 
-    Arrays are scaled and resized. A file that is no square is cropped, where the arrays are
+    Arrays are scaled and resized. A file that is not square is cropped, where the arrays are
     squares, and stretched as they are otherwise.
 
     Args:

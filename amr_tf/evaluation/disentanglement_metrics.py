@@ -52,10 +52,10 @@ def checked(codes: np.ndarray, factors: np.ndarray) -> Pair:
 
 
 def checked_pairs(train: Pair, held_out: Pair) -> tuple[Pair, Pair]:
-    """Two pairs of codes and factors, each as of `checked`.
+    """Two pairs of codes and factors, each as `checked` returns it.
 
     Raises:
-        ValueError: as of `checked`, or the pairs differ in D or F.
+        ValueError: see `checked`, or the pairs differ in D or F.
     """
     pairs = checked(*train), checked(*held_out)
     for name, one, other in zip(("codes", "factors"), *pairs):
@@ -127,7 +127,7 @@ def dci(train: Pair, held_out: Pair, classifier: Any = None, seed: int = 0) -> d
 
     Args:
         train: pair of codes and factors, to fit on.
-        held_out: likewise, for informativeness.
+        held_out: like `train`, for informativeness.
         classifier: a scikit-learn classifier with `feature_importances_` once fitted, or None.
         seed: of the random forest.
 
@@ -200,7 +200,7 @@ def sap(train: Pair, held_out: Pair, seed: int = 0) -> float:
 
     Args:
         train: pair of codes and factors, to fit on.
-        held_out: likewise, for the accuracies.
+        held_out: like `train`, for the accuracies.
         seed: of the classifiers.
 
     Returns:

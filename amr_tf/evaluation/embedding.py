@@ -81,7 +81,7 @@ def codes_figure(
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: labels that do not fit the images or the names, or as of `embed_codes`.
+        ValueError: labels that do not fit the images or the names, or see `embed_codes`.
     """
     models = as_models(models)
     colourings = _colourings(labels, class_names, len(images))

@@ -41,9 +41,9 @@ def evaluate(
             probes are always fitted on training codes and chosen on validation codes.
 
     Returns:
-        A dictionary from the names of splits, where there are such, to the model's metrics on
+        A dictionary from the names of splits, where they exist, to the model's metrics on
         them; and, for training data of two classes or more, "linear_probe", "knn_probe" and
-        "mlp_probe" as of `evaluation.probes`.
+        "mlp_probe", described in `evaluation.probes`.
 
     Raises:
         ValueError: images of another shape than the model's, or an unknown probe or split.
@@ -87,7 +87,7 @@ def measure(
             (of models of the data set lines, with both ends of the scale), "image_quality", and
             "label_mixing" (of a `SupervisedAMR`). They look at test images, or without a test
             split at validation images.
-        inception_weights: as of `extractors.inception_extractor`; None for the features of a
+        inception_weights: see `extractors.inception_extractor`; None for the features of a
             classifier that is trained on the data.
 
     Returns:

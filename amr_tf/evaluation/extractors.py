@@ -19,14 +19,14 @@ def extract_features(images: np.ndarray, extractor: Any, batch_size: int = 64) -
 
     Args:
         images: float (N, H, W, C) in [-1, 1].
-        extractor: as of `image_quality`.
+        extractor: see `image_quality`.
         batch_size: images at a time.
 
     Returns:
         float64 array (N, D).
 
     Raises:
-        ValueError: as of `image_quality`.
+        ValueError: see `image_quality`.
     """
     checks.check_positive_integer("batch_size", batch_size)
     if not isinstance(getattr(extractor, "name", None), str):

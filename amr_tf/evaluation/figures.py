@@ -160,7 +160,7 @@ def interpolation_rows(
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
         images_a: float images (N, H, W, C) in [-1, 1], at the start.
-        images_b: likewise, at the end.
+        images_b: like `images_a`, at the end.
         steps: images a line, both ends included, at least 2.
         pixels: whether the plain blends of the two images come first.
         path: "linear" or "spherical", as `ResynthesisModel.interpolate` takes it.
@@ -194,7 +194,7 @@ def interpolation_figure(
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
         images_a: float images (N, H, W, C) in [-1, 1], at the left.
-        images_b: likewise, at the right.
+        images_b: like `images_a`, at the right.
         steps: decoded images between them, ends included, at least 2.
         title: text above the grid, or None.
         pixels: whether to put the plain blend of the two images above each pair's rows.
@@ -219,7 +219,7 @@ def between_originals(
     Args:
         rows: dictionary from captions to float images (N, steps, H, W, C).
         images_a: float images (N, H, W, C).
-        images_b: likewise.
+        images_b: like `images_a`.
 
     Returns:
         Dictionary from captions, with the pair's number, to lists of `steps + 2` images.

@@ -139,7 +139,7 @@ def factor_vae_score(
 
     Args:
         train: pair of codes and factors, for deviations and the classifier.
-        held_out: likewise, for the score.
+        held_out: like `train`, for the score.
         votes: training votes, and as many held-out ones (800 in the paper).
         samples: examples that make a vote, L (100 in the paper).
         kept: bool (D,), the dimensions to use; None for `kept_dimensions` of the training codes.
@@ -171,7 +171,7 @@ def factor_vae_score(
 def _normalised(train: Pair, held_out: Pair, kept: np.ndarray | None) -> list[Pair]:
     """Both pairs, checked, with the codes' kept dimensions divided by their deviations in `train`.
 
-    `kept` is as of `factor_vae_score`.
+    `kept` is that of `factor_vae_score`.
     """
     train, held_out = checked_pairs(train, held_out)
     kept = kept_dimensions(train[0]) if kept is None else np.asarray(kept)
@@ -206,10 +206,10 @@ def beta_vae_score(
 
     Args:
         train: pair of codes and factors, to fit the classifier on.
-        held_out: likewise, for its accuracy.
+        held_out: like `train`, for its accuracy.
         points: to fit on, and as many to score.
         pairs: that make a point, L.
-        kept: as of `factor_vae_score`; without any the score is 0 here too.
+        kept: see `factor_vae_score`; without any the score is 0 here too.
         seed: of the draws.
 
     Returns:

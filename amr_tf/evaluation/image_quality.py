@@ -94,7 +94,7 @@ def image_quality(
         fake_images: float (M, H, W, C) in [-1, 1], M above k; clip what a decoder overshoots.
         extractor: a `keras.Model` or another function from images to features (N, D), with a
             `name`: one of `evaluation.extractors` or one's own.
-        k: as of `precision_recall`.
+        k: see `precision_recall`.
         batch_size: images that the extractor sees at a time.
 
     Returns:
@@ -141,14 +141,14 @@ def model_image_quality(
     Args:
         model: a trained `ResynthesisModel` of images.
         data: its `ImageData`.
-        extractor: as of `image_quality`.
+        extractor: see `image_quality`.
         count: images per set; None for half of the held-out images, up to 10,000.
         seed: of the sets and the mixes; the same for every model that is to be compared.
-        k: as of `precision_recall`.
+        k: see `precision_recall`.
         batch_size: images encoded, decoded or looked at by the extractor at a time.
 
     Returns:
-        A dictionary of results as of `image_quality`: "sources", of the sources themselves, the
+        A dictionary like that of `image_quality`: "sources", of the sources themselves, the
         best that a model can do; "reconstructions"; "mixes" where the model has a mixer, and
         each set as many images as it combines; and "samples" where it has a prior or a density of
         codes (`fit_density`). With sets of no more than k images they have no "precision" and
@@ -159,7 +159,7 @@ def model_image_quality(
             `image_quality`.
 
     Warns:
-        UserWarning: as of `image_quality`.
+        UserWarning: see `image_quality`.
     """
     checks.check_positive_integer("k", k)
     references, sources = _two_sets(data, count, seed)

@@ -68,8 +68,8 @@ def triangle_figure(
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
         images_a: float images (N, H, W, C) in [-1, 1], of the triangles' tops.
-        images_b: likewise, of the left corners.
-        images_c: likewise, of the right corners.
+        images_b: like `images_a`, of the left corners.
+        images_c: like `images_a`, of the right corners.
         steps: images along each side, at least 2.
         title: text above everything, or None.
 
@@ -82,7 +82,9 @@ def triangle_figure(
     models = as_models(models)
     if not len(images_a) == len(images_b) == len(images_c):
         counts = f"{len(images_a)}, {len(images_b)} and {len(images_c)}"
-        raise ValueError(f"images_a, images_b and images_c must be as many; got {counts}.")
+        raise ValueError(
+            f"images_a, images_b and images_c must have the same length; got {counts}."
+        )
     checks.check_steps(steps)
     width = (steps + 2 * _CORNER_CELLS) * CELL_INCHES + _PANEL_GAP_INCHES
     height = _PANEL_TOP_INCHES + steps * CELL_INCHES + _PANEL_GAP_INCHES
@@ -153,7 +155,7 @@ def crossover_rows(
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
         images_a: float images (N, H, W, C) in [-1, 1], whose codes come first.
-        images_b: likewise, whose codes come last.
+        images_b: like `images_a`, whose codes come last.
         steps: the most stages, both ends included, at least 2 (see `crossover_stages`).
         seed: of the order in which the maps are replaced; each pair has its own, the same in
             models with codes of as many maps.
@@ -165,9 +167,8 @@ def crossover_rows(
         ValueError: as many images were not given of each, or a number is out of range.
     """
     if len(images_a) != len(images_b):
-        raise ValueError(
-            f"images_a and images_b must be as many; got {len(images_a)} and {len(images_b)}."
-        )
+        counts = f"{len(images_a)} and {len(images_b)}"
+        raise ValueError(f"images_a and images_b must have the same length; got {counts}.")
     checks.check_not_negative("seed", seed)
     stages = crossover_stages(models, steps)
     return {
@@ -204,18 +205,18 @@ def crossover_figure(
     Where all codes have as many feature maps, each column says how many are the second image's.
 
     Args:
-        models: as of `crossover_rows`.
-        images_a: as of `crossover_rows`, at the left.
-        images_b: as of `crossover_rows`, at the right.
-        steps: as of `crossover_rows`.
+        models: see `crossover_rows`.
+        images_a: see `crossover_rows`, at the left.
+        images_b: see `crossover_rows`, at the right.
+        steps: see `crossover_rows`.
         title: text above the grid, or None.
-        seed: as of `crossover_rows`.
+        seed: see `crossover_rows`.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: as of `crossover_rows`.
+        ValueError: see `crossover_rows`.
     """
     rows = crossover_rows(models, images_a, images_b, steps, seed)
     sizes = {model.latent_shape[-1] for model in as_models(models).values()}

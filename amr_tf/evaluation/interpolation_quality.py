@@ -84,14 +84,14 @@ def model_interpolation_quality(
         pairs: how many pairs of lines to interpolate between.
         steps: images per interpolation, both ends included.
         seed: of the angles; the same for every model that is to be compared.
-        smallest_turn: as of `draw_angles`.
+        smallest_turn: see `draw_angles`.
         batch_size: images decoded at a time.
 
     Returns:
-        As of `interpolation_quality`.
+        See `interpolation_quality`.
 
     Raises:
-        ValueError: the model's images are no lines, or an argument is out of range.
+        ValueError: the model's images are not lines, or an argument is out of range.
     """
     size = _line_size(model.image_shape)
     first, second = draw_angles(pairs, seed, smallest_turn)
@@ -109,14 +109,15 @@ def ends_of_the_scale(
     """What blended pixels and perfect interpolations score on the pairs that models are given.
 
     Args:
-        pairs: as of `model_interpolation_quality`.
-        steps: likewise.
-        seed: likewise.
-        smallest_turn: likewise.
+        pairs: see `model_interpolation_quality`.
+        steps: see `model_interpolation_quality`.
+        seed: see `model_interpolation_quality`.
+        smallest_turn: see `model_interpolation_quality`.
         size: width and height of the images.
 
     Returns:
-        A dictionary with "pixel" and "perfect", each as of `interpolation_quality`.
+        A dictionary with "pixel" and "perfect", each with the figures of
+        `interpolation_quality`.
     """
     first, second = draw_angles(pairs, seed, smallest_turn)
     blended = pixel_interpolation(_render(first, size), _render(second, size), steps)

@@ -38,7 +38,7 @@ def class_label_mixes(labels_a: np.ndarray, labels_b: np.ndarray, num_classes: i
 
     Args:
         labels_a: class numbers (N,).
-        labels_b: likewise.
+        labels_b: like `labels_a`.
         num_classes: how many classes there are.
 
     Returns:
@@ -91,12 +91,12 @@ def label_mix_figure(
     Args:
         models: a `SupervisedAMR`, or a dictionary from captions to some.
         images_a: float images (N, H, W, C) in [-1, 1], at the left.
-        images_b: likewise, at the right.
+        images_b: like `images_a`, at the right.
         labels_a: class numbers (N,), or attributes (N, A) of 0 and 1, of `images_a`.
-        labels_b: likewise, of `images_b`.
+        labels_b: like `labels_a`, of `images_b`.
         class_names: a name for each class or attribute.
         title: text above the grid, or None.
-        combinations: as of `attribute_label_mixes`; classes ignore it.
+        combinations: see `attribute_label_mixes`; classes ignore it.
         seed: of the masks.
 
     Returns:
@@ -149,10 +149,10 @@ def label_mixes(
     Args:
         model: a `SupervisedAMR`.
         images_a: float images (N, H, W, C) in [-1, 1].
-        images_b: likewise.
+        images_b: like `images_a`.
         mixed_labels: y~, (N, M, classes) in [0, 1].
         labels_a: one-hot labels or attributes (N, classes) of `images_a`.
-        labels_b: likewise, of `images_b`.
+        labels_b: like `labels_a`, of `images_b`.
         seed: of the masks.
 
     Returns:

@@ -125,7 +125,7 @@ def label_consistency(
 
     Args:
         model: a trained `SupervisedAMR`.
-        classifier: as of `train_classifier`.
+        classifier: see `train_classifier`.
         split: a labelled `Split` that neither was trained on.
         image_size: width of the images.
         seed: of pairs, labels and masks.

@@ -45,8 +45,8 @@ def linear_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dic
     Args:
         train: pair of codes (N, ...) and integer labels (N,), or attributes (N, A) of 0 and 1:
             each attribute then has a probe, and the figures are means over these.
-        validation: likewise.
-        test: likewise, or None.
+        validation: like `train`.
+        test: like `train`, or None.
 
     Returns:
         A dictionary with "inverse_regularisation", "train_accuracy", "validation_accuracy" and,

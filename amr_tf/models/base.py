@@ -298,7 +298,7 @@ class ResynthesisModel(keras.Model):
 
     @property
     def players(self) -> dict[str, Player]:
-        """Who is trained: "autoencoder", and where there are such "discriminator" and "probe"."""
+        """Who is trained: "autoencoder", and where they exist "discriminator" and "probe"."""
         players = {"autoencoder": Player(self.autoencoder_optimizer, self.autoencoder_variables)}
         for name in ("discriminator", "probe"):
             network, optimizer = getattr(self, name), getattr(self, f"{name}_optimizer")
@@ -1021,7 +1021,7 @@ class ResynthesisModel(keras.Model):
                 store[_DENSITY + name] = array
 
     def load_own_variables(self, store: Any) -> None:
-        values = {key: store[key] for key in store.keys()}  # noqa: SIM118, it is no dictionary
+        values = {key: store[key] for key in store.keys()}  # noqa: SIM118, it is not a dictionary
         arrays = {
             key.removeprefix(_DENSITY): np.asarray(values.pop(key))
             for key in list(values)

@@ -86,7 +86,7 @@ class Plan:
                     raise ValueError(f"Cell {cell.name}: {error}{hint}") from error
 
     def candidates(self, cell: Cell) -> tuple:
-        """The lambdas that come into question for a cell."""
+        """The candidate lambdas of a cell."""
         return self.lambdas or (cell.config.lambda_,)
 
     def all_configs(self) -> list[TrainingConfig]:

@@ -128,7 +128,7 @@ def _heading(facts):
 def _in_a_cell(value):
     """A text of someone's as Markdown shows it: nothing in it is markup, HTML or another cell.
 
-    Underscores within words, as in names of data sets, are no markup.
+    Underscores within words, as in names of data sets, are not markup.
     """
     line = " ".join(str(value).split())  # A line break would end the table.
     escaped = re.sub(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)

@@ -1,7 +1,7 @@
 """Numbered version folders that are whole or not there, also when an export is killed.
 
 A servable's folder holds versions 1, 2, ... as subfolders, of which TF Serving loads the highest
-and ignores names that are no number. A new version is written in a hidden folder beside them,
+and ignores names that are not numbers. A new version is written in a hidden folder beside them,
 `.partial-PID-HOST-TOKEN`, and renamed: there is no moment at which a numbered folder is not whole.
 A version that is removed is renamed to a hidden name first, for the same reason.
 

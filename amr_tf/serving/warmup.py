@@ -36,7 +36,7 @@ def write_warmup(path, name, requests, notify=print):
             request.model_spec.name = name
             request.model_spec.signature_name = signature
             for key, value in inputs.items():
-                # A scalar is no batch.
+                # A scalar is not a batch.
                 one = value if value.ndim == 0 else value[:1]
                 request.inputs[key].CopyFrom(tf.make_tensor_proto(one))
             log = prediction_log_pb2.PredictionLog(

@@ -218,7 +218,7 @@ def resumable_state(directory: str | pathlib.Path) -> dict[str, Any] | None:
     """The newest checkpoint that is whole; what is damaged is named in a warning.
 
     Returns:
-        As of `read_state`, with "rollbacks"; "best" is None, so that the next epoch becomes the
+        See `read_state`, with "rollbacks"; "best" is None, so that the next epoch becomes the
         best, where `best.keras` is damaged.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What happens when a loss or a weight is no finite number any more."""
+"""What happens when a loss or a weight is no longer a finite number."""
 
 import math
 from typing import Any, NoReturn

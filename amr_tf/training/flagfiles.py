@@ -75,7 +75,7 @@ def config_from_flags(config_class: type, flag_values: flags.FlagValues, base: A
 def flags_that_were_set(
     config_class: type, flag_values: flags.FlagValues, leave_out: Container[str] = ()
 ) -> dict[str, Any]:
-    """Names and values of the fields whose flags the user set; arguments as of `define_flags`."""
+    """Names and values of the fields whose flags the user set; see `define_flags`."""
     return {
         field.name: flag_values[flag_name(field)].value
         for field in dataclasses.fields(config_class)
@@ -98,7 +98,7 @@ def expand_flagfiles(arguments: Iterable[str]) -> list[str]:
         arguments: command line arguments.
 
     Raises:
-        ValueError: a file is not there, is no text, is larger than 1 MiB, names itself or a flag
+        ValueError: a file is not there, is not text, is larger than 1 MiB, names itself or a flag
             of absl's for debugging, or there are more than 100 files.
     """
     return _expand(arguments, None, (), iter(range(_MOST_FILES)))
@@ -185,7 +185,7 @@ def read_flagfile(path: str | pathlib.Path) -> TrainingConfig:
     """The `TrainingConfig` that `python -m amr_tf.train --flagfile=PATH` would train.
 
     Raises:
-        ValueError: the file, or one that it names, is not there, or sets what is no flag.
+        ValueError: the file, or one that it names, is not there, or sets what is not a flag.
     """
     flag_values = flags.FlagValues()
     define_flags(TrainingConfig, flag_values)

@@ -43,7 +43,7 @@ class HealthMonitor(keras.callbacks.Callback):
 
     Args:
         images: float images (N, H, W, C) in [-1, 1], N at least 2 and the mixer's k, or points.
-        labels: as of `fit`, or None.
+        labels: see `fit`, or None.
         write: whether to add to the logs; without, it only warns.
     """
 
@@ -105,8 +105,8 @@ def health(
 
     Args:
         model: a `ResynthesisModel`.
-        images: as of `HealthMonitor`.
-        labels: as of `HealthMonitor`.
+        images: see `HealthMonitor`.
+        labels: see `HealthMonitor`.
     """
     step = model.forward(images, labels, seed=0)
     found = {"dead_maps": _dead_maps(_array(step.codes), model.unit_prior)}

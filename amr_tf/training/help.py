@@ -25,7 +25,7 @@ def short_help(usage: str, further: dict[str, str], leave_out: Container[str] = 
     Args:
         usage: the command's first lines.
         further: the command's own flags and what they do.
-        leave_out: names of fields that are no flags of the command.
+        leave_out: names of fields that are not flags of the command.
     """
     lines = [usage.strip(), ""]
     groups: dict[str, list] = {}

@@ -69,7 +69,7 @@ def read_note(path: str | pathlib.Path) -> dict[str, Any] | None:
             broken = archive.testzip()
             comment = archive.comment
     except Exception as error:  # Damage makes zipfile and zlib raise nearly anything.
-        raise Damaged("it is no whole .keras archive") from error
+        raise Damaged("it is not a whole .keras archive") from error
     if comment:
         raise Damaged("its seal is broken")
     if broken is not None:

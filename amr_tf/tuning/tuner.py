@@ -198,7 +198,7 @@ class RunTuner(base_tuner.BaseTuner):
     def _run_dir(self, trial_id: str, execution: int) -> pathlib.Path:
         # It comes from KerasTuner's files, and what it names is replaced and removed.
         if not trial_id.isalnum():
-            raise errors.FatalError(f"A trial's name must be no path; got '{trial_id}'.")
+            raise errors.FatalError(f"A trial's name must not be a path; got '{trial_id}'.")
         return pathlib.Path(self.directory) / "runs" / f"trial{trial_id}_run{execution}"
 
     def _continue_earlier(self, trial: Any, config: TrainingConfig, execution: int) -> None:

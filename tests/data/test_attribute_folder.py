@@ -187,7 +187,7 @@ def test_a_file_that_is_no_image(tmp_path):
     write_images(tmp_path, files=FILES[:9])
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "attributes.csv").write_text(csv_table(files=(*FILES[:9], "notes.txt")))
-    with pytest.raises(ValueError, match="names 'notes.txt', which is no image file"):
+    with pytest.raises(ValueError, match="names 'notes.txt', which is not an image file"):
         load("attribute_folder", data_dir=str(tmp_path))
 
 

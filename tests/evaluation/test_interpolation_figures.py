@@ -153,9 +153,9 @@ def test_wrong_steps(model, images, steps):
 
 
 def test_numbers_of_images_that_differ(model, images):
-    with pytest.raises(ValueError, match="must be as many; got 2, 1 and 2"):
+    with pytest.raises(ValueError, match="must have the same length; got 2, 1 and 2"):
         triangle_figure(model, images[:2], images[2:3], images[3:5])
-    with pytest.raises(ValueError, match="must be as many; got 2 and 1"):
+    with pytest.raises(ValueError, match="must have the same length; got 2 and 1"):
         crossover_rows(model, images[:2], images[2:3])
     with pytest.raises(ValueError, match="3 corners; got 2 images"):
         triangle_images(model, images[:2])

@@ -130,7 +130,7 @@ def test_noise_takes_images_away_from_lines():
 
 
 def test_equals_scipys_distances_and_the_formula():
-    """On images that are no lines, from ACAI's formula as written out one interpolation a time."""
+    """On images that are not lines, from ACAI's formula as written out one interpolation a time."""
     images = np.random.default_rng(5).normal(size=(4, 6, 32, 32, 1)) + lines([[0, 50, 100] * 2] * 4)
     result = score(images)
     every = lines(np.arange(0, 360, 0.5)).reshape(CANDIDATES, -1)

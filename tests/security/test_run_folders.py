@@ -135,7 +135,7 @@ def test_a_trial_that_is_a_path(tmp_path):
     config = TrainingConfig(run_dir=str(tmp_path / "run"))
     tuner = make_tuner(config, SearchSpace.parse(["k:2,3"]), tmp_path / "search")
     for name in ("../../victim", "/etc", "a/b", ".."):
-        with pytest.raises(Exception, match="must be no path"):
+        with pytest.raises(Exception, match="must not be a path"):
             tuner._run_dir(name, 0)
     assert tuner._run_dir("0", 0).parent == tmp_path / "search" / "runs"
 

@@ -274,7 +274,7 @@ def test_without_metadata_and_examples(tmp_path):
 @pytest.mark.parametrize(
     ("break_it", "sentence"),
     [
-        (lambda folder: None, "is no folder"),
+        (lambda folder: None, "is not a folder"),
         (lambda folder: folder.mkdir(), "holds no exported version"),
         (lambda folder: (folder / "x").mkdir(parents=True), "holds no exported version"),
         # Numbers to Python's int, but no names of versions: an Arabic 3, and a 3 after a zero.

@@ -169,7 +169,7 @@ def test_others_are_let_in_with_a_warning_and_an_interrupt_stops_it(folder):
         out, error = process.communicate(timeout=60)
     assert process.returncode == 0
     assert out == "Stopped.\n"
-    assert "warning: 0.0.0.0 is no loopback address" in error
+    assert "warning: 0.0.0.0 is not a loopback address" in error
     assert "Traceback" not in error
 
 
@@ -198,7 +198,7 @@ def test_a_new_version_and_one_that_was_asked_for(folder, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "sentence"),
     [
-        ("--model={}x", "error: '.*tinyx' is no folder"),
+        ("--model={}x", "error: '.*tinyx' is not a folder"),
         ("--allowed_hosts=https://a.example", "error: allowed_hosts .* got 'https://a.example'"),
     ],
 )

@@ -196,7 +196,7 @@ def test_the_page_resizes_as_the_library_does(tmp_path, fit, size):
     found = run(given)
     pixels = np.array(found["pixels"]).reshape(SIZE, SIZE, 4)[..., :3]
     assert abs(pixels - ImagePreprocessor(SIZE, fit=fit).pixels(square).astype(int)).max() <= 1
-    # Which part of a picture that is no square, and how large.
+    # Which part of a picture that is not square, and how large.
     given["picture"] = {"width": size[0], "height": size[1]}
     given["pixels"] = np.zeros(4 * size[0] * size[1], int).tolist()
     found = run(given)

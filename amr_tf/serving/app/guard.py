@@ -64,7 +64,7 @@ class Guard:
     Args:
         app: an ASGI app.
         loopback_only: whether to answer only requests for a loopback address or localhost.
-        allowed_hosts: names, as of `host_names`, under which a reverse proxy offers the app. Where
+        allowed_hosts: names, see `host_names`, under which a reverse proxy offers the app. Where
             there are any, only these and loopback addresses are answered; pages from them may
             ask, also where the proxy replaces the Host header.
     """

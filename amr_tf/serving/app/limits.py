@@ -43,7 +43,7 @@ def check_inputs(inputs, specs, image_shape, limits):
 
     Raises:
         ValueError: there is too much of something, inputs do not fit each other, float images
-            leave [-1, 1], or bytes are no picture.
+            leave [-1, 1], or bytes are not a picture.
     """
     instances = _common_size(inputs, specs, 0, "N", limits.instances)
     _common_size(inputs, specs, 1, "K", limits.parents)

@@ -49,7 +49,7 @@ def serve(
         warm_up(servable)
         if not is_loopback(host):
             print(
-                f"warning: {host} is no loopback address: everyone who reaches this machine can "
+                f"warning: {host} is not a loopback address: everyone who reaches this machine can "
                 "use the model, without a password or encryption.",
                 file=sys.stderr,
             )

@@ -22,7 +22,7 @@ class Signature:
 
     Attributes:
         inputs: from an input's name to its `tf.TensorSpec`.
-        outputs: likewise.
+        outputs: like `inputs`.
         function: TensorFlow's concrete function.
     """
 
@@ -94,7 +94,7 @@ def find_version(folder, version=None):
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"'{folder}' is no folder; --model names one that amr_tf.export wrote.")
+        raise ValueError(f"'{folder}' is not a folder; --model names one that amr_tf.export wrote.")
     if (folder / "saved_model.pb").is_file():
         raise ValueError(
             f"'{folder}' is a version; --model names the folder above it, '{folder.parent}'."

@@ -88,7 +88,7 @@ def create_app(model_folder, version=None, host="127.0.0.1", limits=None, allowe
         host: what the server listens on; on a loopback address only requests that name one in
             their Host header are answered.
         limits: a `Limits`; by default its defaults.
-        allowed_hosts: further names that the Host header may hold, as of `Guard`.
+        allowed_hosts: further names that the Host header may hold, see `Guard`.
 
     Returns:
         A `fastapi.FastAPI`, with the loaded `Servable` as `app.state.servable`.
