@@ -22,6 +22,7 @@ from amr_tf.training.build import build_model
 from amr_tf.training.callbacks import (
     EpochTensorBoard,
     Interrupted,
+    ProgressBar,
     StopAtDeadline,
     StopOnSignal,
 )
@@ -290,6 +291,7 @@ def _fit(model, data, config, folder, steps, state, strategy, callbacks, deadlin
     else:
         checkpoints = None
         writing = [_check_finite_callback(model)]
+    bar = [ProgressBar()] if is_chief(strategy) and config.verbose else []
     with stop, no_end_warning(strategy):
         try:
             for epoch, last_epoch, count in _segments(
@@ -310,7 +312,7 @@ def _fit(model, data, config, folder, steps, state, strategy, callbacks, deadlin
                     initial_epoch=epoch,
                     epochs=last_epoch,
                     validation_data=distribute(strategy, validation),
-                    callbacks=[*first, StopOnNonFinite(), *writing, stop],
+                    callbacks=[*first, StopOnNonFinite(), *writing, stop, *bar],
                     verbose=config.verbose if is_chief(strategy) else 0,
                 )
                 if deadline is not None and deadline.passed:
