@@ -36,9 +36,8 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
         fitting = {}
         for name in sorted(logs, key=lambda name: name != "reconstruction_loss"):
             value = float(logs[name])
-            room -= len(
-                f" - {name}: {value:.4f}" if abs(value) > 1e-3 else f" - {name}: {value:.4e}"
-            )
+            digits = ".4f" if abs(value) > 1e-3 else ".4e"
+            room -= len(f" - {name}: {value:{digits}}")
             if room < 0:
                 break
             fitting[name] = logs[name]
