@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pathlib
 import shlex
 import sys
 from collections.abc import Callable
@@ -152,6 +153,8 @@ def _train(config, folder, state, strategy, resume, make_callbacks, allow_change
         _write_config(folder, config)
         write_whole(folder.data, json.dumps(fingerprint(data), indent=2) + "\n")
     callbacks = make_callbacks(config, data, folder) if chief and make_callbacks else []
+    if chief and config.verbose:
+        print(_data_line(data))
     if chief and config.verbose and model.jit_compile:
         print("XLA compiles the training step, which can take minutes; a GPU keeps it for later.")
     deadline = None  # One for all that follows a rollback, too.
@@ -170,6 +173,16 @@ def _train(config, folder, state, strategy, resume, make_callbacks, allow_change
     best = read_state(folder.checkpoints)["best"] if chief else None
     last = model if strategy is None else None
     return Trained(folder, data, monitor.name, best, chief, last)
+
+
+def _data_line(data):
+    """What was found: a folder that was read otherwise than it was meant is noticed at once."""
+    splits = {"training": data.train, "validation": data.validation, "test": data.test}
+    counts = [f"{len(split):,} for {use}" for use, split in splits.items() if split is not None]
+    kind = "attributes" if data.multi_label else "classes"
+    names = data.class_names or ()
+    listed = f" ({', '.join(names)})" if 0 < len(names) <= 10 else ""
+    return f"Data: {', '.join(counts)}; {len(names) or 'no'} {kind}{listed}"
 
 
 def _model_of(state, config, data, strategy=None):
@@ -334,7 +347,7 @@ def _fit(model, data, config, folder, steps, state, strategy, callbacks, deadlin
                 with contextlib.suppress(OSError):  # The terminal may be gone.
                     print(
                         f"\nStopped by {reason} after step {model.steps_made}; saved. Continue "
-                        f"with: python {_command()} {shlex.quote(f'--run_dir={folder.path}')} "
+                        f"with: {_command()} {shlex.quote(f'--run_dir={folder.path}')} "
                         "--resume",
                         flush=True,
                     )
@@ -399,7 +412,11 @@ def _checkpoints(model, config, folder, state, rollbacks):
 def _command():
     """What trains: this package's command, or the script that called `train.run`."""
     script = getattr(sys.modules["__main__"], "__spec__", None) is None  # Not started with -m.
-    return sys.argv[0] if script and sys.argv[0].endswith(".py") else "-m amr_tf.train"
+    if script and sys.argv[0].endswith(".py"):
+        return f"python {sys.argv[0]}"
+    if script and pathlib.Path(sys.argv[0]).stem == "amr":
+        return "amr train"
+    return "python -m amr_tf.train"
 
 
 def _segments(first_epoch, first_batch, epochs, steps):
