@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import sys
 
 import keras
 import numpy as np
@@ -371,6 +372,20 @@ def test_it_says_what_data_were_found():
     unlabelled = dataclasses.replace(data, test=split, class_names=None)
     line = run_lib._data_line(unlabelled)
     assert line == "Data: 3 for training, 3 for validation, 3 for test; no classes"
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        ("/somewhere/bin/amr", "amr train"),
+        ("my_train.py", "python my_train.py"),
+        ("/somewhere/bin/pytest", "python -m amr_tf.train"),
+    ],
+)
+def test_what_continues_an_interrupted_run(monkeypatch, program, command):
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.setattr(sys, "argv", [program, "train"])
+    assert run_lib._command() == command
 
 
 def test_an_interruption_after_the_last_batch_and_more_epochs(whole, tmp_path, monkeypatch):
