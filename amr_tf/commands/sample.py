@@ -10,6 +10,7 @@ from amr_tf.evaluation.figures import sheet_figure
 from amr_tf.evaluation.sampling import add_density
 from amr_tf.files import user_path
 from amr_tf.training.comparison import caption_of
+from amr_tf.training.config import in_short
 from amr_tf.training.folder import load_run, load_run_data, which_epoch
 
 
@@ -36,12 +37,13 @@ def main(given: flags.FlagValues, arguments: list[str]) -> None:
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out must end in .png; got '{path}'.")
     config, model = load_run(given.run, given.epoch)
+    dataset = in_short("dataset", config.dataset)
     if len(model.image_shape) != 3:
-        raise ValueError(f"Data set '{config.dataset}' holds points; only images are drawn.")
+        raise ValueError(f"Data set '{dataset}' holds points; only images are drawn.")
     if not model.unit_prior:
         data = load_run_data(given.run, config, given.data_dir, given.allow_changed_data)
         add_density(given.run, model, data)
-    title = f"{config.dataset}, {caption_of(config)}: samples"
+    title = f"{dataset}, {caption_of(config)}: samples"
     figure = sheet_figure(model.sample(given.count, seed=given.seed), given.columns, title)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

@@ -1,5 +1,6 @@
 """Callbacks beside Keras' own: epoch curves, and stopping at the user's wish."""
 
+import shutil
 import signal
 import threading
 import time
@@ -19,6 +20,31 @@ class EpochTensorBoard(keras.callbacks.TensorBoard):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_train_batch_end(batch)  # Without logs there is nothing to summarise.
+
+
+class ProgressBar(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar; before an epoch's end it shows only the metrics that fit in its line.
+
+    A terminal cannot go back over a line that it has wrapped. With all metrics of an AMR, about 200
+    characters, Keras' bar leaves most of itself behind at each step.
+    """
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_batch_end(batch, self._fitting(logs or {}))
+
+    def _fitting(self, logs: dict[str, Any]) -> dict[str, Any]:
+        columns = shutil.get_terminal_size().columns
+        # "7/90 ", the bar of 20, " 10:00" and " 100ms/step".
+        room = columns - (2 * len(str(self.target)) + 2) - 20 - 6 - 11
+        fitting = {}
+        for name in sorted(logs, key=lambda name: name != "reconstruction_loss"):
+            value = float(logs[name])
+            digits = ".4f" if abs(value) > 1e-3 else ".4e"
+            room -= len(f" - {name}: {value:{digits}}")
+            if room < 0:
+                break
+            fitting[name] = logs[name]
+        return fitting
 
 
 class StopAtDeadline(keras.callbacks.Callback):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pathlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from amr_tf.training.build import build_model
 from amr_tf.training.callbacks import (
     EpochTensorBoard,
     Interrupted,
+    ProgressBar,
     StopAtDeadline,
     StopOnSignal,
 )
@@ -160,6 +162,8 @@ def _train(
         _write_config(folder, config)
         write_whole(folder.data, json.dumps(fingerprint(data), indent=2) + "\n")
     callbacks = make_callbacks(config, data, folder) if chief and make_callbacks else []
+    if chief and config.verbose:
+        print(_data_line(data))
     if chief and config.verbose and model.jit_compile:
         print("XLA compiles the training step, which can take minutes; a GPU keeps it for later.")
     deadline = None  # One for all that follows a rollback, too.
@@ -178,6 +182,16 @@ def _train(
     kept: Any = read_state(folder.checkpoints) if chief else {"best": None}
     last = model if strategy is None else None
     return Trained(folder, data, monitor.name, kept["best"], chief, last)
+
+
+def _data_line(data: ImageData) -> str:
+    """What was found: a folder that was read otherwise than it was meant is noticed at once."""
+    splits = {"training": data.train, "validation": data.validation, "test": data.test}
+    counts = [f"{len(split):,} for {use}" for use, split in splits.items() if split is not None]
+    kind = "attributes" if data.multi_label else "classes"
+    names = data.class_names or ()
+    listed = f" ({', '.join(names)})" if 0 < len(names) <= 10 else ""
+    return f"Data: {', '.join(counts)}; {len(names) or 'no'} {kind}{listed}"
 
 
 def _model_of(
@@ -316,6 +330,7 @@ def _fit(
     else:
         checkpoints = None
         writing = [_check_finite_callback(model)]
+    bar = [ProgressBar()] if is_chief(strategy) and config.verbose else []
     with stop, no_end_warning(strategy):
         try:
             for epoch, last_epoch, count in _segments(
@@ -336,7 +351,7 @@ def _fit(
                     initial_epoch=epoch,
                     epochs=last_epoch,
                     validation_data=distribute(strategy, validation),
-                    callbacks=[*first, StopOnNonFinite(), *writing, stop],
+                    callbacks=[*first, StopOnNonFinite(), *writing, stop, *bar],
                     verbose=config.verbose if is_chief(strategy) else 0,
                 )
                 if deadline is not None and deadline.passed:
@@ -358,7 +373,7 @@ def _fit(
                 with contextlib.suppress(OSError):  # The terminal may be gone.
                     print(
                         f"\nStopped by {reason} after step {model.steps_made}; saved. Continue "
-                        f"with: python {_command()} {shlex.quote(f'--run_dir={folder.path}')} "
+                        f"with: {_command()} {shlex.quote(f'--run_dir={folder.path}')} "
                         "--resume",
                         flush=True,
                     )
@@ -429,7 +444,11 @@ def _checkpoints(
 def _command() -> str:
     """What trains: this package's command, or the script that called `train.run`."""
     script = getattr(sys.modules["__main__"], "__spec__", None) is None  # Not started with -m.
-    return sys.argv[0] if script and sys.argv[0].endswith(".py") else "-m amr_tf.train"
+    if script and sys.argv[0].endswith(".py"):
+        return f"python {sys.argv[0]}"
+    if script and pathlib.Path(sys.argv[0]).stem == "amr":
+        return "amr train"
+    return "python -m amr_tf.train"
 
 
 def _segments(

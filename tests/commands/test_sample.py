@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from amr_tf.commands import sample
 from amr_tf.training.build import build_model
 from amr_tf.training.checkpoints import best_path
 from amr_tf.training.config import TrainingConfig
-from amr_tf.training.folder import RunFolder
+from amr_tf.training.folder import RunFolder, load_run
 from tests.commands.test_commands import run
 
 pytestmark = pytest.mark.slow
@@ -48,6 +50,24 @@ def test_a_grid_of_different_images(folder, name):
     again = run("sample", *flags, "--out=again.png", cwd=folder)
     assert again[0] == 0, again[2]
     np.testing.assert_array_equal(pixels(folder / "again.png"), drawn)
+
+
+def test_the_title_leaves_out_what_is_the_default(folder, monkeypatch):
+    run_folder = RunFolder(folder / "vae")
+    config = TrainingConfig.from_json(run_folder.config.read_text())
+    config = config.replace(dataset="image_folder(fit='pad')", data_dir=str(folder)).resolve()
+    assert "background" in config.dataset
+    monkeypatch.setattr(sample, "load_run", lambda path, epoch: (config, load_run(path, epoch)[1]))
+    titles = []
+
+    def draw(images, columns, title):
+        titles.append(title)
+        return Figure()
+
+    monkeypatch.setattr(sample, "sheet_figure", draw)
+    with pytest.raises(SystemExit):
+        sample.COMMAND.run([f"--run={run_folder.path}", f"--out={folder}/title.png"])
+    assert titles == ["image_folder(fit='pad'), VAE: samples"]
 
 
 @pytest.mark.parametrize(

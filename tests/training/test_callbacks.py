@@ -1,12 +1,13 @@
 """Callbacks: stopping between two steps, and curves of epochs only."""
 
 import os
+import re
 import signal
 
 import pytest
 import tensorflow as tf
 
-from amr_tf.training.callbacks import EpochTensorBoard, Interrupted, StopOnSignal
+from amr_tf.training.callbacks import EpochTensorBoard, Interrupted, ProgressBar, StopOnSignal
 
 
 @pytest.fixture
@@ -71,3 +72,33 @@ def test_batches_are_not_summarised(tmp_path, model, monkeypatch):
     assert made == []
     callback.on_epoch_end(0, {"loss": 1.0})
     assert made
+
+
+LOGS = {"adversarial_loss": -0.68, "loss": 3.1, "probe_loss": 2e-5, "reconstruction_loss": 0.3175}
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (70, []),
+        (80, ["reconstruction_loss"]),
+        (110, ["reconstruction_loss", "adversarial_loss"]),
+        (300, ["reconstruction_loss", "adversarial_loss", "loss", "probe_loss"]),
+    ],
+)
+def test_the_progress_bar_fits_in_the_terminal(monkeypatch, capsys, columns, shown):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    bar = ProgressBar()
+    bar.set_params({"verbose": 1, "epochs": 2, "steps": 100})
+    bar.on_train_begin()
+    bar.on_epoch_begin(0)
+    bar.on_train_batch_end(41, LOGS)
+    line = re.sub(r"\x1b\[\d+m|\x08", "", capsys.readouterr().out).rpartition("\r")[2]
+    assert line.startswith(" 42/100 ")
+    assert re.findall(r"(\w+):", line.partition("/step")[2]) == shown
+    assert len(line) <= columns
+    bar.on_epoch_end(0, {**LOGS, "val_loss": 2.0})
+    assert re.findall(r"(\w+):", capsys.readouterr().out) == [
+        *shown,
+        *(name for name in [*LOGS, "val_loss"] if name not in shown),
+    ]

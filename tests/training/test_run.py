@@ -2,11 +2,13 @@
 
 import concurrent.futures
 import csv
+import dataclasses
 import errno
 import json
 import math
 import os
 import signal
+import sys
 
 import keras
 import numpy as np
@@ -15,7 +17,7 @@ import tensorflow as tf
 from PIL import Image
 
 import amr_tf
-from amr_tf.data import dsprites, prepared
+from amr_tf.data import ImageData, Split, dsprites, prepared
 from amr_tf.experiments import train
 from amr_tf.serving.run_export import export_run
 from amr_tf.training import run as run_lib
@@ -359,6 +361,31 @@ def test_a_run_that_stops_after_minutes(tmp_path, monkeypatch, unevaluated, caps
     states = [read_state(RunFolder(each.run_dir).checkpoints) for each in (config, whole)]
     assert_same_checkpoint(states[0]["checkpoint"], states[1]["checkpoint"])
     assert expected.keys() == first.keys()
+
+
+def test_it_says_what_data_were_found():
+    images = np.zeros((3, 8, 8, 3), "uint8")
+    split = Split(images, np.array([0, 1, 1]))
+    data = ImageData("image_folder", split, split, None, ("daisy", "tulip"), 8)
+    line = run_lib._data_line(data)
+    assert line == "Data: 3 for training, 3 for validation; 2 classes (daisy, tulip)"
+    unlabelled = dataclasses.replace(data, test=split, class_names=None)
+    line = run_lib._data_line(unlabelled)
+    assert line == "Data: 3 for training, 3 for validation, 3 for test; no classes"
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        ("/somewhere/bin/amr", "amr train"),
+        ("my_train.py", "python my_train.py"),
+        ("/somewhere/bin/pytest", "python -m amr_tf.train"),
+    ],
+)
+def test_what_continues_an_interrupted_run(monkeypatch, program, command):
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.setattr(sys, "argv", [program, "train"])
+    assert run_lib._command() == command
 
 
 def test_an_interruption_after_the_last_batch_and_more_epochs(whole, tmp_path, monkeypatch):
