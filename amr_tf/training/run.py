@@ -356,8 +356,8 @@ def _fit(
                 )
                 if deadline is not None and deadline.passed:
                     print(
-                        f"Stopped after {config.max_minutes:g} minutes and {model.steps_made} "
-                        "steps. --resume goes on."
+                        f"Stopped after max_minutes = {config.max_minutes:g}, at step "
+                        f"{model.steps_made}. --resume goes on."
                     )
                     break
                 if model.stop_training:
