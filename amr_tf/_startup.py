@@ -47,7 +47,8 @@ def keep_programs(environment: MutableMapping[str, str], devices: pathlib.Path) 
     options: dict[str, dict[str, Any]] = {
         "TF_XLA_FLAGS": {
             "tf_xla_persistent_cache_directory": folder,
-            "tf_xla_persistent_cache_device_types": "GPU",
+            # What the name must be is not documented: on a CPU it is the device's, not XLA's own.
+            "tf_xla_persistent_cache_device_types": "GPU,XLA_GPU_JIT",
         },
         "XLA_FLAGS": {"xla_gpu_per_fusion_autotune_cache_dir": folder},
     }

@@ -73,7 +73,7 @@ def test_programs_are_kept_where_there_is_a_gpu(tmp_path, monkeypatch):
     assert flags_of(environment) == {
         "xla_gpu_autotune_level": "0",
         "tf_xla_persistent_cache_directory": str(tmp_path / "cache" / "xla"),
-        "tf_xla_persistent_cache_device_types": "GPU",
+        "tf_xla_persistent_cache_device_types": "GPU,XLA_GPU_JIT",
         "xla_gpu_per_fusion_autotune_cache_dir": str(tmp_path / "cache" / "xla"),
     }
     before = dict(environment)
