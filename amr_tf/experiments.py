@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -9,6 +10,7 @@ from amr_tf.data import ImageData, prepared
 from amr_tf.evaluation.evaluate import check_probes, evaluate
 from amr_tf.evaluation.sample_grid import SampleGrid
 from amr_tf.files import write_whole
+from amr_tf.models.base import ResynthesisModel
 from amr_tf.training import run
 from amr_tf.training.checkpoints import best_path, load_model, restore
 from amr_tf.training.config import TrainingConfig
@@ -53,7 +55,9 @@ def train(
     """
     check_probes(probes)
 
-    def make_callbacks(config, data, folder):
+    def make_callbacks(
+        config: TrainingConfig, data: ImageData, folder: RunFolder
+    ) -> list[keras.callbacks.Callback]:
         return [*sample_grids(config, data, folder), *callbacks]
 
     trained = run.train(config, resume, make_callbacks, allow_changed_data)
@@ -66,7 +70,7 @@ def train(
     return results
 
 
-def _best_model(trained):
+def _best_model(trained: run.Trained) -> ResynthesisModel:
     path = best_path(trained.folder.checkpoints)
     if trained.model is None:
         return load_model(path)
@@ -74,7 +78,7 @@ def _best_model(trained):
     return trained.model
 
 
-def _best(trained):
+def _best(trained: run.Trained) -> dict[str, Any]:
     if trained.best is None:
         return {"best_" + trained.monitor: None}
     return {"best_" + trained.monitor: trained.best.value, "best_epoch": trained.best.epoch}

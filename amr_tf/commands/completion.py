@@ -73,7 +73,7 @@ def script(shell: str) -> str:
     return text.replace("@COMMANDS@", names).replace("@FLAGS@", "\n".join(cases))
 
 
-def _flags(name):
+def _flags(name: str) -> list[str]:
     """A command's flags as they are typed: with = where a value follows."""
     values = importlib.import_module(f"amr_tf.commands.{name}").COMMAND.new_flags()
     own = [f"--{flag}" + ("" if values[flag].boolean else "=") for flag in values]

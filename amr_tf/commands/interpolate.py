@@ -3,12 +3,18 @@
 With several runs each image stands in a row for each of them: --run=runs/aegan,runs/acai,runs/k2
 """
 
+import pathlib
+from typing import Any
+
+import numpy as np
 from absl import flags
+from matplotlib.figure import Figure
 
 from amr_tf.commands.running import Command, define_run_flags
+from amr_tf.data import ImageData
 from amr_tf.evaluation.animation import check_film_path, save_animation
 from amr_tf.evaluation.embedding import codes_figure
-from amr_tf.evaluation.figures import interpolation_figure, interpolation_rows
+from amr_tf.evaluation.figures import Models, interpolation_figure, interpolation_rows
 from amr_tf.evaluation.held_out import draw_groups, draw_labelled_pairs, draw_sample
 from amr_tf.evaluation.interpolation_figures import (
     crossover_figure,
@@ -25,41 +31,43 @@ from amr_tf.training.folder import RunFolder, which_epoch
 _CODES = 1000  # How many images' codes are drawn: t-SNE of more takes minutes.
 
 
-def _lines(models, data, title, given):
-    images = _draw(data, given, pairs=4)
+def _lines(models: Models, data: ImageData, title: str, given: flags.FlagValues) -> Figure:
+    first, second = _draw(data, given, pairs=4)
     steps = given.steps or 9
-    return interpolation_figure(models, *images, steps, title, path=given.path)
+    return interpolation_figure(models, first, second, steps, title, path=given.path)
 
 
-def _triangles(models, data, title, given):
-    images = _draw(data, given, pairs=1, members=3)
-    return triangle_figure(models, *images, given.steps or 7, title)
+def _triangles(models: Models, data: ImageData, title: str, given: flags.FlagValues) -> Figure:
+    first, second, third = _draw(data, given, pairs=1, members=3)
+    return triangle_figure(models, first, second, third, given.steps or 7, title)
 
 
-def _crossovers(models, data, title, given):
-    images = _draw(data, given, pairs=4)
+def _crossovers(models: Models, data: ImageData, title: str, given: flags.FlagValues) -> Figure:
+    first, second = _draw(data, given, pairs=4)
     title += ": feature maps of the right image"
-    return crossover_figure(models, *images, given.steps or 9, title, given.seed)
+    return crossover_figure(models, first, second, given.steps or 9, title, given.seed)
 
 
-def _labels(models, data, title, given):
+def _labels(models: Models, data: ImageData, title: str, given: flags.FlagValues) -> Figure:
     pairs = given.pairs or 4
     drawn = draw_labelled_pairs(data.held_out, data.image_size, pairs, given.seed)
-    return label_mix_figure(models, *drawn, data.class_names, title, seed=given.seed)
+    names: Any = data.class_names  # Labelled data have some.
+    return label_mix_figure(models, *drawn, names, title, seed=given.seed)
 
 
-def _codes(models, data, title, given):
+def _codes(models: Models, data: ImageData, title: str, given: flags.FlagValues) -> Figure:
     drawn = draw_sample(data.held_out, data.image_size, _CODES, given.seed)
     return codes_figure(models, *drawn, data.class_names, title, given.seed)
 
 
-def _line_rows(models, data, given):
-    steps = given.steps or 9
-    return interpolation_rows(models, *_draw(data, given, pairs=4), steps, path=given.path)
+def _line_rows(models: Models, data: ImageData, given: flags.FlagValues) -> dict[str, Any]:
+    first, second = _draw(data, given, pairs=4)
+    return interpolation_rows(models, first, second, given.steps or 9, path=given.path)
 
 
-def _crossover_rows(models, data, given):
-    return crossover_rows(models, *_draw(data, given, pairs=4), given.steps or 9, given.seed)
+def _crossover_rows(models: Models, data: ImageData, given: flags.FlagValues) -> dict[str, Any]:
+    first, second = _draw(data, given, pairs=4)
+    return crossover_rows(models, first, second, given.steps or 9, given.seed)
 
 
 _FIGURES = {
@@ -74,18 +82,20 @@ _FILMS = {"line": _line_rows, "bernoulli": _crossover_rows}
 _SINGLE = {"line": "latent space", "bernoulli": "crossover", "labels": "mix", "triangle": "mixes"}
 
 
-def _draw(data, given, pairs, members=2):
+def _draw(
+    data: ImageData, given: flags.FlagValues, pairs: int, members: int = 2
+) -> list[np.ndarray]:
     return draw_groups(data.held_out, data.image_size, given.pairs or pairs, members, given.seed)
 
 
-def _run_folders(value):
+def _run_folders(value: str) -> list[str]:
     """The folders that a value of --run names; the name of one folder may hold commas."""
     if RunFolder(value).config.exists():
         return [value]
     return [path for path in value.split(",") if path]
 
 
-def _out_path(out, paths, kind):
+def _out_path(out: str | None, paths: list[str], kind: str) -> pathlib.Path:
     """The file to write.
 
     Raises:
@@ -189,7 +199,7 @@ def main(given: flags.FlagValues, arguments: list[str]) -> None:
         title = f"{data.name}, {caption_of(config)}"
         models = {_SINGLE.get(kind, ""): model for model in models.values()}
     film = path.suffix.lower() != ".png"
-    drawn = (
+    drawn: Any = (
         _FILMS[kind](models, data, given) if film else _FIGURES[kind](models, data, title, given)
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ command goes on where it was. Flags of amr_tf.train that are given here hold for
 """
 
 import shlex
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -76,7 +77,7 @@ def main(given: flags.FlagValues, arguments: list[str]) -> int:
         return _list_runs(plan)
     command = shlex.join(["python", "-m", "amr_tf.reproduce", *arguments])
 
-    def report():
+    def report() -> None:
         write_report(plan, command)
 
     if not reproduce(plan, report, log=lambda line: print(line, flush=True)):
@@ -87,14 +88,14 @@ def main(given: flags.FlagValues, arguments: list[str]) -> int:
     return 0
 
 
-def _numbers(texts):
+def _numbers(texts: Sequence[str]) -> tuple[float, ...]:
     try:
         return tuple(float(text) for text in texts)
     except ValueError:
         raise ValueError(f"lambdas must be numbers; got {','.join(texts)}.") from None
 
 
-def _list_runs(plan):
+def _list_runs(plan: Plan) -> int:
     estimates = estimate_seconds(plan)
     for name, seconds in estimates.items():
         print(f"{name}: " + (f"{seconds / 60:.1f} min" if seconds else "finished"))

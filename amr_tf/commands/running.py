@@ -139,7 +139,7 @@ def version() -> str:
     return f"amr_tf {__version__} ({libraries}, Python {platform.python_version()})"
 
 
-def _flags_help(doc, own, full):
+def _flags_help(doc: str, own: str, full: bool) -> str:
     """The help text of a command all of whose flags are its own."""
     text = f"{doc}\nflags:\n{own}\n"
     if not full:
@@ -170,7 +170,7 @@ def _among_absls(own: flags.FlagValues) -> Iterator[None]:
         flagsaver.restore_flag_values({**flagsaver.save_flag_values(), **before})
 
 
-def _expanded(arguments):
+def _expanded(arguments: list[str]) -> list[str]:
     """The arguments with flagfiles' flags in the files' places."""
     try:
         return flagfiles.expand_flagfiles(arguments)
@@ -178,10 +178,10 @@ def _expanded(arguments):
         fail(str(error))
 
 
-def _parser(own):
+def _parser(own: flags.FlagValues) -> Callable[[list[str]], list[str]]:
     """A parser of all flags; absl's would print errors above two lines of advice, exit code 1."""
 
-    def parse(argv):
+    def parse(argv: list[str]) -> list[str]:
         try:
             rest = flags.FLAGS(argv)
         except flags.Error as error:
@@ -192,10 +192,10 @@ def _parser(own):
     return parse
 
 
-def _guarded(main):
+def _guarded(main: Callable[[], int | None]) -> Callable[[list[str]], int | None]:
     """absl's main function: `main` between the device's line and the report of an error."""
 
-    def guarded(argv):
+    def guarded(argv: list[str]) -> int | None:
         if len(argv) > 1:
             fail(f"Arguments are flags, --name=value; got '{argv[1]}'.")
         if not flags.FLAGS["verbosity"].present:
@@ -232,11 +232,11 @@ def is_from_own_code(error: BaseException | None) -> bool:
     return False
 
 
-def _path_of(frame):
+def _path_of(frame: traceback.FrameSummary) -> pathlib.Path:
     return pathlib.Path(frame.filename)
 
 
-def _is_library(path):
+def _is_library(path: pathlib.Path) -> bool:
     """Whether a file is of the Python installation, or none that somebody has written."""
     if path.is_relative_to(_PACKAGE):
         return False
@@ -246,7 +246,7 @@ def _is_library(path):
     )
 
 
-def _prepare_streams():
+def _prepare_streams() -> None:
     """Lets a command print whatever its standard output is: closed, or of another encoding."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -256,7 +256,7 @@ def _prepare_streams():
             stream.reconfigure(errors="backslashreplace")
 
 
-def _end_of_pipe():
+def _end_of_pipe() -> NoReturn:
     """Ends a command whose output nobody reads any more, such as `| head` has had enough."""
     # Python would write once more, at its end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

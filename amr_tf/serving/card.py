@@ -3,15 +3,20 @@
 import html
 import pathlib
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from amr_tf.data import ImageData
 from amr_tf.evaluation.figures import sample_figure
 from amr_tf.evaluation.held_out import draw_sample
 from amr_tf.evaluation.sheet import cell_pixels
 from amr_tf.files import read_json
+from amr_tf.models.base import ResynthesisModel
 from amr_tf.training.config import in_short
+from amr_tf.training.folder import RunFolder
 
 SAMPLES_FILE = "samples.png"
 EXAMPLES_FILE = "examples.png"  # What the web page offers to mix.
@@ -51,7 +56,14 @@ _RANGES = {  # Of float32 tensors.
 }
 
 
-def write_card(path, model, facts, run=None, data=None, notify=print):
+def write_card(
+    path: str | pathlib.Path,
+    model: ResynthesisModel,
+    facts: dict[str, Any],
+    run: RunFolder | None = None,
+    data: ImageData | None = None,
+    notify: Callable[[str], Any] = print,
+) -> None:
     """Writes `README.md` into a version's folder, and with `data` `samples.png`, `examples.png`.
 
     Args:
@@ -79,7 +91,9 @@ def write_card(path, model, facts, run=None, data=None, notify=print):
     )
 
 
-def _draw_samples(file, model, data, notify):
+def _draw_samples(
+    file: pathlib.Path, model: ResynthesisModel, data: ImageData, notify: Callable[[str], Any]
+) -> bool:
     """Draws the sheet; returns whether it could."""
     points = data.image_size is None
     try:
@@ -93,13 +107,13 @@ def _draw_samples(file, model, data, notify):
     return True
 
 
-def _write_examples(file, data):
+def _write_examples(file: pathlib.Path, data: ImageData) -> None:
     """Held-out images side by side, each as large as the model sees it."""
     images, _ = draw_sample(data.held_out, data.image_size, _EXAMPLES, seed=1)
     Image.fromarray(cell_pixels(np.concatenate(list(images), axis=1))).save(file)
 
 
-def _heading(facts):
+def _heading(facts: dict[str, Any]) -> str:
     # With their parameters where a run says them.
     settings = facts["settings"] or {}
     named = {**facts, **{name: in_short(name, value) for name, value in settings.items()}}
@@ -125,7 +139,7 @@ def _heading(facts):
     )
 
 
-def _in_a_cell(value):
+def _in_a_cell(value: object) -> str:
     """A text of someone's as Markdown shows it: nothing in it is markup, HTML or another cell.
 
     Underscores within words, as in names of data sets, are not markup.
@@ -135,7 +149,7 @@ def _in_a_cell(value):
     return html.escape(escaped, quote=False)
 
 
-def _classes(facts):
+def _classes(facts: dict[str, Any]) -> str:
     if facts["num_classes"] is None:
         return "none"
     names = facts["class_names"]
@@ -143,11 +157,11 @@ def _classes(facts):
     return f"{facts['num_classes']}{kind}" + (f": {', '.join(names)}" if names else "")
 
 
-def _shape(sizes):
+def _shape(sizes: Iterable[int]) -> str:
     return " x ".join(str(size) for size in sizes)
 
 
-def _accuracy(run):
+def _accuracy(run: RunFolder | None) -> str:
     """The probes' accuracies in `results.json`, or nothing."""
     if run is None or not run.results.is_file():
         return ""
@@ -165,7 +179,7 @@ def _accuracy(run):
     return head + "\n".join(rows).replace(",  |", " |")
 
 
-def _signature_table(facts):
+def _signature_table(facts: dict[str, Any]) -> str:
     lines = ["## Signatures", "", "N, K and steps are dynamic.", _OUTPUTS, ""]
     lines += ["| signature | inputs | outputs | what it does |", "|---|---|---|---|"]
     for name in sorted(facts["signatures"]):
@@ -175,24 +189,24 @@ def _signature_table(facts):
     return "\n".join(lines)
 
 
-def _tensors(tensors):
+def _tensors(tensors: dict[str, dict[str, Any]]) -> str:
     return "; ".join(_tensor(name, **tensor) for name, tensor in tensors.items())
 
 
-def _tensor(name, dtype, shape):
+def _tensor(name: str, dtype: str, shape: Sequence[int | None]) -> str:
     dynamic = iter(("steps",) if name == "images" and len(shape) == 5 else ("K",))
     sizes = [_size(size, axis, dynamic) for axis, size in enumerate(shape)]
     allowed = {"uint8": "0 to 255", "float32": _RANGES.get(name)}.get(dtype)
     return f"{name}: {dtype} ({', '.join(sizes)})" + (f" in {allowed}" if allowed else "")
 
 
-def _size(size, axis, dynamic):
+def _size(size: int | None, axis: int, dynamic: Iterator[str]) -> str:
     if size is not None:
         return str(size)
     return "N" if axis == 0 else next(dynamic)
 
 
-def _in_short(preprocessing):
+def _in_short(preprocessing: dict[str, Any] | None) -> str:
     """What is done to a picture, in a few words."""
     if preprocessing is None:
         return "resized"
@@ -202,7 +216,7 @@ def _in_short(preprocessing):
     return ", ".join(parts)
 
 
-def _pictures(facts):
+def _pictures(facts: dict[str, Any]) -> str:
     """What `encode_png` does, and what has to be done before; empty without that signature."""
     if "encode_png" not in facts["signatures"]:
         return ""
@@ -220,7 +234,7 @@ def _pictures(facts):
     )
 
 
-def _cut_in_words(preprocessing):
+def _cut_in_words(preprocessing: dict[str, Any]) -> str:
     size, background = preprocessing["image_size"], preprocessing["background"]
     steps = [f"laid on {background} where it is transparent"]
     if preprocessing["channels"] == 1:
@@ -237,7 +251,7 @@ def _cut_in_words(preprocessing):
     return f"In training and in `encode_png` a picture is {', '.join(steps[:-1])} and {steps[-1]}."
 
 
-def _settings(run):
+def _settings(run: RunFolder | None) -> str:
     """The run's flagfile: every hyperparameter."""
     if run is None or not run.flagfile.is_file():
         return ""

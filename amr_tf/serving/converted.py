@@ -5,13 +5,17 @@ import importlib.util
 import io
 import logging
 import pathlib
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 import keras
+
+from amr_tf.models.base import ResynthesisModel
 
 _PACKAGES = {"onnx": ("tf2onnx", "onnx")}
 
 
-def check_packages(formats):
+def check_packages(formats: Iterable[str]) -> None:
     """Raises a ValueError if a format needs a package that is not installed."""
     for name in formats:
         missing = [
@@ -26,7 +30,7 @@ def check_packages(formats):
             )
 
 
-def write(model, path, formats):
+def write(model: ResynthesisModel, path: str | pathlib.Path, formats: Collection[str]) -> None:
     """Writes the files of some formats into a folder.
 
     Args:
@@ -49,25 +53,25 @@ def write(model, path, formats):
         _convert(encoder_of(model), path / "encoder.onnx", "onnx", "onnx")
 
 
-def decoder_of(model):
+def decoder_of(model: ResynthesisModel) -> keras.Model:
     """A Keras model from codes to images, float32 whatever the policy."""
     return _float32(model.decoder, model.decoder.output, "decoder")
 
 
-def encoder_of(model):
+def encoder_of(model: ResynthesisModel) -> keras.Model:
     """A Keras model from images to codes, float32 whatever the policy."""
     # A layer, which a method's `codes_of` may call TensorFlow in.
     codes = keras.layers.Lambda(model.codes_of)(model.encoder.output)
     return _float32(model.encoder, codes, "encoder")
 
 
-def _float32(network, output, name):
+def _float32(network: keras.Model, output: Any, name: str) -> keras.Model:
     model = keras.Model(network.input, keras.ops.cast(output, "float32"), name=name)
     model(keras.ops.zeros((1, *model.input_shape[1:])))  # Keras' ONNX export wants one call.
     return model
 
 
-def _convert(network, file, name, keras_format):
+def _convert(network: keras.Model, file: pathlib.Path, name: str, keras_format: str) -> None:
     try:
         with _silent():
             network.export(str(file), format=keras_format, verbose=False)
@@ -80,7 +84,7 @@ def _convert(network, file, name, keras_format):
 
 
 @contextlib.contextmanager
-def _silent():
+def _silent() -> Iterator[None]:
     """Without what the converters print and log."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

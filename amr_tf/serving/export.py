@@ -1,16 +1,21 @@
 """Exports: a version folder with everything that serves a model without this package."""
 
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
+from amr_tf.data import ImageData
+from amr_tf.models.base import ResynthesisModel
 from amr_tf.registry import unknown_name
 from amr_tf.serving import converted
 from amr_tf.serving.card import write_card
 from amr_tf.serving.metadata import describe, write_metadata
 from amr_tf.serving.signatures import endpoints, label_mixer_of
 from amr_tf.serving.verify import (
+    Requests,
     check_differences,
     example_requests,
     policy_of,
@@ -19,6 +24,7 @@ from amr_tf.serving.verify import (
 )
 from amr_tf.serving.versions import check_directory, check_keep, partial_folder, prune, publish
 from amr_tf.serving.warmup import write_warmup
+from amr_tf.training.folder import RunFolder
 
 FORMATS = ("keras", "tflite", "onnx")
 _EXAMPLES = 3
@@ -26,8 +32,14 @@ _VERIFY_SEED = 0
 
 
 def export_model(
-    model, directory, keep=None, formats=("keras",), run=None, data=None, notify=print
-):
+    model: ResynthesisModel,
+    directory: str | pathlib.Path,
+    keep: int | None = None,
+    formats: Sequence[str] = ("keras",),
+    run: RunFolder | None = None,
+    data: ImageData | None = None,
+    notify: Callable[[str], Any] = print,
+) -> pathlib.Path:
     """Writes a model as the next version of a SavedModel for TF Serving.
 
     The version folder holds the SavedModel with the signatures of `amr_tf.serving.signatures`,
@@ -76,7 +88,9 @@ def export_model(
     return path
 
 
-def check_arguments(directory, keep=None, formats=()):
+def check_arguments(
+    directory: str | pathlib.Path, keep: int | None = None, formats: Sequence[str] = ()
+) -> None:
     """Raises what `export_model` raises for arguments that are wrong, before any work."""
     check_directory(directory)
     check_keep(keep)
@@ -86,7 +100,7 @@ def check_arguments(directory, keep=None, formats=()):
     converted.check_packages(formats)
 
 
-def write_saved_model(model, path):
+def write_saved_model(model: ResynthesisModel, path: str | pathlib.Path) -> None:
     """Writes the SavedModel alone, unverified; `path` is made.
 
     Args:
@@ -102,13 +116,15 @@ def write_saved_model(model, path):
     archive.write_out(str(path), verbose=False)
 
 
-def _example_images(model):
+def _example_images(model: ResynthesisModel) -> np.ndarray:
     """Noise: any image is as good for a comparison, and the data may not be there."""
     shape = (_EXAMPLES, *model.image_shape)
     return np.random.default_rng(_VERIFY_SEED).uniform(-1, 1, shape).astype("float32")
 
 
-def _verify(model, version, requests, record):
+def _verify(
+    model: ResynthesisModel, version: pathlib.Path, requests: Requests, record: pathlib.Path
+) -> None:
     write_record(record, [requests])
     (differences,) = replay_in_fresh_process([(version, record)])
     check_differences(differences, [requests], policy_of(model))

@@ -4,24 +4,35 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from amr_tf.data import ImageData
 from amr_tf.files import write_whole
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
-from amr_tf.registry import parse_call
+from amr_tf.models.base import ResynthesisModel
+from amr_tf.registry import Registry, parse_call
 from amr_tf.serving.signatures import label_mixer_of
-from amr_tf.training.config import flag_name
+from amr_tf.training.config import TrainingConfig, flag_name
+from amr_tf.training.folder import RunFolder
 from amr_tf.version import __version__
 
 # Paths on the machine that trained are no one else's business.
 _NOT_SHOWN = ("run_dir", "data_dir")
 
 
-def describe(model, name, path, run=None, data=None):
+def describe(
+    model: ResynthesisModel,
+    name: str,
+    path: str | pathlib.Path,
+    run: RunFolder | None = None,
+    data: ImageData | None = None,
+) -> dict[str, Any]:
     """The facts about an exported model.
 
     Args:
@@ -64,7 +75,7 @@ def describe(model, name, path, run=None, data=None):
     }
 
 
-def _settings(config):
+def _settings(config: TrainingConfig) -> dict[str, Any]:
     """A `TrainingConfig` as a dictionary from flags to the values that are set."""
     values = {flag_name(field): getattr(config, field.name) for field in dataclasses.fields(config)}
     return {
@@ -74,7 +85,7 @@ def _settings(config):
     }
 
 
-def write_metadata(path, facts, number):
+def write_metadata(path: str | pathlib.Path, facts: dict[str, Any], number: int) -> None:
     """Writes `metadata.json` into a version's folder.
 
     Args:
@@ -86,7 +97,7 @@ def write_metadata(path, facts, number):
     write_whole(pathlib.Path(path) / "metadata.json", json.dumps(facts, indent=2) + "\n")
 
 
-def read_signatures(path):
+def read_signatures(path: str | pathlib.Path) -> dict[str, Any]:
     """The signatures of the SavedModel in a folder, without loading it.
 
     Returns:
@@ -100,13 +111,13 @@ def read_signatures(path):
     }
 
 
-def read_definitions(path):
+def read_definitions(path: str | pathlib.Path) -> Mapping[str, Any]:
     """TensorFlow's `SignatureDef`s of the SavedModel in a folder, by name."""
     content = (pathlib.Path(path) / "saved_model.pb").read_bytes()
     return saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].signature_def
 
 
-def _tensors(infos):
+def _tensors(infos: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         name: {
             "dtype": tf.as_dtype(info.dtype).name,
@@ -116,14 +127,14 @@ def _tensors(infos):
     }
 
 
-def _mixer_name(model, config):
+def _mixer_name(model: ResynthesisModel, config: TrainingConfig | None) -> str | None:
     """The mixer's name; a run's may be that of a function of the user's."""
     if model.mixer is None or config is None or config.mixer is None:
         return _name_in(MIXERS, model.mixer)
     return parse_call(config.mixer).name
 
 
-def _name_in(registry, thing):
+def _name_in(registry: Registry, thing: object) -> str | None:
     """The name under which a thing's class is registered, or the class's own; None for None."""
     if thing is None:
         return None
@@ -132,6 +143,6 @@ def _name_in(registry, thing):
     return names[0] if names else kind.__name__
 
 
-def sha256(path):
+def sha256(path: str | pathlib.Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()

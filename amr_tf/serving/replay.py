@@ -7,20 +7,27 @@ line of JSON, a dictionary from signatures to the largest differences. A record'
 """
 
 import json
+import pathlib
 import sys
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+Requests: TypeAlias = dict[tuple[str, int], tuple[dict[str, Any], dict[str, Any]]]
+"""From a signature and a request's number to the arrays of its inputs and outputs, by name."""
 
-def main(arguments):
+
+def main(arguments: Sequence[str]) -> None:
     """Prints the differences of each (folder, record)."""
-    sys.modules["amr_tf"] = None  # An import of it fails.
+    modules: dict[str, Any] = sys.modules
+    modules["amr_tf"] = None  # An import of it fails.
     for folder, record in zip(arguments[::2], arguments[1::2], strict=True):
         print(json.dumps(differences(folder, record)), flush=True)
 
 
-def differences(folder, record):
+def differences(folder: str | pathlib.Path, record: str | pathlib.Path) -> dict[str, float]:
     """The largest differences of a SavedModel's signatures from recorded outputs.
 
     Args:
@@ -35,7 +42,7 @@ def differences(folder, record):
     """
     signatures = tf.saved_model.load(folder).signatures
     requests = read_requests(record)
-    found = {}
+    found: dict[str, float] = {}
     for (name, number), (inputs, outputs) in requests.items():
         answers = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
         for key, expected in outputs.items():
@@ -48,9 +55,9 @@ def differences(folder, record):
     return found
 
 
-def read_requests(record):
+def read_requests(record: str | pathlib.Path) -> Requests:
     """A record's requests: from (signature, number) to a pair of dictionaries of arrays."""
-    requests = {}
+    requests: Requests = {}
     with np.load(record, allow_pickle=False) as arrays:
         for path in arrays.files:
             name, number, kind, key = path.split("/")
@@ -59,7 +66,7 @@ def read_requests(record):
     return requests
 
 
-def compare(found, expected, where):
+def compare(found: np.ndarray, expected: np.ndarray, where: str) -> float:
     """The largest absolute difference of two arrays, of PNG files that of their pixels.
 
     Raises:

@@ -1,8 +1,14 @@
 """Exports the model of a training run: what `python -m amr_tf.export` does."""
 
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from amr_tf.data import ImageData
 from amr_tf.evaluation.sampling import add_density
 from amr_tf.files import user_path
 from amr_tf.serving.export import check_arguments, export_model
+from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import (
     ChangedData,
     RunFolder,
@@ -13,15 +19,15 @@ from amr_tf.training.folder import (
 
 
 def export_run(
-    path,
-    directory=None,
-    keep=None,
-    formats=("keras",),
-    epoch="best",
-    data_dir=None,
-    notify=print,
-    allow_changed_data=False,
-):
+    path: str | pathlib.Path,
+    directory: str | pathlib.Path | None = None,
+    keep: int | None = None,
+    formats: Sequence[str] = ("keras",),
+    epoch: str = "best",
+    data_dir: str | None = None,
+    notify: Callable[[str], Any] = print,
+    allow_changed_data: bool = False,
+) -> pathlib.Path:
     """Exports a run's model as the next version of a servable.
 
     Args:
@@ -54,7 +60,13 @@ def export_run(
     return export_model(model, directory, keep, formats, RunFolder(path), data, notify)
 
 
-def _load_data(path, config, data_dir, allow_changes, notify):
+def _load_data(
+    path: pathlib.Path,
+    config: TrainingConfig,
+    data_dir: str | None,
+    allow_changes: bool,
+    notify: Callable[[str], Any],
+) -> ImageData | None:
     try:
         return load_run_data(path, config, data_dir, allow_changes)
     except ChangedData:

@@ -29,14 +29,27 @@ in training (`mixes_pixels`). `encode`, `decode` and `interpolate` are the model
 VAE's codes are the posterior means.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import keras
 import tensorflow as tf
+
+from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.inference import Inference
+from amr_tf.types import Tensor
 
 # PNG files hold grey, colour, or colour with transparency.
 PNG_CHANNELS = (1, 3, 4)
 
+Tensors: TypeAlias = dict[str, Tensor]
+"""A signature's outputs by name."""
 
-def endpoints(model):
+Endpoints: TypeAlias = dict[str, tuple[Callable[..., Tensors], list[tf.TensorSpec]]]
+"""Signatures' functions and the specifications of their arguments, by name."""
+
+
+def endpoints(model: ResynthesisModel) -> Endpoints:
     """The functions and input specifications of a model's signatures.
 
     Args:
@@ -57,35 +70,35 @@ def endpoints(model):
     }
 
 
-def has_uint8(model):
+def has_uint8(model: ResynthesisModel) -> bool:
     """Whether the model is of images, (H, W, C), and not of points."""
     return len(model.image_shape) == 3
 
 
-def has_png(model):
+def has_png(model: ResynthesisModel) -> bool:
     """Whether the model's images can be PNG files."""
     return has_uint8(model) and model.image_shape[-1] in PNG_CHANNELS
 
 
-def label_mixer_of(model):
+def label_mixer_of(model: ResynthesisModel) -> Any:
     """The model's mixer by labels, or None."""
     return getattr(model, "label_mixer", None)
 
 
-def _spec(name, *shape, dtype="float32"):
+def _spec(name: str | None, *shape: int | None, dtype: str = "float32") -> tf.TensorSpec:
     return tf.TensorSpec(shape, dtype, name=name)
 
 
-def _code_endpoints(model, networks):
+def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     latent = model.latent_shape
 
-    def decode(codes):
+    def decode(codes: Tensor) -> Tensors:
         return {"images": networks.decode(codes)}
 
-    def mix(codes, coefficients):
+    def mix(codes: Tensor, coefficients: Tensor) -> Tensors:
         return {"images": networks.decode(_weighted_sum(codes, coefficients, 2))}
 
-    def mix_maps(codes, coefficients):
+    def mix_maps(codes: Tensor, coefficients: Tensor) -> Tensors:
         return {"images": networks.decode(_weighted_sum(codes, coefficients, 3))}
 
     codes, stack = _spec("codes", None, *latent), _spec("codes", None, None, *latent)
@@ -98,7 +111,7 @@ def _code_endpoints(model, networks):
     }
 
 
-def _weighted_sum(codes, coefficients, rank):
+def _weighted_sum(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:
     """The mixes (N, *LATENT) of codes (N, K, *LATENT); `rank` is that of the coefficients.
 
     A K or N of 1 would broadcast, and a client's mistake would go unseen.
@@ -115,16 +128,16 @@ def _weighted_sum(codes, coefficients, rank):
     return tf.reduce_sum(tf.reshape(coefficients, inner) * codes, axis=1)
 
 
-def _image_endpoints(model, networks):
+def _image_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     shape = model.image_shape
 
-    def encode(images):
+    def encode(images: Tensor) -> Tensors:
         return {"codes": networks.encode(images)}
 
-    def reconstruct(images):
+    def reconstruct(images: Tensor) -> Tensors:
         return {"images": networks.decode(networks.encode(images))}
 
-    def interpolate(images_a, images_b, steps):
+    def interpolate(images_a: Tensor, images_b: Tensor, steps: Tensor) -> Tensors:
         tf.debugging.assert_greater_equal(steps, 2, "steps must be at least 2")
         _assert_as_many(images_a, images_b)
         return {"images": networks.interpolate(images_a, images_b, steps)}
@@ -137,20 +150,20 @@ def _image_endpoints(model, networks):
     }
 
 
-def _assert_as_many(*tensors):
+def _assert_as_many(*tensors: Tensor) -> None:
     first = tf.shape(tensors[0])[0]
     for other in tensors[1:]:
         tf.debugging.assert_equal(tf.shape(other)[0], first, "the inputs must agree in N")
 
 
-def _uint8_endpoints(model, networks):
+def _uint8_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     if not has_uint8(model):
         return {}
 
-    def decode_uint8(codes):
+    def decode_uint8(codes: Tensor) -> Tensors:
         return {"images": _to_uint8(networks.decode(codes))}
 
-    def encode_uint8(images):
+    def encode_uint8(images: Tensor) -> Tensors:
         return {"codes": networks.encode(_from_uint8(images))}
 
     return {
@@ -159,16 +172,16 @@ def _uint8_endpoints(model, networks):
     }
 
 
-def _png_endpoints(model, networks):
+def _png_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     if not has_png(model):
         return {}
     preprocessor = model.preprocessor
 
-    def decode_png(codes):
+    def decode_png(codes: Tensor) -> Tensors:
         files = tf.io.encode_png(_to_uint8(networks.decode(codes)))
         return {"png_bytes": tf.ensure_shape(files, (None,))}
 
-    def read(file):
+    def read(file: Tensor) -> Tensor:
         if preprocessor is not None:
             return preprocessor.in_graph(file)
         # The operation takes JPEG files too. Scaled before it is resized, as `data.preprocess`.
@@ -176,7 +189,7 @@ def _png_endpoints(model, networks):
         image = tf.image.resize(image, model.image_shape[:2], antialias=True)
         return tf.ensure_shape(image, model.image_shape)
 
-    def encode_png(png_bytes):
+    def encode_png(png_bytes: Tensor) -> Tensors:
         images = tf.map_fn(read, png_bytes, fn_output_signature=_spec(None, *model.image_shape))
         return {"codes": networks.encode(images)}
 
@@ -186,24 +199,24 @@ def _png_endpoints(model, networks):
     }
 
 
-def _to_uint8(images):
+def _to_uint8(images: Tensor) -> Tensor:
     return tf.cast(tf.round((tf.clip_by_value(images, -1.0, 1.0) + 1.0) * 127.5), "uint8")
 
 
-def _from_uint8(images):
+def _from_uint8(images: Tensor) -> Tensor:
     return tf.cast(images, "float32") / 127.5 - 1.0
 
 
-def can_sample(model):
+def can_sample(model: ResynthesisModel) -> bool:
     """Whether the model knows where codes lie, and so can draw new ones."""
     return model.density is not None or model.unit_prior
 
 
-def _sample_endpoints(model, networks):
+def _sample_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     if not can_sample(model):
         return {}
 
-    def sample(count, seed):
+    def sample(count: Tensor, seed: Tensor) -> Tensors:
         tf.debugging.assert_greater(count, 0, "count must be at least 1")
         tf.debugging.assert_greater_equal(seed, 0, "seed must be at least 0")
         return {"images": networks.decode(networks.draw(count, seed))}
@@ -211,12 +224,19 @@ def _sample_endpoints(model, networks):
     return {"sample": (sample, [_spec("count", dtype="int32"), _spec("seed", dtype="int32")])}
 
 
-def _label_endpoints(model, networks):
+def _label_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     mixer = label_mixer_of(model)
     if mixer is None:
         return {}
 
-    def mix_labels(images_a, images_b, labels, labels_a, labels_b, seed):
+    def mix_labels(
+        images_a: Tensor,
+        images_b: Tensor,
+        labels: Tensor,
+        labels_a: Tensor,
+        labels_b: Tensor,
+        seed: Tensor,
+    ) -> Tensors:
         tf.debugging.assert_greater_equal(seed, 0, "seed must be at least 0")
         _assert_as_many(images_a, images_b, labels, labels_a, labels_b)
         codes = networks.encode(images_a), networks.encode(images_b)
@@ -239,11 +259,11 @@ class GivenSeed(keras.random.SeedGenerator):
         seed: scalar integer tensor, at least 0.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed: Tensor) -> None:
         # Not the base class's: it makes a variable, and a function may make none.
         self._next = tf.cast(seed, "int32")
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Tensor:
         del ordered
         drawn = tf.stack([self._next, 0])
         self._next = self._next + 1

@@ -6,12 +6,15 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from amr_tf.evaluation.sheet import to_uint8
+from amr_tf.models.base import ResynthesisModel
 from amr_tf.serving import replay
 from amr_tf.serving.signatures import can_sample, has_png, has_uint8, label_mixer_of
 
@@ -24,8 +27,14 @@ _PARENTS = 3
 _STEPS = 3
 _SEED = 7
 
+Arrays: TypeAlias = dict[str, Any]
+"""NumPy arrays and scalars by name."""
 
-def example_requests(model, images):
+Requests: TypeAlias = dict[str, tuple[Arrays, Arrays]]
+"""A request for each signature, by name: the inputs and the model's own outputs."""
+
+
+def example_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
     """A request for every signature, and what the model itself answers.
 
     The answers are computed with the model's networks in eager mode, and with NumPy in place of
@@ -60,17 +69,17 @@ def example_requests(model, images):
     return answers
 
 
-def _encode(model, images):
+def _encode(model: ResynthesisModel, images: np.ndarray) -> np.ndarray:
     encoded = model.encoder(tf.constant(images), training=False)
     return np.asarray(tf.cast(model.codes_of(encoded), "float32"))
 
 
-def _decode(model, codes):
+def _decode(model: ResynthesisModel, codes: np.ndarray) -> np.ndarray:
     images = model.decoder(tf.constant(codes, "float32"), training=False)
     return np.asarray(tf.cast(images, "float32"))
 
 
-def _code_requests(model, images):
+def _code_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
     codes = _encode(model, images)
     # Each image with its right-hand neighbours.
     stack = np.stack([np.roll(codes, -shift, axis=0) for shift in range(_PARENTS)], axis=1)
@@ -89,7 +98,7 @@ def _code_requests(model, images):
     }
 
 
-def _image_requests(model, images):
+def _image_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
     codes = _encode(model, images)
     return {
         "encode": ({"images": images}, {"codes": codes}),
@@ -101,7 +110,7 @@ def _image_requests(model, images):
     }
 
 
-def _lines(model, images):
+def _lines(model: ResynthesisModel, images: np.ndarray) -> np.ndarray:
     pixels = model.mixes_pixels
     ends = images if pixels else _encode(model, images)
     lines = []
@@ -111,7 +120,7 @@ def _lines(model, images):
     return np.stack(lines, axis=1)
 
 
-def _pixel_requests(model, images):
+def _pixel_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
     if not has_uint8(model):
         return {}
     pixels = to_uint8(images)
@@ -128,20 +137,23 @@ def _pixel_requests(model, images):
     return requests
 
 
-def _file_request(model, pixels, codes):
+def _file_request(
+    model: ResynthesisModel, pixels: np.ndarray, codes: Arrays
+) -> tuple[Arrays, Arrays]:
     """PNG files and their codes; `codes` are those of the pixels."""
-    crop = None if model.preprocessor is None else model.preprocessor.crop
+    preprocessor: Any = model.preprocessor
+    crop = None if preprocessor is None else preprocessor.crop
     if crop is None:
         return {"png_bytes": np.array([png_bytes(image) for image in pixels])}, codes
     # Such a model takes larger files alone, whose pixels it resizes.
     draws = np.random.default_rng(0)
     larger = draws.integers(0, 256, (len(pixels), crop + 2, crop, pixels.shape[-1]), dtype="uint8")
     files = np.array([png_bytes(image) for image in larger])
-    images = np.stack([model.preprocessor.in_graph(tf.constant(file)) for file in files])
+    images = np.stack([preprocessor.in_graph(tf.constant(file)) for file in files])
     return {"png_bytes": files}, {"codes": _encode(model, images)}
 
 
-def png_bytes(pixels):
+def png_bytes(pixels: np.ndarray) -> bytes:
     """The PNG file of uint8 pixels (H, W, C), C 1, 3 or 4."""
     file = io.BytesIO()
     squeezed = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
@@ -149,7 +161,7 @@ def png_bytes(pixels):
     return file.getvalue()
 
 
-def _sample_requests(model):
+def _sample_requests(model: ResynthesisModel) -> Requests:
     if not can_sample(model):
         return {}
     images = _decode(model, model.inference.draw(_PARENTS, _SEED))
@@ -157,11 +169,11 @@ def _sample_requests(model):
     return {"sample": (given, {"images": images})}
 
 
-def _label_requests(model, images):
+def _label_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
     mixer = label_mixer_of(model)
     if mixer is None:
         return {}
-    columns = model.num_classes
+    columns: Any = model.num_classes  # A label mixer has some.
     first = np.eye(columns, dtype="float32")[np.arange(len(images)) % columns]
     second = np.roll(first, 1, axis=1)
     labels = 0.25 * first + 0.75 * second
@@ -178,7 +190,7 @@ def _label_requests(model, images):
     return {"mix_labels": (inputs, {"images": _decode(model, np.asarray(mixed, "float32"))})}
 
 
-def write_record(path, requests):
+def write_record(path: str | pathlib.Path, requests: Sequence[Requests]) -> None:
     """Writes what `replay.py` reads.
 
     Args:
@@ -194,7 +206,9 @@ def write_record(path, requests):
     np.savez(path, **arrays)
 
 
-def replay_in_fresh_process(pairs):
+def replay_in_fresh_process(
+    pairs: Sequence[tuple[str | pathlib.Path, str | pathlib.Path]],
+) -> list[dict[str, float]]:
     """Replays records in a process that cannot import this package, and has no GPU.
 
     Args:
@@ -224,7 +238,9 @@ def replay_in_fresh_process(pairs):
     return [json.loads(line) for line in done.stdout.splitlines()[-len(pairs) :]]
 
 
-def check_differences(differences, requests, policy="float32"):
+def check_differences(
+    differences: dict[str, float], requests: Sequence[Requests], policy: str = "float32"
+) -> None:
     """Raises a ValueError that names the first signature that differs from the model.
 
     Args:
@@ -241,7 +257,7 @@ def check_differences(differences, requests, policy="float32"):
             )
 
 
-def tolerance_of(name, requests, policy="float32"):
+def tolerance_of(name: str, requests: Sequence[Requests], policy: str = "float32") -> float:
     """The largest difference allowed in a signature's outputs; arguments as above.
 
     Pixels may be off by one, where rounding falls to the other side; at mixed precision by as much
@@ -255,7 +271,7 @@ def tolerance_of(name, requests, policy="float32"):
     return tolerance * max(1.0, largest)
 
 
-def policy_of(model):
+def policy_of(model: ResynthesisModel) -> str:
     """The name of the dtype policy of a model's networks: "float32", "mixed_bfloat16", ..."""
     names = {layer.dtype_policy.name for layer in (*model.encoder.layers, *model.decoder.layers)}
     mixed = sorted(names & set(MIXED_TOLERANCES))

@@ -19,6 +19,8 @@ import secrets
 import shutil
 import socket
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from amr_tf import checks
 
@@ -27,7 +29,7 @@ _DAY = 24 * 60 * 60
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
-def versions(directory):
+def versions(directory: str | pathlib.Path) -> list[int]:
     """The numbers of the versions in a folder, in increasing order; none where it is missing."""
     directory = pathlib.Path(directory)
     # Not isdigit alone: it is true of "²", which int() refuses.
@@ -35,25 +37,25 @@ def versions(directory):
     return sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
 
 
-def next_version(directory):
+def next_version(directory: str | pathlib.Path) -> int:
     """The number after the highest version in `directory`, 1 where there is none."""
     return max(versions(directory), default=0) + 1
 
 
-def check_directory(directory):
+def check_directory(directory: str | pathlib.Path) -> None:
     """Raises a FileExistsError if `directory` is there, but no folder."""
     if pathlib.Path(directory).exists() and not pathlib.Path(directory).is_dir():
         raise FileExistsError(f"'{directory}' is a file; versions are written into a folder.")
 
 
-def check_keep(keep):
+def check_keep(keep: int | None) -> None:
     """Raises a ValueError unless `keep` is None or an integer of at least 1."""
     if keep is not None:
         checks.check_positive_integer("keep", keep)
 
 
 @contextlib.contextmanager
-def partial_folder(directory):
+def partial_folder(directory: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """A new hidden folder in `directory`, which is removed at the end whatever happens.
 
     Args:
@@ -78,7 +80,11 @@ def partial_folder(directory):
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def publish(folder, directory, finish=None):
+def publish(
+    folder: str | pathlib.Path,
+    directory: str | pathlib.Path,
+    finish: Callable[[int], Any] | None = None,
+) -> pathlib.Path:
     """Moves a whole folder into place as the next version.
 
     Two exports at the same time both get a version: a rename onto a version that is there fails,
@@ -110,7 +116,7 @@ def publish(folder, directory, finish=None):
             return version
 
 
-def prune(directory, keep):
+def prune(directory: str | pathlib.Path, keep: int | None) -> None:
     """Removes the oldest versions, so that `keep` remain; None keeps all.
 
     Raises:
@@ -127,7 +133,7 @@ def prune(directory, keep):
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def remove_leftovers(directory):
+def remove_leftovers(directory: str | pathlib.Path) -> None:
     """Removes the hidden folders of exports that were killed; see the module's text."""
     for path in pathlib.Path(directory).glob(".partial-*"):
         match = _HIDDEN.fullmatch(path.name)
@@ -135,12 +141,12 @@ def remove_leftovers(directory):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _hidden(directory):
+def _hidden(directory: pathlib.Path) -> pathlib.Path:
     token = secrets.token_hex(4)
     return directory / f".partial-{os.getpid()}-{socket.gethostname()}-{token}"
 
 
-def _is_dead(match):
+def _is_dead(match: re.Match[str]) -> bool:
     """Whether the process in a hidden folder's name ran on this host and runs no more."""
     if match["host"] != socket.gethostname():
         return False
@@ -153,7 +159,7 @@ def _is_dead(match):
     return False
 
 
-def _is_old(path):
+def _is_old(path: pathlib.Path) -> bool:
     try:
         return time.time() - path.stat().st_mtime > _DAY
     except FileNotFoundError:

@@ -1,13 +1,22 @@
 """Requests that TF Serving replays when it loads a version: no client waits for a first call."""
 
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
+
+from amr_tf.serving.verify import Requests
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 
-def write_warmup(path, name, requests, notify=print):
+def write_warmup(
+    path: str | pathlib.Path,
+    name: str,
+    requests: Requests,
+    notify: Callable[[str], Any] = print,
+) -> bool:
     """Writes a version's warm-up file: one request of a single example for each signature.
 
     Args:

@@ -3,6 +3,9 @@
 import ipaddress
 import json
 import urllib.parse
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Everything comes from this server; blob: and data: are for images that the page itself makes.
 _HEADERS = {
@@ -20,7 +23,7 @@ _HEADERS = {
 _HEADER_LIST = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
 
 
-def is_loopback(host):
+def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server that listens on `host`."""
     if host == "localhost":
         return True
@@ -30,7 +33,7 @@ def is_loopback(host):
         return False
 
 
-def host_names(names):
+def host_names(names: Iterable[str]) -> set[str]:
     """Names of hosts as they are compared.
 
     Args:
@@ -69,17 +72,19 @@ class Guard:
             ask, also where the proxy replaces the Host header.
     """
 
-    def __init__(self, app, loopback_only=True, allowed_hosts=()):
+    def __init__(
+        self, app: ASGIApp, loopback_only: bool = True, allowed_hosts: Iterable[str] = ()
+    ) -> None:
         self.app = app
         self.restricted = loopback_only or bool(allowed_hosts)
         self.allowed_hosts = frozenset(allowed_hosts)
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def send_guarded(message):
+        async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], *_HEADER_LIST]}
             await send(message)
@@ -90,7 +95,7 @@ class Guard:
         else:
             await self.app(scope, receive, send_guarded)
 
-    def _refusal(self, headers):
+    def _refusal(self, headers: dict[bytes, bytes]) -> str | None:
         host = headers.get(b"host", b"").decode("latin-1")
         name = _hostname(f"//{host}")
         if self.restricted and not is_loopback(name) and name not in self.allowed_hosts:
@@ -105,14 +110,14 @@ class Guard:
         return None
 
 
-def _hostname(url):
+def _hostname(url: str) -> str:
     try:
         return urllib.parse.urlsplit(url).hostname or ""
     except ValueError:
         return ""
 
 
-async def _refuse(send, sentence):
+async def _refuse(send: Send, sentence: str) -> None:
     body = json.dumps({"error": sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 403, "headers": headers})

@@ -3,7 +3,10 @@
 import dataclasses
 import io
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import tensorflow as tf
 from PIL import Image
 
 from amr_tf import checks
@@ -32,7 +35,12 @@ class Limits:
     pixels: int = 4096 * 4096
 
 
-def check_inputs(inputs, specs, image_shape, limits):
+def check_inputs(
+    inputs: Mapping[str, Any],
+    specs: Mapping[str, tf.TensorSpec],
+    image_shape: tuple[int, ...],
+    limits: Limits,
+) -> None:
     """Checks arrays that already have the specs' types and shapes, before the model runs.
 
     Args:
@@ -62,7 +70,9 @@ def check_inputs(inputs, specs, image_shape, limits):
             check_pictures(inputs[name], limits)
 
 
-def _common_size(inputs, specs, axis, letter, most):
+def _common_size(
+    inputs: Mapping[str, Any], specs: Mapping[str, tf.TensorSpec], axis: int, letter: str, most: int
+) -> int:
     """The size of an axis that the specs leave open; 1 where none does."""
     sizes = {
         name: inputs[name].shape[axis]
@@ -78,7 +88,7 @@ def _common_size(inputs, specs, axis, letter, most):
     return size
 
 
-def _steps(inputs, limits):
+def _steps(inputs: Mapping[str, Any], limits: Limits) -> int:
     if "steps" not in inputs:
         return 1
     steps = int(inputs["steps"])
@@ -87,7 +97,7 @@ def _steps(inputs, limits):
     return steps
 
 
-def _samples(inputs, limits):
+def _samples(inputs: Mapping[str, Any], limits: Limits) -> int:
     if "count" not in inputs:
         return 1
     count = int(inputs["count"])
@@ -96,7 +106,7 @@ def _samples(inputs, limits):
     return count
 
 
-def check_pictures(pictures, limits):
+def check_pictures(pictures: Iterable[bytes], limits: Limits) -> None:
     """Looks at the headers of PNGs and JPEGs, so that none is decoded that fills the memory.
 
     Args:
@@ -121,7 +131,7 @@ def check_pictures(pictures, limits):
         )
 
 
-def _size_of(picture):
+def _size_of(picture: bytes) -> tuple[int, int]:
     try:
         # Opening reads the header alone.
         with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG")) as image:

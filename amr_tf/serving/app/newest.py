@@ -4,10 +4,16 @@ import contextlib
 import pathlib
 import sys
 import threading
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 from amr_tf.serving.app.servable import load_servable, warm_up, whole_versions
 
 _SECONDS = 1.0  # Between looks at the folder: TF Serving's default.
+
+_Files: TypeAlias = list[tuple[str, int, int]]
+_Look: TypeAlias = tuple[int, _Files]
+"""The number of a version, and its files."""
 
 
 class Newest:
@@ -24,13 +30,13 @@ class Newest:
         state: what holds the `Servable` as `servable`, such as `app.state`.
     """
 
-    def __init__(self, folder, state):
+    def __init__(self, folder: str | pathlib.Path, state: Any) -> None:
         self.folder = pathlib.Path(folder)
         self.state = state
-        self._seen = None  # Number and files of a version at the last look.
-        self._failed = None
+        self._seen: _Look | None = None  # The version at the last look.
+        self._failed: _Look | None = None
 
-    def look(self):
+    def look(self) -> None:
         """Looks at the folder once, and loads a version that is another, whole, and settled."""
         found = whole_versions(self.folder)
         if not found or found[-1] == self.state.servable.version:
@@ -40,7 +46,7 @@ class Newest:
         if self._seen == before and self._seen != self._failed:
             self._replace(found[-1])
 
-    def _replace(self, version):
+    def _replace(self, version: int) -> None:
         try:
             servable = load_servable(self.folder, version)
             warm_up(servable)
@@ -58,7 +64,7 @@ class Newest:
             print(f"Serving {servable.name}, version {version}, from now on.", flush=True)
 
 
-def _files(path):
+def _files(path: pathlib.Path) -> _Files:
     """Each file's path, size and time of change."""
     files = []
     for file in sorted(path.rglob("*")):
@@ -69,7 +75,7 @@ def _files(path):
 
 
 @contextlib.contextmanager
-def following(newest, seconds=_SECONDS):
+def following(newest: Newest, seconds: float = _SECONDS) -> Iterator[None]:
     """Looks every `seconds` in a thread, until the block ends.
 
     Args:
@@ -78,7 +84,7 @@ def following(newest, seconds=_SECONDS):
     """
     ended = threading.Event()
 
-    def run():
+    def run() -> None:
         while not ended.wait(seconds):
             with contextlib.suppress(OSError):  # The disk may be back at the next look.
                 newest.look()

@@ -7,15 +7,18 @@ and infinite values, and inputs that a signature does not know, are refused.
 import base64
 import binascii
 import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from amr_tf.files import parse_json
 
 DEFAULT_SIGNATURE = "serving_default"
 
 
-def parse_request(body):
+def parse_request(body: bytes) -> dict[str, Any]:
     """The JSON object of a request.
 
     Args:
@@ -37,7 +40,7 @@ def parse_request(body):
         raise ValueError(f"{error}.") from error
 
 
-def signature_name(request):
+def signature_name(request: dict[str, Any]) -> str:
     """The signature that a parsed request asks for."""
     name = request.get("signature_name", DEFAULT_SIGNATURE)
     if not isinstance(name, str):
@@ -45,7 +48,9 @@ def signature_name(request):
     return name or DEFAULT_SIGNATURE
 
 
-def read_inputs(request, specs):
+def read_inputs(
+    request: dict[str, Any], specs: Mapping[str, tf.TensorSpec]
+) -> tuple[dict[str, np.ndarray], bool]:
     """Arrays of a parsed request.
 
     Args:
@@ -68,7 +73,7 @@ def read_inputs(request, specs):
     return {name: _to_array(name, columns[name], specs[name]) for name in specs}, rows
 
 
-def _columns_of_rows(instances, specs):
+def _columns_of_rows(instances: Any, specs: Mapping[str, tf.TensorSpec]) -> dict[str, Any]:
     if not isinstance(instances, list) or not instances:
         raise ValueError('"instances" must be a list of at least one instance.')
     scalars = [name for name, spec in specs.items() if not spec.shape.rank]
@@ -86,7 +91,7 @@ def _columns_of_rows(instances, specs):
     return {name: [instance[name] for instance in instances] for name in specs}
 
 
-def _columns(inputs, specs):
+def _columns(inputs: Any, specs: Mapping[str, tf.TensorSpec]) -> dict[str, Any]:
     if _is_object(inputs):
         _check_names('"inputs"', inputs, specs)
         return inputs
@@ -95,7 +100,7 @@ def _columns(inputs, specs):
     return dict.fromkeys(specs, inputs)
 
 
-def _check_names(what, given, specs):
+def _check_names(what: str, given: dict[str, Any], specs: Mapping[str, tf.TensorSpec]) -> None:
     missing = [name for name in specs if name not in given]
     if missing:
         raise ValueError(f"{what} lacks the input '{missing[0]}'; needed: {_listed(specs)}.")
@@ -106,19 +111,19 @@ def _check_names(what, given, specs):
         )
 
 
-def _listed(specs):
+def _listed(specs: Iterable[str]) -> str:
     return ", ".join(sorted(specs))
 
 
-def _is_object(value):
+def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and not _is_base64(value)
 
 
-def _is_base64(value):
+def _is_base64(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str)
 
 
-def _to_array(name, value, spec):
+def _to_array(name: str, value: Any, spec: tf.TensorSpec) -> np.ndarray:
     shape = _shape_of(value)
     wanted = tuple(spec.shape)
     if len(shape) != len(wanted) or any(
@@ -130,13 +135,13 @@ def _to_array(name, value, spec):
     return _convert(name, _leaves(name, value, shape), spec.dtype).reshape(shape)
 
 
-def _shown(shape):
+def _shown(shape: Sequence[int | None]) -> str:
     names = iter("NK" + "?" * len(shape))
     sizes = [next(names) if size is None else str(size) for size in shape]
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-def _shape_of(value):
+def _shape_of(value: Any) -> tuple[int, ...]:
     """Lengths of the first lists, from the outside in."""
     shape = []
     while isinstance(value, list):
@@ -145,7 +150,7 @@ def _shape_of(value):
     return tuple(shape)
 
 
-def _leaves(name, value, shape):
+def _leaves(name: str, value: Any, shape: tuple[int, ...]) -> list[Any]:
     """Everything inside lists of exactly this shape, in order."""
     level = [value]
     for size in shape:
@@ -157,7 +162,7 @@ def _leaves(name, value, shape):
     return level
 
 
-def _convert(name, leaves, dtype):
+def _convert(name: str, leaves: list[Any], dtype: tf.DType) -> np.ndarray:
     if dtype == "string":
         return np.array([*(_to_bytes(name, leaf) for leaf in leaves)], dtype=object)
     if dtype.is_floating:
@@ -167,7 +172,7 @@ def _convert(name, leaves, dtype):
     raise ValueError(f"Input '{name}' is of type {dtype.name}, which JSON requests cannot hold.")
 
 
-def _to_bytes(name, leaf):
+def _to_bytes(name: str, leaf: Any) -> bytes:
     if isinstance(leaf, str):
         return leaf.encode(errors="replace")  # Lone surrogates are JSON, but not UTF-8.
     if not _is_base64(leaf):
@@ -178,7 +183,7 @@ def _to_bytes(name, leaf):
         raise ValueError(f"Input '{name}' holds a b64 string that is not base64.") from error
 
 
-def _to_floats(name, leaves, dtype):
+def _to_floats(name: str, leaves: list[Any], dtype: tf.DType) -> np.ndarray:
     _check_types(name, leaves, {int, float}, "numbers")
     try:
         with np.errstate(over="ignore"):
@@ -191,7 +196,7 @@ def _to_floats(name, leaves, dtype):
     return numbers
 
 
-def _to_integers(name, leaves, dtype):
+def _to_integers(name: str, leaves: list[Any], dtype: tf.DType) -> np.ndarray:
     _check_types(name, leaves, {int}, "integers")
     low, high = min(leaves), max(leaves)
     if low < dtype.min or high > dtype.max:
@@ -199,7 +204,7 @@ def _to_integers(name, leaves, dtype):
     return np.array(leaves, dtype=dtype.as_numpy_dtype)
 
 
-def _check_types(name, leaves, allowed, called):
+def _check_types(name: str, leaves: list[Any], allowed: set[type], called: str) -> None:
     wrong = set(map(type, leaves)) - allowed  # Exact types: a bool is an int to isinstance.
     if wrong:
         names = {str: "a string", bool: "true or false", dict: "an object", float: "a fraction"}
@@ -207,7 +212,7 @@ def _check_types(name, leaves, allowed, called):
         raise ValueError(f"Input '{name}' must hold {called} only; it holds {found}.")
 
 
-def write_outputs(outputs, rows):
+def write_outputs(outputs: Mapping[str, np.ndarray], rows: bool) -> dict[str, Any]:
     """The answer's JSON object.
 
     Args:
@@ -227,7 +232,7 @@ def write_outputs(outputs, rows):
     return {"predictions" if rows else "outputs": answer}
 
 
-def _to_json(name, array):
+def _to_json(name: str, array: np.ndarray) -> Any:
     if array.dtype == object:
         encode = _encode_base64 if name.endswith("_bytes") else _decode_text
         return [encode(value) for value in array.reshape(-1)]
@@ -236,9 +241,9 @@ def _to_json(name, array):
     return array.tolist()
 
 
-def _encode_base64(value):
+def _encode_base64(value: bytes) -> dict[str, str]:
     return {"b64": base64.b64encode(value).decode()}
 
 
-def _decode_text(value):
+def _decode_text(value: bytes) -> str:
     return value.decode(errors="replace")

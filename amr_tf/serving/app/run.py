@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import pathlib
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 
 import uvicorn
 
@@ -19,13 +21,13 @@ _CONNECTIONS = 100  # More are answered 503 at once.
 
 
 def serve(
-    model_folder,
-    version=None,
-    host="127.0.0.1",
-    port=8501,
-    upload_bytes=10 * 2**20,
-    allowed_hosts=(),
-):
+    model_folder: str | pathlib.Path,
+    version: int | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8501,
+    upload_bytes: int = 10 * 2**20,
+    allowed_hosts: Iterable[str] = (),
+) -> None:
     """Serves an exported model until it is interrupted, in a notebook with its interrupt button.
 
     Args:
@@ -68,7 +70,7 @@ def serve(
         print("Stopped.")
 
 
-def _run(server, listener):
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
     # Where interrupts are ignored, as under nohup, uvicorn ends at one without raising.
     with contextlib.suppress(KeyboardInterrupt):
         if _has_event_loop():
@@ -77,7 +79,7 @@ def _run(server, listener):
             server.run(sockets=[listener])
 
 
-def _has_event_loop():
+def _has_event_loop() -> bool:
     """Whether one runs here already, as in a notebook: uvicorn's cannot run in the same thread."""
     try:
         asyncio.get_running_loop()
@@ -86,7 +88,7 @@ def _has_event_loop():
     return True
 
 
-def _run_in_a_thread(server, listener):
+def _run_in_a_thread(server: uvicorn.Server, listener: socket.socket) -> None:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
     thread.start()
     try:
@@ -98,7 +100,7 @@ def _run_in_a_thread(server, listener):
 
 
 @contextlib.contextmanager
-def _interrupts():
+def _interrupts() -> Iterator[None]:
     """Lets an interrupt raise: asyncio's own handler waits for the loop, which waits for us."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -110,7 +112,7 @@ def _interrupts():
         signal.signal(signal.SIGINT, before)
 
 
-def _listen(host, port):
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family)

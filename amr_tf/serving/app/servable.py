@@ -5,6 +5,8 @@ import dataclasses
 import io
 import pathlib
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +16,7 @@ from PIL import Image
 from amr_tf.files import read_json
 from amr_tf.serving.metadata import read_definitions
 from amr_tf.serving.versions import versions
+from amr_tf.types import Shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +29,11 @@ class Signature:
         function: TensorFlow's concrete function.
     """
 
-    inputs: dict
-    outputs: dict
-    function: object
+    inputs: dict[str, tf.TensorSpec]
+    outputs: dict[str, tf.TensorSpec]
+    function: Any
 
-    def __call__(self, inputs):
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Outputs as NumPy arrays, by name.
 
         Args:
@@ -66,23 +69,23 @@ class Servable:
 
     name: str
     version: int
-    signatures: dict
-    definitions: dict
-    image_shape: tuple
-    latent_shape: tuple
-    metadata: dict
+    signatures: dict[str, Signature]
+    definitions: dict[str, Any]
+    image_shape: tuple[int, ...]
+    latent_shape: tuple[int, ...]
+    metadata: dict[str, Any]
     examples: bytes | None
     loaded: object
 
 
-def _reason(error):
+def _reason(error: tf.errors.OpError) -> str:
     """What the operation said: TensorFlow says before it what ran, and behind it which node."""
     said = error.message.partition("[[{{node")[0].strip().splitlines()[-1]
     said = re.sub(r"^\(0\) [A-Z_]+:| \[Op:.*\]$", "", said.strip())  # Of several errors, and eager.
     return said.strip().rstrip(".").replace(". ", ": ") + "."
 
 
-def find_version(folder, version=None):
+def find_version(folder: str | pathlib.Path, version: int | None = None) -> pathlib.Path:
     """The version folder to load.
 
     Args:
@@ -108,13 +111,13 @@ def find_version(folder, version=None):
     return folder / str(found[-1] if version is None else version)
 
 
-def whole_versions(folder):
+def whole_versions(folder: pathlib.Path) -> list[int]:
     """The numbers of the versions in a folder that hold a SavedModel, in increasing order."""
     numbers = versions(folder)
     return [number for number in numbers if (folder / str(number) / "saved_model.pb").is_file()]
 
 
-def load_servable(folder, version=None):
+def load_servable(folder: str | pathlib.Path, version: int | None = None) -> Servable:
     """Loads a version that `amr_tf.export` wrote.
 
     Args:
@@ -154,7 +157,7 @@ def load_servable(folder, version=None):
     )
 
 
-def warm_up(servable):
+def warm_up(servable: Servable) -> None:
     """Asks each signature once, since TensorFlow takes its time over the first request."""
     for signature in servable.signatures.values():
         inputs = {
@@ -164,7 +167,7 @@ def warm_up(servable):
             signature(inputs)
 
 
-def _filled(spec, image_shape):
+def _filled(spec: tf.TensorSpec, image_shape: Shape) -> np.ndarray:
     shape = [2 if size is None else size for size in spec.shape]
     if spec.dtype == "string":
         file = io.BytesIO()
@@ -173,7 +176,7 @@ def _filled(spec, image_shape):
     return np.full(shape, 2 if spec.dtype.is_integer else 0)  # Two steps of a line, at least.
 
 
-def _load(path):
+def _load(path: pathlib.Path) -> Any:
     try:
         return tf.saved_model.load(str(path))
     except (
@@ -185,7 +188,7 @@ def _load(path):
         raise ValueError(f"'{path}' is no SavedModel that can be loaded: {error}") from error
 
 
-def _definitions(path, signatures):
+def _definitions(path: pathlib.Path, signatures: Iterable[str]) -> dict[str, Any]:
     definitions = read_definitions(path)
     return {
         name: json_format.MessageToDict(
@@ -197,13 +200,13 @@ def _definitions(path, signatures):
     }
 
 
-def _read_metadata(path):
+def _read_metadata(path: pathlib.Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     return read_json(path)
 
 
-def _read_examples(path, image_shape):
+def _read_examples(path: pathlib.Path, image_shape: tuple[int, ...]) -> bytes | None:
     if not path.is_file() or len(image_shape) != 3:
         return None
     height, width = image_shape[:2]

@@ -6,8 +6,11 @@ import gzip
 import importlib.resources
 import io
 import json
+import pathlib
 import time
 import zlib
+from collections.abc import Iterable
+from typing import Any
 
 import anyio
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -20,7 +23,7 @@ from amr_tf.registry import unknown_name
 from amr_tf.serving.app import predict_format
 from amr_tf.serving.app.guard import Guard, host_names, is_loopback
 from amr_tf.serving.app.limits import Limits, check_inputs
-from amr_tf.serving.app.servable import load_servable
+from amr_tf.serving.app.servable import Servable, load_servable
 
 _WORKERS = 2  # Requests that are computed at a time; others wait.
 _DISCARDED = 100 * 2**20  # Bytes of a request that is too large which are read, not kept.
@@ -46,7 +49,7 @@ _PREDICT_SCHEMA = {
         },
     }
 }
-_RESPONSES = {
+_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {
         "description": "One sentence says what is wrong.",
         "content": {
@@ -79,7 +82,13 @@ _MODEL = "/v1/models/{name:amr_tf_model}"
 _VERSION = "/versions/{version:amr_tf_version}"
 
 
-def create_app(model_folder, version=None, host="127.0.0.1", limits=None, allowed_hosts=()):
+def create_app(
+    model_folder: str | pathlib.Path,
+    version: int | None = None,
+    host: str = "127.0.0.1",
+    limits: Limits | None = None,
+    allowed_hosts: Iterable[str] = (),
+) -> FastAPI:
     """The app of an exported model.
 
     Args:
@@ -115,14 +124,14 @@ def create_app(model_folder, version=None, host="127.0.0.1", limits=None, allowe
     return app
 
 
-def _http_error(request, error):
+def _http_error(request: Request, error: Any) -> Response:  # Starlette types it as Exception.
     status, sentence = error.status_code, error.detail
     if status == 405 or (status == 404 and sentence == "Not Found"):  # Of the router, not ours.
         status, sentence = _no_route(request, status, (error.headers or {}).get("Allow", ""))
     return JSONResponse({"error": sentence}, status, error.headers)
 
 
-def _no_route(request, status, allowed):
+def _no_route(request: Request, status: int, allowed: str) -> tuple[int, str]:
     """Status and sentence of a request that nothing answers; `allowed` are the path's methods."""
     where = f"{request.method} {request.url.path[:200]}"
     # Who posts elsewhere has most likely a path that is wrong, not a method.
@@ -133,23 +142,23 @@ def _no_route(request, status, allowed):
     return status, f"There is nothing at {where}{hint}"
 
 
-def _disconnected(request, error):
+def _disconnected(request: Request, error: Exception) -> Response:
     """Nobody reads it; TF Serving's status of requests that were cancelled."""
     del request, error
     return Response(status_code=499)
 
 
-def _value_error(request, error):
+def _value_error(request: Request, error: Exception) -> Response:
     del request
     return JSONResponse({"error": str(error)}, 400)
 
 
-def _unexpected_error(request, error):
+def _unexpected_error(request: Request, error: Exception) -> Response:
     del request, error
     return JSONResponse({"error": "Something went wrong; the server's log says what."}, 500)
 
 
-def _add_page(app, limits):
+def _add_page(app: FastAPI, limits: Limits) -> None:
     files = importlib.resources.files("amr_tf.serving.app")
     for path, name in _PAGE.items():
         content = files.joinpath(name).read_text(encoding="utf-8")
@@ -158,22 +167,22 @@ def _add_page(app, limits):
         app.add_api_route(path, answer, methods=_READING, include_in_schema=False)
 
     @app.api_route("/api/model", methods=_READING, include_in_schema=False)
-    def describe():
+    def describe() -> Response:
         return JSONResponse(_describe(app.state.servable, limits))
 
     @app.api_route("/api/examples.png", methods=_READING, include_in_schema=False)
-    def examples():
+    def examples() -> Response:
         examples = app.state.servable.examples
         if examples is None:
             raise HTTPException(404, "The model was exported without examples.")
         return Response(examples, media_type="image/png")
 
 
-async def _answer(content, media_type):
+async def _answer(content: str, media_type: str) -> Response:
     return Response(content, media_type=media_type)
 
 
-def _describe(servable, limits):
+def _describe(servable: Servable, limits: Limits) -> dict[str, Any]:
     return {
         **{key: servable.metadata.get(key) for key in _SHOWN},
         "name": servable.name,
@@ -186,25 +195,25 @@ def _describe(servable, limits):
     }
 
 
-def _add_models(app):
+def _add_models(app: FastAPI) -> None:
     @app.get(_MODEL, responses=_RESPONSES)
-    def model_status(name: str):
+    def model_status(name: str) -> Response:
         return JSONResponse(_status(_find(app, name)))
 
     @app.get(_MODEL + _VERSION, responses=_RESPONSES)
-    def version_status(name: str, version: str):
+    def version_status(name: str, version: str) -> Response:
         return JSONResponse(_status(_find(app, name, version)))
 
     @app.get(f"{_MODEL}/metadata", responses=_RESPONSES)
-    def model_metadata(name: str):
+    def model_metadata(name: str) -> Response:
         return JSONResponse(_metadata(_find(app, name)))
 
     @app.get(f"{_MODEL}{_VERSION}/metadata", responses=_RESPONSES)
-    def version_metadata(name: str, version: str):
+    def version_metadata(name: str, version: str) -> Response:
         return JSONResponse(_metadata(_find(app, name, version)))
 
 
-def _status(servable):
+def _status(servable: Servable) -> dict[str, Any]:
     state = {
         "version": str(servable.version),
         "state": "AVAILABLE",
@@ -213,13 +222,13 @@ def _status(servable):
     return {"model_version_status": [state]}
 
 
-def _metadata(servable):
+def _metadata(servable: Servable) -> dict[str, Any]:
     spec = {"name": servable.name, "signature_name": "", "version": str(servable.version)}
     definitions = {"signature_def": {"signature_def": servable.definitions}}
     return {"model_spec": spec, "metadata": definitions}
 
 
-def _find(app, name, version=None):
+def _find(app: FastAPI, name: str, version: str | None = None) -> Servable:
     """The servable that is served now, if it is the one that is asked for."""
     servable = app.state.servable
     if name != servable.name:
@@ -231,26 +240,26 @@ def _find(app, name, version=None):
     return servable
 
 
-def _add_predict(app, limits):
+def _add_predict(app: FastAPI, limits: Limits) -> None:
     workers = anyio.CapacityLimiter(_WORKERS)
-    described = {"responses": _RESPONSES, "openapi_extra": _PREDICT_SCHEMA}
+    described: dict[str, Any] = {"responses": _RESPONSES, "openapi_extra": _PREDICT_SCHEMA}
 
-    async def answer(request, servable):
+    async def answer(request: Request, servable: Servable) -> Response:
         body = await _read_body(request, limits.upload_bytes)
         encoding = request.headers.get("content-encoding", "")
         work = functools.partial(_predict, servable, body, encoding, limits)
         return await anyio.to_thread.run_sync(work, limiter=workers)
 
     @app.post("/v1/models/{name}:predict", **described)
-    async def predict(request: Request, name: str):
+    async def predict(request: Request, name: str) -> Response:
         return await answer(request, _find(app, name))
 
     @app.post(f"/v1/models/{{name}}{_VERSION}:predict", **described)
-    async def predict_with_version(request: Request, name: str, version: str):
+    async def predict_with_version(request: Request, name: str, version: str) -> Response:
         return await answer(request, _find(app, name, version))
 
 
-async def _read_body(request, most):
+async def _read_body(request: Request, most: int) -> bytes:
     """The body, unless it has more than `most` bytes.
 
     A larger one is read to its end all the same, within reason, and thrown away: a client that is
@@ -269,11 +278,11 @@ async def _read_body(request, most):
     return bytes(body)
 
 
-def _too_large(most):
+def _too_large(most: int) -> HTTPException:
     return HTTPException(413, f"The request is larger than {most:,} bytes.")
 
 
-def _decoded(body, encoding, most):
+def _decoded(body: bytes, encoding: str, most: int) -> bytes:
     """The body as it was before the client compressed it; as TF Serving, from gzip alone.
 
     Args:
@@ -300,7 +309,7 @@ def _decoded(body, encoding, most):
     return decoded
 
 
-def _predict(servable, body, encoding, limits):
+def _predict(servable: Servable, body: bytes, encoding: str, limits: Limits) -> Response:
     request = predict_format.parse_request(_decoded(body, encoding, limits.upload_bytes))
     name = predict_format.signature_name(request)
     if name not in servable.signatures:
