@@ -34,7 +34,7 @@ _MEANINGS = {
     "Pictures.",
     "reconstruct": "Encodes and decodes.",
     "mix": "Decodes weighted sums of K codes. Coefficients are used as given: let them sum to 1.",
-    "mix_maps": "Likewise, with one weight for each code and feature map, such as Bernoulli masks.",
+    "mix_maps": "The same, with one weight for each code and feature map, such as Bernoulli masks.",
     "interpolate": "Decoded lines from images_a to images_b, ends included; steps is at least 2.",
     "sample": "New images: codes drawn from the prior or from a density fitted on training codes, "
     "decoded; the same for the same seed, which is at least 0.",

@@ -16,7 +16,7 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="the app needs the extra 'serve'")
 from fastapi.testclient import TestClient
 
-from amr_tf import serve
+from amr_tf.commands import serve
 from amr_tf.serving import app
 from amr_tf.serving.app.servable import load_servable, warm_up
 from amr_tf.serving.app.server import create_app
@@ -321,4 +321,4 @@ def test_the_command_without_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "amr_tf.serving.app.run", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # An import of it fails.
     with pytest.raises(ValueError, match="needs uvicorn: pip install 'amr-tf"):
-        serve.main([])
+        serve.main(serve.COMMAND.new_flags(), [])
