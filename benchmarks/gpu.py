@@ -27,6 +27,7 @@ import json
 import os
 import pathlib
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -173,6 +174,8 @@ def run_case(name: str, options: argparse.Namespace, built=None) -> dict:
             timer.cancel()
         if built and _BUILT not in lines:
             built()
+        if worker.returncode == -signal.SIGKILL:
+            return {"failed": f"not ended after {options.timeout:.0f} s"}
         if worker.returncode:
             errors.seek(0)
             said = errors.read().strip().splitlines()[-1:]
