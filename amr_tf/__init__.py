@@ -28,6 +28,7 @@ from amr_tf.mixers import (
     Mixer,
     Mixup,
     SpatialMixup,
+    SphericalMixup,
     SupervisedBernoulliMixup,
 )
 from amr_tf.models import (
@@ -68,6 +69,7 @@ __all__ = [
     "PixelMixup",
     "ResynthesisModel",
     "SpatialMixup",
+    "SphericalMixup",
     "SpectralNormalization",
     "SupervisedAMR",
     "SupervisedBernoulliMixup",

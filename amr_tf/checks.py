@@ -45,6 +45,12 @@ def _is_finite(value: Any) -> bool:
         return False
 
 
+def check_bool(name: str, value: Any) -> None:
+    """Raises a ValueError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False; got {value!r}.")
+
+
 def check_share(name: str, value: Any) -> None:
     """Raises a ValueError unless `value` is a number from 0 to 1."""
     check_not_negative(name, value)

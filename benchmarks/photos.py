@@ -56,6 +56,8 @@ RECIPES = {
     "float32": [*_OURS, "--precision=float32"],
     "bernoulli": [*_OURS, "--mixer=bernoulli(probability='element')"],
     "bernoulli_groups": [*_OURS, "--mixer=bernoulli(probability='element', group_size=4)"],
+    "mixup": [*_OURS, "--mixer=mixup"],
+    "spherical": [*_OURS, "--mixer=spherical"],
     "learned": [*_OURS, "--mixer=learned"],
     "small_codes": [*_OURS, "--architecture=residual(latent_width=4, latent_channels=64)"],
 }
@@ -138,12 +140,9 @@ def mixed_codes(mixer, codes, permutations):
         parts = np.moveaxis(np.eye(k, dtype="float32")[order[:, groups]], 2, 1)[:, :, None, None]
     else:
         parts = np.full((count, k) + (1,) * (codes.ndim - 1), 1 / k, "float32")
-    if isinstance(mixer, amr_tf.LearnedMixup):
-        learned = type(mixer).from_config({**mixer.get_config(), "k": k, "dtype": "float32"})
-        learned.build(codes.shape)
-        learned.set_weights(mixer.get_weights())
-        return np.asarray(learned.mix_batch(codes, permutations, parts)[0])
-    return (np.moveaxis(codes[permutations], 0, 1) * parts).sum(axis=1)
+    stack = np.moveaxis(codes[permutations], 0, 1)
+    parts = np.asarray(mixer.weigh(stack, parts) if mixer is not None else parts)
+    return (stack * parts).sum(axis=1)
 
 
 def grid(originals, made, partners, count=10, factor=2):

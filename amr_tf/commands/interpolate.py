@@ -164,8 +164,9 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("fps", 8, "Frames a second of a film.", lower_bound=1, flag_values=values)
     flags.DEFINE_string(
         "path",
-        "linear",
-        "Kind line goes straight (linear) or around the origin (spherical).",
+        None,
+        "Kind line goes straight (linear) or around the origin (spherical). Default: as the mixer "
+        "of the model does.",
         flag_values=values,
     )
     define_run_flags(values)
@@ -177,7 +178,7 @@ def main(given: flags.FlagValues, arguments: list[str]) -> None:
     kind = given.kind
     if kind not in _FIGURES:
         raise unknown_name("kind", kind, _FIGURES)
-    if given.path not in PATHS:
+    if given.path not in (None, *PATHS):
         raise unknown_name("path", given.path, PATHS)
     paths = [path for value in given.run for path in _run_folders(value)]
     if not paths:

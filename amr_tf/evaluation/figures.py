@@ -153,7 +153,7 @@ def interpolation_rows(
     images_b: np.ndarray,
     steps: int = 9,
     pixels: bool = True,
-    path: str = "linear",
+    path: str | None = None,
 ) -> dict[str, Any]:
     """Lines between pairs of images: blended in pixel space, and through the codes of each model.
 
@@ -163,7 +163,7 @@ def interpolation_rows(
         images_b: like `images_a`, at the end.
         steps: images a line, both ends included, at least 2.
         pixels: whether the plain blends of the two images come first.
-        path: "linear" or "spherical", as `ResynthesisModel.interpolate` takes it.
+        path: "linear", "spherical" or None, as `ResynthesisModel.interpolate` takes it.
 
     Returns:
         Dictionary from captions to float images (N, steps, H, W, C).
@@ -184,7 +184,7 @@ def interpolation_figure(
     steps: int = 9,
     title: str | None = None,
     pixels: bool = True,
-    path: str = "linear",
+    path: str | None = None,
 ) -> Figure:
     """Lines between pairs of images, a row for each method (paper, figures 6, 7 and 9).
 
@@ -198,7 +198,7 @@ def interpolation_figure(
         steps: decoded images between them, ends included, at least 2.
         title: text above the grid, or None.
         pixels: whether to put the plain blend of the two images above each pair's rows.
-        path: "linear" or "spherical", as `ResynthesisModel.interpolate` takes it.
+        path: "linear", "spherical" or None, as `ResynthesisModel.interpolate` takes it.
 
     Returns:
         A `matplotlib.figure.Figure`.

@@ -7,7 +7,7 @@ from amr_tf.mixers.base import MIXERS, Mixer, get
 from amr_tf.mixers.bernoulli import BernoulliMixup
 from amr_tf.mixers.composite import CompositeMixer
 from amr_tf.mixers.learned import LearnedMixup
-from amr_tf.mixers.mixup import ChannelwiseMixup, FoldedMixup, GaussianMixup, Mixup
+from amr_tf.mixers.mixup import ChannelwiseMixup, FoldedMixup, GaussianMixup, Mixup, SphericalMixup
 from amr_tf.mixers.spatial import SpatialMixup
 from amr_tf.mixers.supervised import SupervisedBernoulliMixup
 
@@ -22,6 +22,7 @@ __all__ = [
     "Mixer",
     "Mixup",
     "SpatialMixup",
+    "SphericalMixup",
     "SupervisedBernoulliMixup",
     "get",
 ]

@@ -58,6 +58,8 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
     needs_labels = False
     # What captions call the mixer; None for its registered name.
     title: str | None = None
+    # The way from one code to another on which the mixes lie: a name in `models.inference.PATHS`.
+    path = "linear"
 
     def __init__(self, k: int = 2, seed: int | None = None, **kwargs: Any) -> None:
         if not isinstance(k, int) or isinstance(k, bool) or k < 2:

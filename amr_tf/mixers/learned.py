@@ -92,7 +92,8 @@ class LearnedMixup(Mixup):
 
     def _learned(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         """The parts that the scores make of one coefficient for each parent."""
-        coefficients = ops.reshape(coefficients, (-1, self.k, 1, 1, 1))
+        # As many parents as are given, which an export leaves to its caller.
+        coefficients = ops.reshape(coefficients, (-1, ops.shape(stack)[1], 1, 1, 1))
         shares = ops.clip(coefficients, _SMALLEST_SHARE, 1.0)
         return _held_parts(self._scores(stack, coefficients), shares)
 
@@ -103,7 +104,7 @@ class LearnedMixup(Mixup):
         share = ops.cast(coefficients, stack.dtype) * ops.ones_like(stack[..., :1])
         seen = ops.concatenate([stack, mean, share], axis=-1)
         scores = self.network(ops.reshape(seen, (-1, *seen.shape[2:])))
-        scores = ops.cast(ops.reshape(scores, (-1, *stack.shape[1:])), "float32")
+        scores = ops.cast(ops.reshape(scores, ops.shape(stack)), "float32")
         return _LARGEST_SCORE * ops.tanh(scores / _LARGEST_SCORE)
 
     def coefficient_shape(self, code_shape: Shape) -> Shape:

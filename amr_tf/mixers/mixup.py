@@ -39,6 +39,50 @@ class Mixup(_OneSetPerExample):
         return _dirichlet(shape, self.source(seed))
 
 
+@MIXERS.register("spherical")
+@keras.saving.register_keras_serializable(package="amr_tf")
+class SphericalMixup(Mixup):
+    """Mixup whose mixes are as long as the codes that they are made of.
+
+    A mean of unrelated codes is shorter than each of them (for two in equal parts by a factor of
+    sqrt(2)): the decoder meets lengths that no image has, and renders them pale. Here the weighted
+    sum is stretched so that its squared length is the weighted mean of the parents':
+    `h = sum_j c_j h_j`, times `sqrt(sum_j c_j |h_j|^2) / |h|`, over all elements of a code. For
+    two codes of one length that is a point of the arc between them (slerp; White 2016, "Sampling
+    generative networks"); a code mixed with itself stays as it is. Coefficients are drawn as
+    `Mixup` draws them.
+
+    Arguments are those of `Mixer`.
+
+    Returns:
+        The mixed codes, and the stretched coefficients, which need not sum to one.
+
+    Example:
+
+    >>> codes = keras.ops.convert_to_tensor([[3.0, 0.0], [0.0, 3.0]])
+    >>> halves = keras.ops.full((2, 2, 1), 0.5)
+    >>> mixed, _ = SphericalMixup()(codes, permutations=[[0, 1], [1, 0]], coefficients=halves)
+    >>> keras.ops.norm(mixed, axis=1)
+    <tf.Tensor: shape=(2,), dtype=float32, numpy=array([3., 3.], dtype=float32)>
+    """
+
+    path = "spherical"
+
+    def weigh(self, stack: Tensor, coefficients: Tensor) -> Tensor:
+        coefficients, codes = ops.cast(coefficients, "float32"), ops.cast(stack, "float32")
+        # Coefficients that were returned, and no longer sum to one, give the same mix again.
+        total = ops.sum(coefficients, axis=1, keepdims=True)
+        coefficients = coefficients / ops.where(ops.abs(total) < 1e-6, 1.0, total)
+        axes = tuple(range(2, len(codes.shape)))
+        mixed = ops.sum(coefficients * codes, axis=1, keepdims=True)
+        wanted = ops.sum(coefficients * ops.square(codes), axis=(1, *axes), keepdims=True)
+        squared = ops.sum(ops.square(mixed), axis=axes, keepdims=True)
+        # Codes that cancel out have no direction: nothing is stretched a thousand times.
+        wanted = ops.maximum(wanted, 0.0)
+        squared = ops.maximum(squared, 1e-6 * wanted)
+        return coefficients * ops.sqrt((wanted + 1e-12) / (squared + 1e-12))
+
+
 @MIXERS.register("channelwise")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class ChannelwiseMixup(Mixer):

@@ -1,6 +1,6 @@
 """Adversarial mixup resynthesis (Beckham et al. 2019), its case without mixes, and in pixels."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, Self
 
 import keras
@@ -36,6 +36,7 @@ class AMR(ResynthesisModel):
         "adversarial_weight": checks.check_not_negative,
         "mix_weight": checks.check_not_negative,
         "real_weight": checks.check_not_negative,
+        "relativistic": checks.check_bool,
     }
 
     def compile(
@@ -44,9 +45,10 @@ class AMR(ResynthesisModel):
         adversarial_weight: float = 1.0,
         mix_weight: float | None = 1.0,
         real_weight: float = 1.0,
+        relativistic: bool = False,
         **kwargs: Any,
     ) -> None:
-        """The same as `ResynthesisModel.compile`, with three settings more.
+        """The same as `ResynthesisModel.compile`, with four settings more.
 
         Args:
             *optimizers: of the players, as in `ResynthesisModel.compile`.
@@ -56,31 +58,41 @@ class AMR(ResynthesisModel):
             real_weight: how often real images count in the discriminator's loss. With the hinge
                 loss it must balance the fakes, `1 + mix_weight`: at 1 the discriminator calls
                 everything fake.
+            relativistic: whether the players compare each fake with the real image that it was
+                decoded from, or for a mix with its first parent: `gan(D(x) - D(fake), 1)` for the
+                discriminator and `gan(D(fake) - D(x), 1)` for the auto-encoder (Jolicoeur-Martineau
+                2018, "The relativistic discriminator"). `real_weight` then has no effect.
             **kwargs: further arguments of `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, **kwargs)
         self.remember(
-            adversarial_weight=adversarial_weight, mix_weight=mix_weight, real_weight=real_weight
+            adversarial_weight=adversarial_weight,
+            mix_weight=mix_weight,
+            real_weight=real_weight,
+            relativistic=relativistic,
         )
 
     def autoencoder_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         reconstruction = self.reconstruction_error(step)
-        adversarial = self._of_fakes(step, self.generator_loss, 1.0)
+        adversarial = sum(
+            weight * self.generator_loss(logits, 1.0) for weight, logits in self._fakes(step)
+        )
         terms = {"reconstruction_loss": reconstruction, "adversarial_loss": adversarial}
         weight = self.adversarial_weight * self.adversarial_ramp()
         return self.lambda_ * reconstruction + weight * adversarial, terms
 
     def discriminator_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
+        if self.relativistic:
+            return sum(w * self.gan_loss(-logits, 1.0) for w, logits in self._fakes(step)), {}
         real = self.real_weight * self.gan_loss(step.logits["real"], 1.0)
-        return real + self._of_fakes(step, self.gan_loss, 0.0), {}
+        return real + sum(w * self.gan_loss(logits, 0.0) for w, logits in self._fakes(step)), {}
 
-    def _of_fakes(self, step: StepTensors, loss: Callable, target: float) -> tf.Tensor:
-        """A loss of the logits of what was decoded, summed over reconstructions and mixes."""
-        return sum(
-            (1.0 if group == "reconstruction" else self.mix_weight)
-            * loss(step.logits[group], target)
-            for group in step.decoded
-        )
+    def _fakes(self, step: StepTensors) -> Iterator[tuple[float, tf.Tensor]]:
+        """How often each group of fakes counts, and its logits, less the real ones' if relative."""
+        for group in step.decoded:
+            weight = 1.0 if group == "reconstruction" else self.mix_weight
+            logits = step.logits[group]
+            yield weight, logits - step.logits["real"] if self.relativistic else logits
 
 
 @METHODS.register("ae_gan")

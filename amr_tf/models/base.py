@@ -942,7 +942,7 @@ class ResynthesisModel(keras.Model):
         images_b: Any,
         steps: int = 9,
         batch_size: int = 256,
-        path: str = "linear",
+        path: str | None = None,
     ) -> np.ndarray:
         """Decoded lines between the codes of two sets of images.
 
@@ -952,7 +952,7 @@ class ResynthesisModel(keras.Model):
             steps: images per line, at least 2, both ends included.
             batch_size: images decoded at a time.
             path: "linear", or "spherical" for arcs around the origin (slerp), which suit the codes
-                of a VAE.
+                of a VAE. None for the mixer's own (`Mixer.path`), "linear" without a mixer.
 
         Returns:
             float32 (N, steps, H, W, C).

@@ -26,7 +26,7 @@ class Inference:
         encode: from images (N, H, W, C) to codes (N, *latent_shape).
         decode: from codes to images.
         interpolate: from two batches of images and a number of steps to (N, steps, H, W, C), along
-            straight lines.
+            the mixer's own path.
         interpolations: the same along each of `PATHS`, by name.
         mix: from images, at least k, to their mixes, drawn by the mixer's own generator.
         mix_given: from images, permutations (k, N) and coefficients, of as many axes as a stack of
@@ -47,7 +47,7 @@ class Inference:
             )
             for path in PATHS
         }
-        self.interpolate = self.interpolations["linear"]
+        self.interpolate = self.interpolations[path_of(model)]
         if model.mixer is not None:
             k, axes = model.mixer.k, [None] * len(model.mixed_shape)
             given = [
@@ -142,6 +142,11 @@ def great_circle(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Ten
     ) / tf.maximum(sine, 1e-12)
     no_arc = tf.logical_or(sine < 1e-3, tf.minimum(*lengths)[:, None] < 1e-6)
     return tf.where(no_arc, straight_line(start, end, tf.reshape(weights, [-1])), arc)
+
+
+def path_of(model: Any) -> str:
+    """A name in `PATHS`: how a model's mixer goes between codes, "linear" without a mixer."""
+    return getattr(model.mixer, "path", "linear")
 
 
 PATHS = {"linear": straight_line, "spherical": great_circle}
@@ -241,10 +246,11 @@ def interpolate(
     images_b: np.ndarray,
     steps: int = 9,
     batch_size: int = 256,
-    path: str = "linear",
+    path: str | None = None,
 ) -> np.ndarray:
     """Decoded lines between images; see `ResynthesisModel.interpolate`."""
     checks.check_steps(steps)
+    path = path_of(model) if path is None else path
     if path not in PATHS:
         raise unknown_name("path", path, PATHS)
     checks.check_positive_integer("batch_size", batch_size)

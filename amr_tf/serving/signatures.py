@@ -91,15 +91,23 @@ def _spec(name: str | None, *shape: int | None, dtype: str = "float32") -> tf.Te
 
 def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     latent = model.latent_shape
+    # A method that mixes images has no mixer of codes.
+    weigh = None if model.mixes_pixels else getattr(model.mixer, "weigh", None)
+
+    def weighted_sum(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:
+        coefficients = _as_stacked(codes, coefficients, rank)
+        if weigh is not None:
+            coefficients = weigh(codes, coefficients)
+        return tf.reduce_sum(coefficients * codes, axis=1)
 
     def decode(codes: Tensor) -> Tensors:
         return {"images": networks.decode(codes)}
 
     def mix(codes: Tensor, coefficients: Tensor) -> Tensors:
-        return {"images": networks.decode(_weighted_sum(codes, coefficients, 2))}
+        return {"images": networks.decode(weighted_sum(codes, coefficients, 2))}
 
     def mix_maps(codes: Tensor, coefficients: Tensor) -> Tensors:
-        return {"images": networks.decode(_weighted_sum(codes, coefficients, 3))}
+        return {"images": networks.decode(weighted_sum(codes, coefficients, 3))}
 
     codes, stack = _spec("codes", None, *latent), _spec("codes", None, None, *latent)
     maps = _spec("coefficients", None, None, latent[-1])
@@ -111,8 +119,8 @@ def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     }
 
 
-def _weighted_sum(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:
-    """The mixes (N, *LATENT) of codes (N, K, *LATENT); `rank` is that of the coefficients.
+def _as_stacked(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:
+    """Coefficients that broadcast against codes (N, K, *LATENT); `rank` is theirs so far.
 
     A K or N of 1 would broadcast, and a client's mistake would go unseen.
     """
@@ -125,7 +133,7 @@ def _weighted_sum(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:
     shape = tf.shape(coefficients)
     # Between (N, K) and the feature maps, or after (N, K) where there are none.
     inner = tf.concat([shape[:2], tf.ones(missing, "int32"), shape[2:]], axis=0)
-    return tf.reduce_sum(tf.reshape(coefficients, inner) * codes, axis=1)
+    return tf.reshape(coefficients, inner)
 
 
 def _image_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:

@@ -397,6 +397,8 @@ def mixed_codes(case):
     assert mixed.shape == given.shape
     assert coefficients.shape[:2] == (len(given), k)
     assert np.isfinite(coefficients).all()
+    if name == "spherical":  # It stretches what it draws.
+        return
     np.testing.assert_allclose(coefficients.sum(axis=1), 1, rtol=1e-5, atol=1e-5)
     if name == "gaussian":  # It may leave the hull.
         return

@@ -92,6 +92,38 @@ def test_weights_of_the_adversarial_terms():
             assert weighted == pytest.approx(float(theirs["discriminator_loss"]), rel=2e-3)
 
 
+@pytest.mark.parametrize("gan_loss", ["binary_crossentropy", "hinge", "least_squares"])
+@pytest.mark.parametrize("step", ["one_pass", "two_pass"])
+def test_relativistic_losses(gan_loss, step):
+    """Each fake is compared with the real image of its place in the batch."""
+    settings = {"relativistic": True, "mix_weight": 3.0, "gan_loss": gan_loss, "step": step}
+    model = make_dense(compile_kwargs=settings)
+    permutations, coefficients = drawn(model)
+    ours = model.forward(X, Y, True, permutations, coefficients)
+    real, fake, mix = (
+        np.asarray(ours.logits[name], "float64") for name in ("real", "reconstruction", "mix")
+    )
+    of_discriminator, of_autoencoder = {
+        "binary_crossentropy": 2 * (lambda apart: np.log1p(np.exp(-apart)),),
+        "hinge": (lambda apart: np.maximum(0, 1 - apart), lambda apart: -apart),
+        "least_squares": 2 * (lambda apart: (apart - 1) ** 2,),
+    }[gan_loss]
+    results = model.train_on(X, Y, permutations, coefficients)
+    wanted = np.mean(of_discriminator(real - fake) + 3 * of_discriminator(real - mix))
+    assert float(results["discriminator_loss"]) == pytest.approx(wanted, rel=1e-5)
+    wanted = np.mean(of_autoencoder(fake - real) + 3 * of_autoencoder(mix - real))
+    assert float(results["adversarial_loss"]) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_relativistic_discriminator_learns():
+    """It sets real images apart from fakes that no longer change, without a weight to balance."""
+    settings = {"relativistic": True, "lambda_": 0.0, "adversarial_weight": 0.0}
+    settings["discriminator_optimizer"] = keras.optimizers.Adam(0.01)
+    model = make_dense(compile_kwargs={**settings, "gan_loss": "hinge"})
+    found = [float(model.train_on(X, Y)["discriminator_loss"]) for _ in range(30)]
+    assert found[-1] < 0.5 * found[0]
+
+
 def test_feature_matching_needs_pooling_layers():
     with pytest.raises(ValueError, match="^feature_matching compares what .* pooling layers"):
         make_dense(compile_kwargs={"feature_matching": 1.0})
@@ -103,6 +135,8 @@ def test_settings_of_the_warm_up_and_the_weights_are_checked():
             make(AMR, compile_kwargs={name: -1.0})
     with pytest.raises(ValueError, match="^adversarial_warmup must be an integer of at least 0"):
         make(AMR, compile_kwargs={"adversarial_warmup": 2.5})
+    with pytest.raises(ValueError, match="^relativistic must be True or False; got 1"):
+        make(AMR, compile_kwargs={"relativistic": 1})
     with pytest.raises(ValueError, match="^AEGAN has no use for mix_weight: leave it out"):
         make(AEGAN, None, compile_kwargs={"mix_weight": 2.0})
 
