@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from amr_tf import AMR, BernoulliMixup, Mixup
 from amr_tf.serving import verify
 from amr_tf.serving.export import write_saved_model
+from amr_tf.serving.signatures import endpoints
 from amr_tf.serving.verify import example_requests, policy_of, tolerance_of
 from tests.serving.conftest import make_images, make_model
 
@@ -57,10 +59,10 @@ FAMILIES = {
         "architecture": "mlp",
         "latent_dim": 5,
     },
-    "dsprites": {"method": "amr", "image_shape": (8, 8, 1), "architecture": "dsprites"},
+    "dsprites": {"method": "amr", "image_shape": (8, 8, 1), "architecture": "dsprites", "mixer": "learned"},
     "two_channels": {"method": "amr", **SMALL, "image_shape": (8, 8, 2), "mixer": "channelwise"},
     "bfloat16": {"method": "amr", **SMALL, "policy": "mixed_bfloat16"},
-    "float16": {"method": "amr", **SMALL, "policy": "mixed_float16"},
+    "float16": {"method": "amr", **SMALL, "policy": "mixed_float16", "mixer": "spherical"},
     "vae_bfloat16": {"method": "vae", **SMALL, **TANH, "policy": "mixed_bfloat16"},
     "own_pixels": {"method": OwnPixels, **SMALL},
     "own_variational": {"method": OwnVariational, **SMALL, "mixer": "bernoulli"},
@@ -135,6 +137,25 @@ def test_what_is_replayed_is_what_the_model_answers_in_python(name):
     wide = given["coefficients"].reshape(5, 3, *(1,) * (codes.ndim - 2), -1)
     mixed = BernoulliMixup(k=3).mix(given["codes"], wide)
     same(answers["mix_maps"][1], model.decode(np.asarray(mixed)))
+
+
+@pytest.mark.parametrize("mixer", ["learned", "spherical"])
+def test_a_mix_is_weighed_by_the_mixer(mixer):
+    """The exported mix is the model's own, and not a plain sum of the codes."""
+    small = {"architecture": "residual(width=4, latent_width=4)", "image_shape": (16, 16, 3)}
+    model = make_model("amr", **small, mixer=mixer)
+    if mixer == "learned":
+        rng = np.random.default_rng(0)
+        network = model.mixer.network
+        network.set_weights([rng.normal(0, 1, w.shape) for w in network.get_weights()])
+    images = make_images(model, 5)
+    permutations = np.stack([np.arange(5), np.roll(np.arange(5), 1)])
+    shares = np.tile(np.array([[0.3, 0.7]], "float32"), (5, 1))
+    stack = np.moveaxis(model.encode(images)[permutations], 0, 1)
+    found = endpoints(model)["mix"][0](tf.constant(stack), tf.constant(shares))["images"]
+    wide = shares[:, :, None, None, None]
+    same(found, model.mix(images, permutations, wide))
+    assert np.abs(found - model.decode((wide * stack).sum(axis=1))).max() > 1e-3
 
 
 def _answers(model, images):
