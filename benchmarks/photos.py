@@ -52,12 +52,15 @@ RECIPES = {
         "--discriminator_augmentation=diff_augment(brightness=0, "
         "saturation=0, contrast=0, translation=0, cutout=0)",
     ],
+    "relativistic": [
+        *_OURS,
+        "--method=amr(adversarial_weight=0.2, mix_weight=3.0, relativistic=True)",
+    ],
     "crossentropy": [*_OURS, "--gan_loss=binary_crossentropy"],
     "float32": [*_OURS, "--precision=float32"],
     "bernoulli": [*_OURS, "--mixer=bernoulli(probability='element')"],
     "bernoulli_groups": [*_OURS, "--mixer=bernoulli(probability='element', group_size=4)"],
     "mixup": [*_OURS, "--mixer=mixup"],
-    "spherical": [*_OURS, "--mixer=spherical"],
     "learned": [*_OURS, "--mixer=learned"],
     "small_codes": [*_OURS, "--architecture=residual(latent_width=4, latent_channels=64)"],
 }

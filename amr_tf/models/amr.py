@@ -37,6 +37,7 @@ class AMR(ResynthesisModel):
         "mix_weight": checks.check_not_negative,
         "real_weight": checks.check_not_negative,
         "relativistic": checks.check_bool,
+        "r1": checks.check_not_negative,
     }
 
     def compile(
@@ -46,9 +47,10 @@ class AMR(ResynthesisModel):
         mix_weight: float | None = 1.0,
         real_weight: float = 1.0,
         relativistic: bool = False,
+        r1: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        """The same as `ResynthesisModel.compile`, with four settings more.
+        """The same as `ResynthesisModel.compile`, with five settings more.
 
         Args:
             *optimizers: of the players, as in `ResynthesisModel.compile`.
@@ -62,6 +64,10 @@ class AMR(ResynthesisModel):
                 decoded from, or for a mix with its first parent: `gan(D(x) - D(fake), 1)` for the
                 discriminator and `gan(D(fake) - D(x), 1)` for the auto-encoder (Jolicoeur-Martineau
                 2018, "The relativistic discriminator"). `real_weight` then has no effect.
+            r1: weight of the discriminator's squared slope at real images, `r1 / 2 |grad D(x)|^2`
+                (Mescheder et al. 2018, "Which training methods for GANs do actually converge?",
+                R1), shown in `discriminator_regularization_loss`. It takes two more passes through
+                the discriminator.
             **kwargs: further arguments of `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, **kwargs)
@@ -70,7 +76,27 @@ class AMR(ResynthesisModel):
             mix_weight=mix_weight,
             real_weight=real_weight,
             relativistic=relativistic,
+            r1=r1,
         )
+
+    def read_discriminator(self, step: StepTensors) -> None:
+        super().read_discriminator(step)
+        if self.r1:
+            # Like a penalty on weights, it does not pass through the logits of the step.
+            terms = [*self.discriminator.losses, self.r1 / 2 * self._squared_slope(step.images)]
+            step.regularization["discriminator"] = tf.add_n(
+                [tf.cast(term, "float32") for term in terms]
+            )
+
+    def _squared_slope(self, images: tf.Tensor) -> tf.Tensor:
+        """The squared length of the logit's gradient at each image, a mean over the batch."""
+        images = tf.cast(images, "float32")
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            # In inference mode, the vectors of a spectral normalisation stay as they are.
+            logits = tf.nest.flatten(self.discriminator(images, training=False))[0]
+        slopes = tape.gradient(logits, images)
+        return tf.reduce_mean(tf.reduce_sum(tf.square(slopes), axis=range(1, slopes.shape.rank)))
 
     def autoencoder_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         reconstruction = self.reconstruction_error(step)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from amr_tf import AEGAN, AMR, GAIA, VAE, BernoulliMixup, DiffAugment, Mixup
+from amr_tf.convolutions import InstanceNormalization, LeakyReLU
 from tests.models.helpers import (
     SHAPE,
     X,
@@ -124,13 +125,44 @@ def test_a_relativistic_discriminator_learns():
     assert found[-1] < 0.5 * found[0]
 
 
+@pytest.mark.parametrize("step", ["one_pass", "two_pass"])
+def test_r1_is_the_slope_at_real_images(step):
+    """Of logits w x + b the slope is w wherever it is measured, and its gradient r1 w."""
+    kernels = {}
+    for r1 in (0.0, 6.0):
+        optimizer = keras.optimizers.SGD(0.1)
+        settings = {"discriminator_optimizer": optimizer, "r1": r1, "step": step}
+        model = make_dense(compile_kwargs=settings)
+        (kernel, _) = values(model.discriminator.trainable_variables)
+        results = model.train_on(X, Y, *drawn(model))
+        kernels[r1] = values(model.discriminator.trainable_variables)[0]
+    penalty = float(results["discriminator_regularization_loss"])
+    assert penalty == pytest.approx(3.0 * np.square(kernel).sum(), rel=1e-5)
+    np.testing.assert_allclose(kernels[6.0] - kernels[0.0], -0.1 * 6.0 * kernel, atol=1e-5)
+
+
+def test_r1_flattens_a_network_of_our_own_layers():
+    """Through their second derivatives, in a graph."""
+    slopes = []
+    for r1 in (0.0, 10.0):
+        layers = keras.layers.Conv2D(4, 3, padding="same"), InstanceNormalization(), LeakyReLU()
+        settings = {"r1": r1, "run_eagerly": False}
+        settings["discriminator_optimizer"] = "adam(learning_rate=0.01)"
+        model = make_dense(compile_kwargs=settings, discriminator=layers)
+        for _ in range(10):
+            results = model.train_on_batch(X, return_dict=True)
+        assert np.isfinite(float(results["discriminator_loss"]))
+        slopes.append(float(model._squared_slope(X)))
+    assert slopes[1] < 0.5 * slopes[0]
+
+
 def test_feature_matching_needs_pooling_layers():
     with pytest.raises(ValueError, match="^feature_matching compares what .* pooling layers"):
         make_dense(compile_kwargs={"feature_matching": 1.0})
 
 
 def test_settings_of_the_warm_up_and_the_weights_are_checked():
-    for name in ("adversarial_weight", "mix_weight", "real_weight", "feature_matching"):
+    for name in ("adversarial_weight", "mix_weight", "real_weight", "r1", "feature_matching"):
         with pytest.raises(ValueError, match=f"^{name} must be a finite number of at least 0"):
             make(AMR, compile_kwargs={name: -1.0})
     with pytest.raises(ValueError, match="^adversarial_warmup must be an integer of at least 0"):

@@ -59,7 +59,12 @@ FAMILIES = {
         "architecture": "mlp",
         "latent_dim": 5,
     },
-    "dsprites": {"method": "amr", "image_shape": (8, 8, 1), "architecture": "dsprites", "mixer": "learned"},
+    "dsprites": {
+        "method": "amr",
+        "image_shape": (8, 8, 1),
+        "architecture": "dsprites",
+        "mixer": "learned",
+    },
     "two_channels": {"method": "amr", **SMALL, "image_shape": (8, 8, 2), "mixer": "channelwise"},
     "bfloat16": {"method": "amr", **SMALL, "policy": "mixed_bfloat16"},
     "float16": {"method": "amr", **SMALL, "policy": "mixed_float16", "mixer": "spherical"},
