@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 
-from amr_tf.data import ImageData, prepared
+from amr_tf.data import ImageData
 from amr_tf.evaluation.evaluate import check_probes, evaluate
+from amr_tf.evaluation.held_out import draw_sample
 from amr_tf.evaluation.sample_grid import SampleGrid
 from amr_tf.files import write_whole
 from amr_tf.models.base import ResynthesisModel
@@ -91,6 +92,7 @@ def sample_grids(
     if not config.sample_every:
         return []
     count = _POINTS if data.image_size is None else _SAMPLES
-    images = prepared(data.validation, slice(count), data.image_size)
+    # In random order, since a folder's images come class by class.
+    images, _ = draw_sample(data.validation, data.image_size, count)
     log_dir = folder.tensorboard / "samples"
     return [SampleGrid(images, folder.samples, log_dir, config.sample_every)]

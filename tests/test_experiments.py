@@ -3,10 +3,12 @@
 import json
 
 import keras
+import numpy as np
 import pytest
 
+from amr_tf.data import ImageData, Split
 from amr_tf.evaluation.evaluate import evaluate
-from amr_tf.experiments import train
+from amr_tf.experiments import sample_grids, train
 from amr_tf.training.checkpoints import best_path, load_model
 from amr_tf.training.folder import RunFolder, load_data
 from tests.training.conftest import read_log, tiny_config
@@ -52,3 +54,15 @@ def test_the_results_are_those_of_the_best_epoch_saved(tmp_path, ema):
     assert results["best_epoch"] < 4  # Or the test would say nothing.
     expected = evaluate(best, load_data(config))
     assert {name: results[name] for name in expected} == expected
+
+
+def test_a_grid_shows_images_of_every_class(tmp_path):
+    """Of data that lie class by class, as a folder's do."""
+    labels = np.repeat(np.arange(3), 30)
+    images = np.full((90, 8, 8, 1), 100, "uint8") + np.uint8(50 * labels)[:, None, None, None]
+    split = Split(images, labels)
+    data = ImageData("made", split, split, split, ("a", "b", "c"), 8)
+    config = tiny_config(tmp_path, sample_every=1)
+    (grid,) = sample_grids(config, data, RunFolder(tmp_path))
+    assert len(grid.images) == 10
+    assert len(np.unique(grid.images[:, 0, 0, 0])) == 3
