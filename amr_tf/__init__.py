@@ -29,6 +29,7 @@ from amr_tf.mixers import (
     Mixup,
     SpatialMixup,
     SphericalMixup,
+    StyleMixup,
     SupervisedBernoulliMixup,
 )
 from amr_tf.models import (
@@ -70,6 +71,7 @@ __all__ = [
     "ResynthesisModel",
     "SpatialMixup",
     "SphericalMixup",
+    "StyleMixup",
     "SpectralNormalization",
     "SupervisedAMR",
     "SupervisedBernoulliMixup",

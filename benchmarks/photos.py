@@ -61,6 +61,7 @@ RECIPES = {
     "bernoulli": [*_OURS, "--mixer=bernoulli(probability='element')"],
     "bernoulli_groups": [*_OURS, "--mixer=bernoulli(probability='element', group_size=4)"],
     "mixup": [*_OURS, "--mixer=mixup"],
+    "spherical": [*_OURS, "--mixer=spherical"],
     "learned": [*_OURS, "--mixer=learned"],
     "small_codes": [*_OURS, "--architecture=residual(latent_width=4, latent_channels=64)"],
 }
@@ -135,17 +136,26 @@ def decoded(model, images, partners):
 
 
 def mixed_codes(mixer, codes, permutations):
-    """Equal parts of codes as a mixer makes them: of elements or maps, or as it has learned."""
+    """Equal parts of codes as a mixer makes them.
+
+    Of elements; of maps; or of layout and look: with `StyleMixup` the layout is that of the first
+    (or of the first two in equal parts), the look that of the last.
+    """
     k, count = permutations.shape
+    stack = np.moveaxis(codes[permutations], 0, 1)
     if isinstance(mixer, amr_tf.BernoulliMixup):  # Each group of maps from one, equally often.
         groups = np.arange(codes.shape[-1]) // mixer.group_size
         order = np.argsort(np.random.default_rng(0).random((count, groups[-1] + 1)), axis=1) % k
         parts = np.moveaxis(np.eye(k, dtype="float32")[order[:, groups]], 2, 1)[:, :, None, None]
+    elif isinstance(mixer, amr_tf.StyleMixup):
+        parts = np.zeros((count, k, 1, 1, 2), "float32")
+        parts[:, :-1, ..., 0] = 1 / (k - 1)
+        parts[:, -1, ..., 1] = 1
     else:
         parts = np.full((count, k) + (1,) * (codes.ndim - 1), 1 / k, "float32")
-    stack = np.moveaxis(codes[permutations], 0, 1)
-    parts = np.asarray(mixer.weigh(stack, parts) if mixer is not None else parts)
-    return (stack * parts).sum(axis=1)
+    if mixer is None:
+        return (stack * parts).sum(axis=1)
+    return np.asarray(mixer.combine(stack, mixer.weigh(stack, parts)))
 
 
 def grid(originals, made, partners, count=10, factor=2):

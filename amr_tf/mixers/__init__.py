@@ -9,6 +9,7 @@ from amr_tf.mixers.composite import CompositeMixer
 from amr_tf.mixers.learned import LearnedMixup
 from amr_tf.mixers.mixup import ChannelwiseMixup, FoldedMixup, GaussianMixup, Mixup, SphericalMixup
 from amr_tf.mixers.spatial import SpatialMixup
+from amr_tf.mixers.style import StyleMixup
 from amr_tf.mixers.supervised import SupervisedBernoulliMixup
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Mixup",
     "SpatialMixup",
     "SphericalMixup",
+    "StyleMixup",
     "SupervisedBernoulliMixup",
     "get",
 ]

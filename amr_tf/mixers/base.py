@@ -58,8 +58,6 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
     needs_labels = False
     # What captions call the mixer; None for its registered name.
     title: str | None = None
-    # The way from one code to another on which the mixes lie: a name in `models.inference.PATHS`.
-    path = "linear"
 
     def __init__(self, k: int = 2, seed: int | None = None, **kwargs: Any) -> None:
         if not isinstance(k, int) or isinstance(k, bool) or k < 2:
@@ -148,7 +146,44 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
                 f"stack must have the shape (N, k, ...) with k = {self.k}; "
                 f"got {tuple(stack.shape)}."
             )
+        return self.combine(stack, coefficients)
+
+    def combine(self, stack: Tensor, coefficients: Tensor) -> Tensor:
+        """What `mix` makes of any number of codes, with coefficients that `weigh` has seen.
+
+        Args:
+            stack: shape (N, K, H, W, C) or (N, K, D).
+            coefficients: anything that broadcasts against `stack`.
+
+        Returns:
+            Codes of shape (N, H, W, C) or (N, D), of the dtype of `stack`.
+        """
         return ops.sum(ops.cast(coefficients, stack.dtype) * stack, axis=1)
+
+    def between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
+        """Codes on the way from one code to another, for interpolations: on the straight line.
+
+        A mixer whose mixes of two codes lie elsewhere returns `combined_between`.
+
+        Args:
+            start: (N, ...).
+            end: shaped as `start`.
+            weights: the shares of `end`, (S,).
+
+        Returns:
+            Codes (N, S, ...).
+        """
+        weights = ops.reshape(weights, (1, -1) + (1,) * (len(start.shape) - 1))
+        return (1.0 - weights) * start[:, None] + weights * end[:, None]
+
+    def combined_between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
+        """The mixes of two codes in the shares of each weight; arguments as for `between`."""
+        count, steps = ops.shape(start)[0], ops.shape(weights)[0]
+        stack = ops.repeat(ops.stack([start, end], axis=1), steps, axis=0)
+        shares = ops.tile(ops.stack([1.0 - weights, weights], axis=1), (count, 1))
+        shares = ops.reshape(shares, (-1, 2) + (1,) * (len(start.shape) - 1))
+        mixed = self.combine(stack, self.weigh(stack, shares))
+        return ops.reshape(mixed, (count, steps, *start.shape[1:]))
 
     def call(
         self, codes: Tensor, permutations: Tensor | None = None, coefficients: Tensor | None = None

@@ -75,7 +75,7 @@ class CompositeMixer(Mixer):
             )
         if kind.needs_labels:
             raise ValueError(f"{kind.__name__} mixes by labels and cannot join a CompositeMixer.")
-        for method in ("draw_permutations", "weigh", "mix", "mix_batch", "call"):
+        for method in ("draw_permutations", "weigh", "combine", "mix", "mix_batch", "call"):
             if getattr(kind, method) is not getattr(Mixer, method):
                 raise ValueError(
                     f"{kind.__name__} has a {method} of its own and cannot join a CompositeMixer, "

@@ -107,6 +107,9 @@ class LearnedMixup(Mixup):
         scores = ops.cast(ops.reshape(scores, ops.shape(stack)), "float32")
         return _LARGEST_SCORE * ops.tanh(scores / _LARGEST_SCORE)
 
+    def between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
+        return self.combined_between(start, end, weights)
+
     def coefficient_shape(self, code_shape: Shape) -> Shape:
         return tuple(code_shape)
 

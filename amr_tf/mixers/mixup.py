@@ -36,7 +36,7 @@ class Mixup(_OneSetPerExample):
 
     def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         shape = (batch_size, self.k) + (1,) * len(code_shape)
-        return _dirichlet(shape, self.source(seed))
+        return dirichlet(shape, self.source(seed))
 
 
 @MIXERS.register("spherical")
@@ -66,7 +66,8 @@ class SphericalMixup(Mixup):
     <tf.Tensor: shape=(2,), dtype=float32, numpy=array([3., 3.], dtype=float32)>
     """
 
-    path = "spherical"
+    def between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
+        return self.combined_between(start, end, weights)
 
     def weigh(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         coefficients, codes = ops.cast(coefficients, "float32"), ops.cast(stack, "float32")
@@ -98,7 +99,7 @@ class ChannelwiseMixup(Mixer):
 
     def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         shape = (batch_size, self.k, *self.coefficient_shape(code_shape))
-        return _dirichlet(shape, self.source(seed))
+        return dirichlet(shape, self.source(seed))
 
     def coefficient_shape(self, code_shape: Shape) -> Shape:
         return (1,) * (len(code_shape) - 1) + (code_shape[-1],)
@@ -175,7 +176,7 @@ class FoldedMixup(_OneSetPerExample):
         return _two(0.5 - ops.abs(alpha - 0.5))
 
 
-def _dirichlet(shape: Shape, seed: Seed) -> Tensor:
+def dirichlet(shape: Shape, seed: Seed) -> Tensor:
     """Draws from Dirichlet(1, ..., 1) over axis 1."""
     # Independent exponentials divided by their sum are Dirichlet(1, ..., 1). The small number
     # keeps the quotient defined should every draw be zero.

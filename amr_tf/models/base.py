@@ -952,7 +952,7 @@ class ResynthesisModel(keras.Model):
             steps: images per line, at least 2, both ends included.
             batch_size: images decoded at a time.
             path: "linear", or "spherical" for arcs around the origin (slerp), which suit the codes
-                of a VAE. None for the mixer's own (`Mixer.path`), "linear" without a mixer.
+                of a VAE. None for the mixer's own (`Mixer.between`), "linear" without a mixer.
 
         Returns:
             float32 (N, steps, H, W, C).

@@ -26,7 +26,7 @@ class Inference:
         encode: from images (N, H, W, C) to codes (N, *latent_shape).
         decode: from codes to images.
         interpolate: from two batches of images and a number of steps to (N, steps, H, W, C), along
-            the mixer's own path.
+            the mixer's own path (`Mixer.between`), or the straight line without a mixer.
         interpolations: the same along each of `PATHS`, by name.
         mix: from images, at least k, to their mixes, drawn by the mixer's own generator.
         mix_given: from images, permutations (k, N) and coefficients, of as many axes as a stack of
@@ -47,8 +47,13 @@ class Inference:
             )
             for path in PATHS
         }
-        self.interpolate = self.interpolations[path_of(model)]
+        self.interpolate = self.interpolations["linear"]
         if model.mixer is not None:
+            self.interpolate = tf.function(
+                functools.partial(self._interpolate, path=None),
+                input_signature=line,
+                autograph=False,
+            )
             k, axes = model.mixer.k, [None] * len(model.mixed_shape)
             given = [
                 images,
@@ -104,10 +109,11 @@ class Inference:
         return self.after_mixing(tf.cast(mixed, "float32"))
 
     def _interpolate(
-        self, images_a: tf.Tensor, images_b: tf.Tensor, steps: tf.Tensor, path: str = "linear"
+        self, images_a: tf.Tensor, images_b: tf.Tensor, steps: tf.Tensor, path: str | None
     ) -> tf.Tensor:
         start, end = self.before_mixing(images_a), self.before_mixing(images_b)
-        lines = PATHS[path](start, end, tf.linspace(0.0, 1.0, steps))
+        between = PATHS[path] if path else self._model.mixer.between
+        lines = between(start, end, tf.linspace(0.0, 1.0, steps))
         images = self.after_mixing(tf.reshape(lines, [-1, *start.shape[1:]]))
         shape = tf.stack([tf.shape(start)[0], steps, *self._model.image_shape])
         return tf.ensure_shape(tf.reshape(images, shape), (None, None, *self._model.image_shape))
@@ -142,11 +148,6 @@ def great_circle(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Ten
     ) / tf.maximum(sine, 1e-12)
     no_arc = tf.logical_or(sine < 1e-3, tf.minimum(*lengths)[:, None] < 1e-6)
     return tf.where(no_arc, straight_line(start, end, tf.reshape(weights, [-1])), arc)
-
-
-def path_of(model: Any) -> str:
-    """A name in `PATHS`: how a model's mixer goes between codes, "linear" without a mixer."""
-    return getattr(model.mixer, "path", "linear")
 
 
 PATHS = {"linear": straight_line, "spherical": great_circle}
@@ -250,8 +251,7 @@ def interpolate(
 ) -> np.ndarray:
     """Decoded lines between images; see `ResynthesisModel.interpolate`."""
     checks.check_steps(steps)
-    path = path_of(model) if path is None else path
-    if path not in PATHS:
+    if path is not None and path not in PATHS:
         raise unknown_name("path", path, PATHS)
     checks.check_positive_integer("batch_size", batch_size)
     pair = tuple(as_images(model, images) for images in (images_a, images_b))
@@ -262,4 +262,6 @@ def interpolate(
         )
     steps = tf.constant(steps, "int32")  # The graph's input, which no other number traces again.
     lines = max(1, batch_size // int(steps))
-    return in_batches(lambda a, b: model.inference.interpolations[path](a, b, steps), pair, lines)
+    inference = model.inference
+    interpolated = inference.interpolations[path] if path else inference.interpolate
+    return in_batches(lambda a, b: interpolated(a, b, steps), pair, lines)

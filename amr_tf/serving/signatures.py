@@ -92,22 +92,22 @@ def _spec(name: str | None, *shape: int | None, dtype: str = "float32") -> tf.Te
 def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     latent = model.latent_shape
     # A method that mixes images has no mixer of codes.
-    weigh = None if model.mixes_pixels else getattr(model.mixer, "weigh", None)
+    mixer = None if model.mixes_pixels else model.mixer
 
-    def weighted_sum(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:
+    def combine(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:
         coefficients = _as_stacked(codes, coefficients, rank)
-        if weigh is not None:
-            coefficients = weigh(codes, coefficients)
-        return tf.reduce_sum(coefficients * codes, axis=1)
+        if mixer is None:
+            return tf.reduce_sum(coefficients * codes, axis=1)
+        return mixer.combine(codes, mixer.weigh(codes, coefficients))
 
     def decode(codes: Tensor) -> Tensors:
         return {"images": networks.decode(codes)}
 
     def mix(codes: Tensor, coefficients: Tensor) -> Tensors:
-        return {"images": networks.decode(weighted_sum(codes, coefficients, 2))}
+        return {"images": networks.decode(combine(codes, coefficients, 2))}
 
     def mix_maps(codes: Tensor, coefficients: Tensor) -> Tensors:
-        return {"images": networks.decode(weighted_sum(codes, coefficients, 3))}
+        return {"images": networks.decode(combine(codes, coefficients, 3))}
 
     codes, stack = _spec("codes", None, *latent), _spec("codes", None, None, *latent)
     maps = _spec("coefficients", None, None, latent[-1])

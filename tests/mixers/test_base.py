@@ -19,7 +19,7 @@ seeds = st.integers(0, 2**31 - 1)
 def test_all_are_tested():
     registered = {name: mixers.MIXERS.get(name) for name in mixers.MIXERS.names()}
     # The coefficients of these depend on the codes: they have tests of their own.
-    names = {*NAMES, "learned", "spherical"}
+    names = {*NAMES, "learned", "spherical", "style"}
     assert {name for name, kind in registered.items() if not kind.needs_labels} == names
     for name in names:
         assert registered[name].__name__ in mixers.__all__

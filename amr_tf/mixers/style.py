@@ -1,0 +1,110 @@
+"""Style mixup: the layout of one image with the look of another."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from amr_tf.mixers.base import MIXERS, Mixer
+from amr_tf.mixers.mixup import dirichlet
+from amr_tf.types import Seed, Shape, Tensor
+
+_EPSILON = 1e-4
+
+
+@MIXERS.register("style")
+@keras.saving.register_keras_serializable(package="amr_tf")
+class StyleMixup(Mixer):
+    """Mixes what lies where, and what it looks like, each with coefficients of its own.
+
+    The look of an image is the mean and the standard deviation of each feature map of its code, and
+    its layout is what is left when they are taken out (adaptive instance normalisation; Huang &
+    Belongie 2017). Layouts are summed with one set of coefficients and keep their spread; the
+    result gets the means and deviations that are summed with the other set. So a mix can have the
+    layout of one image and the look of another, and is one picture then, not two that are laid over
+    each other: the aim of the swapping auto-encoder (Park et al. 2020), without a second network.
+
+    Both sets are drawn from Dirichlet(1, ..., 1), one of each an example.
+
+    Arguments are those of `Mixer`.
+
+    Call arguments:
+        coefficients: shape (N, k, 1, 1, 2), of the layout and of the look; or (N, k, 1, 1, 1) or
+            (N, k, 1, 1, C) for the same coefficients of both, for all or for each of the feature
+            maps.
+
+    Returns:
+        The mixed codes, and the coefficients that made them.
+
+    Raises:
+        ValueError: codes are vectors (N, D), or have fewer than three feature maps.
+
+    Example:
+
+    >>> codes = keras.random.normal((2, 8, 8, 16))
+    >>> swap = [[[1.0, 0.0], [0.0, 1.0]]] * 2  # The layout of the first, the look of the second.
+    >>> swap = keras.ops.reshape(swap, (2, 2, 1, 1, 2))
+    >>> permutations = keras.ops.convert_to_tensor([[0, 1], [1, 0]])
+    >>> mixed, _ = StyleMixup()(codes, permutations=permutations, coefficients=swap)
+    >>> look = keras.ops.mean(mixed[0], axis=(0, 1)) - keras.ops.mean(codes[1], axis=(0, 1))
+    >>> bool(keras.ops.max(keras.ops.abs(look)) < 1e-5)
+    True
+    """
+
+    def check_codes(self, code_shape: Shape) -> None:
+        super().check_codes(code_shape)
+        if len(code_shape) != 3:
+            raise ValueError(
+                "StyleMixup needs codes (N, H, W, C), since it takes means over positions; got "
+                f"vectors (N, {code_shape[0]})."
+            )
+        if code_shape[-1] is not None and code_shape[-1] < 3:
+            raise ValueError(
+                f"StyleMixup needs codes of at least 3 feature maps; got {code_shape[-1]}."
+            )
+
+    def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
+        return dirichlet((batch_size, self.k, 1, 1, 2), self.source(seed))
+
+    def coefficient_shape(self, code_shape: Shape) -> Shape:
+        return (1, 1, 2)
+
+    def combine(self, stack: Tensor, coefficients: Tensor) -> Tensor:
+        of_layout, of_look = _both(ops.cast(coefficients, "float32"))
+        codes = ops.cast(stack, "float32")
+        mean = _mean(codes)
+        centred = codes - mean
+        deviation = _deviation(centred)
+        layouts = centred / deviation
+        layout = ops.sum(of_layout * layouts, axis=1, keepdims=True)
+        # A sum of unrelated layouts is flatter than each: it gets their spread, as in
+        # `SphericalMixup`. A layout summed with itself stays as it is.
+        spread = ops.sum(of_layout * _mean(ops.square(layouts)), axis=1, keepdims=True)
+        layout = layout * ops.sqrt(spread + _EPSILON) / _deviation(layout)
+        look = ops.sum(of_look * deviation, axis=1), ops.sum(of_look * mean, axis=1)
+        return ops.cast(ops.squeeze(layout, axis=1) * look[0] + look[1], stack.dtype)
+
+    def between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
+        return self.combined_between(start, end, weights)
+
+
+def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
+    """The coefficients of the layout and of the look, which are the same unless there are two."""
+    sizes = coefficients.shape[-1]
+    if sizes is None:  # An input of a graph: two columns, or one set for both.
+        two = ops.equal(ops.shape(coefficients)[-1], 2)
+        return tuple(
+            ops.cond(two, lambda column=column: coefficients[..., column], lambda: coefficients)
+            for column in (slice(0, 1), slice(1, 2))
+        )
+    return (coefficients[..., :1], coefficients[..., 1:]) if sizes == 2 else 2 * (coefficients,)
+
+
+def _mean(codes: Tensor) -> Any:
+    """The mean over positions of codes (N, k, H, W, C), (N, k, 1, 1, C)."""
+    return ops.mean(codes, axis=(2, 3), keepdims=True)
+
+
+def _deviation(centred: Tensor) -> Any:
+    """The standard deviation of each map, a little more so that no map is divided by 0."""
+    return ops.sqrt(_mean(ops.square(centred)) + _EPSILON)

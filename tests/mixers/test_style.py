@@ -1,0 +1,161 @@
+"""Style mixup: layouts and looks, each mixed with coefficients of its own."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from amr_tf import AMR
+from amr_tf.mixers import CompositeMixer, StyleMixup
+from amr_tf.models.acai import ACAI
+from tests.mixers.common import codes_of, drawn, generators
+from tests.models.helpers import SHAPE, X, Y, make, save_and_continue, values
+
+CODE = (4, 4, 3)
+
+
+def mixed(codes, layout, look, k=2):
+    """Mixes of each code with the next ones, with the same coefficients for all examples."""
+    permutations = np.stack([np.roll(np.arange(len(codes)), -shift) for shift in range(k)])
+    coefficients = np.stack([layout, look], axis=-1).astype("float32").reshape(1, k, 1, 1, 2)
+    coefficients = np.repeat(coefficients, len(codes), axis=0)
+    made, returned = StyleMixup(k)(tf.constant(codes), permutations, coefficients)
+    np.testing.assert_array_equal(returned, coefficients)
+    return np.asarray(made)
+
+
+def look_of(codes):
+    return codes.mean(axis=(1, 2)), codes.std(axis=(1, 2))
+
+
+def layout_of(codes):
+    mean, deviation = look_of(codes)
+    return (codes - mean[:, None, None]) / deviation[:, None, None]
+
+
+def test_the_layout_of_one_with_the_look_of_another():
+    scales = np.array([1, 2, 5], "float32")  # Each example's maps have spreads of their own.
+    codes = codes_of(CODE, 6) * scales + np.arange(6, dtype="float32")[:, None, None, None]
+    made = mixed(codes, [1, 0], [0, 1])
+    for found, wanted in zip(look_of(made), look_of(np.roll(codes, -1, axis=0))):
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(layout_of(made), layout_of(codes), atol=1e-3)
+    # Neither of the parents.
+    assert min(np.abs(made - parent).max() for parent in (codes, np.roll(codes, -1, 0))) > 0.5
+
+
+@pytest.mark.parametrize("parent", [0, 1, 2])
+def test_all_of_one_parent_is_that_parent(parent):
+    codes, chosen = codes_of(CODE, 6), np.eye(3)[parent]
+    np.testing.assert_allclose(
+        mixed(codes, chosen, chosen, k=3), np.roll(codes, -parent, axis=0), atol=1e-5
+    )
+
+
+def test_a_mix_of_layouts_has_their_spread_and_of_looks_their_mean():
+    codes = codes_of((16, 16, 3), 8)
+    made = mixed(codes, [0.5, 0.5], [0.25, 0.75])
+    (mean, deviation), (mean_next, deviation_next) = (
+        look_of(codes),
+        look_of(np.roll(codes, -1, axis=0)),
+    )
+    found = look_of(made)
+    np.testing.assert_allclose(found[0], 0.25 * mean + 0.75 * mean_next, atol=1e-4)
+    np.testing.assert_allclose(found[1], 0.25 * deviation + 0.75 * deviation_next, rtol=1e-3)
+    both = layout_of(codes) + layout_of(np.roll(codes, -1, axis=0))
+    np.testing.assert_allclose(layout_of(made), layout_of(both), atol=1e-3)
+
+
+def test_a_code_mixed_with_itself_stays():
+    codes = codes_of(CODE, 4)
+    made, _ = StyleMixup(3, seed=1)(codes, np.tile(np.arange(4), (3, 1)))
+    np.testing.assert_allclose(made, codes, atol=1e-5)
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_one_set_of_coefficients_is_for_both(columns):
+    codes = codes_of(CODE, 6)
+    permutations = np.stack([np.arange(6), np.roll(np.arange(6), -1)])
+    shares = np.tile(np.float32([0.3, 0.7])[None, :, None, None, None], (6, 1, 1, 1, columns))
+    mixer = StyleMixup()
+    made, _ = mixer(codes, permutations, shares)
+    np.testing.assert_allclose(made, mixed(codes, [0.3, 0.7], [0.3, 0.7]), atol=1e-6)
+    unknown = tf.TensorSpec((None, 2, None, None, None), "float32")
+    graph = tf.function(
+        lambda given: mixer(tf.constant(codes), permutations, given)[0],
+        input_signature=[unknown],
+    )
+    np.testing.assert_allclose(graph(shares), made, atol=1e-6)
+    swap = np.float32([[1, 0], [0, 1]]).reshape(1, 2, 1, 1, 2).repeat(6, axis=0)
+    np.testing.assert_allclose(graph(swap), mixed(codes, [1, 0], [0, 1]), atol=1e-5)
+
+
+def test_both_sets_are_drawn_apart_and_sum_to_one():
+    coefficients = drawn(StyleMixup(3, seed=1), CODE, 500)
+    assert coefficients.shape == (500, 3, 1, 1, 2)
+    np.testing.assert_allclose(coefficients.sum(axis=1), 1, atol=1e-5)
+    assert abs(np.corrcoef(coefficients[:, 0, 0, 0].T)[0, 1]) < 0.15
+    mixer = StyleMixup(seed=1)
+    before = generators(mixer)
+    codes = tf.constant(codes_of(CODE, 6))
+    one, again = (np.asarray(mixer.mix_batch(codes, seed=5)[0]) for _ in range(2))
+    np.testing.assert_array_equal(one, again)
+    np.testing.assert_array_equal(before, generators(mixer))
+
+
+def test_flat_maps_stay_finite():
+    codes = np.zeros((4, *CODE), "float32")
+    codes[1] = 1.0
+    with tf.GradientTape() as tape:
+        given = tf.constant(codes)
+        tape.watch(given)
+        made, _ = StyleMixup(seed=1)(given)
+        loss = tf.reduce_sum(made**2)
+    assert np.isfinite(np.asarray(made)).all()
+    assert np.isfinite(tf.convert_to_tensor(tape.gradient(loss, given))).all()
+
+
+def test_graph_and_precision():
+    mixer = StyleMixup(3, seed=1, dtype="mixed_bfloat16")
+    signature = tf.TensorSpec((None, *CODE), "float32")
+    concrete = tf.function(lambda codes: mixer(codes)).get_concrete_function(signature)
+    for count in (1, 5):
+        made, coefficients = concrete(tf.ones((count, *CODE)))
+        np.testing.assert_allclose(tf.cast(made, "float32"), np.ones((count, *CODE)), atol=2e-2)
+        assert (made.dtype, coefficients.dtype) == (tf.bfloat16, tf.float32)
+        assert coefficients.shape == (count, 3, 1, 1, 2)
+    made, coefficients = mixer(keras.Input(CODE))
+    assert (made.shape, coefficients.shape) == ((None, *CODE), (None, 3, 1, 1, 2))
+
+
+def test_it_trains_saves_and_leads_the_interpolation(tmp_path):
+    model = make(AMR, "style", latent_channels=4)
+    before = values(model.encoder.trainable_variables)
+    model.train_on(X, Y)
+    assert not np.array_equal(before[0], values(model.encoder.trainable_variables)[0])
+    save_and_continue(model, tmp_path / "model.keras")
+    made = model.interpolate(X[:2], X[2:4], 3)
+    codes = [model.encode(images) for images in (X[:2], X[2:4])]
+    permutations, halves = [[0, 1, 2, 3], [2, 3, 0, 1]], np.full((4, 2, 1, 1, 1), 0.5, "float32")
+    middle = model.mixer(np.concatenate(codes), np.array(permutations), halves)[0]
+    np.testing.assert_allclose(made[:, 1], model.decode(np.asarray(middle)[:2]), atol=1e-5)
+    np.testing.assert_allclose(made[:, 0], model.reconstruct(X[:2]), atol=1e-4)
+    np.testing.assert_allclose(made[:, 2], model.reconstruct(X[2:4]), atol=1e-4)
+
+
+def test_config_round_trip():
+    mixer = StyleMixup(3, seed=7, name="mine")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(mixer))
+    assert type(again) is StyleMixup
+    assert again.get_config() == mixer.get_config()
+
+
+def test_what_it_cannot_be_used_for():
+    with pytest.raises(ValueError, match=r"^StyleMixup needs codes \(N, H, W, C\), since it takes"):
+        StyleMixup().build((None, 7))
+    with pytest.raises(ValueError, match="^StyleMixup needs codes of at least 3 feature maps; got"):
+        StyleMixup().build((None, 4, 4, 2))
+    with pytest.raises(ValueError, match="^StyleMixup has a combine of its own and cannot join"):
+        CompositeMixer(("style", "mixup"))
+    with pytest.raises(ValueError, match="^ACAI needs one mixing coefficient in"):
+        ACAI.convolutional(SHAPE, depth=2, mixer="style", latent_channels=4)
