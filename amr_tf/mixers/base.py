@@ -56,6 +56,8 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
 
     # Whether a mix depends on the examples' labels.
     needs_labels = False
+    # Whether its coefficients may be two, of the layout and of the look, on the last axis.
+    mixes_looks = False
     # What captions call the mixer; None for its registered name.
     title: str | None = None
 

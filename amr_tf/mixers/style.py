@@ -51,6 +51,8 @@ class StyleMixup(Mixer):
     True
     """
 
+    mixes_looks = True
+
     def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
         if len(code_shape) != 3:

@@ -33,9 +33,12 @@ _MEANINGS = {
     "encode_png": "The encoder, on PNG or JPEG files of any size, turned upright before; see "
     "Pictures.",
     "reconstruct": "Encodes and decodes.",
-    "mix": "Decodes weighted sums of K codes. Coefficients are used as given: let them sum to 1.",
+    "mix": "Decodes mixes of K codes, as the model's mixer makes them. Coefficients are used as "
+    "given: let them sum to 1.",
     "mix_maps": "The same, with one weight for each code and feature map, such as Bernoulli masks.",
-    "interpolate": "Decoded lines from images_a to images_b, ends included; steps is at least 2.",
+    "mix_looks": "The same, with one weight for the layout of each code and another for its look "
+    "(colours and textures).",
+    "interpolate": "Decoded mixes from images_a to images_b, ends included; steps is at least 2.",
     "sample": "New images: codes drawn from the prior or from a density fitted on training codes, "
     "decoded; the same for the same seed, which is at least 0.",
     "mix_labels": "Mixes of pairs under labels: labels is what the mix shall be, labels_a and "

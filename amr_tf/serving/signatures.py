@@ -11,6 +11,7 @@
 | reconstruct | images | images |
 | mix | codes (N, K, *LATENT), coefficients (N, K) | images |
 | mix_maps | codes (N, K, *LATENT), coefficients (N, K, M) | images |
+| mix_looks | codes (N, K, *LATENT), layouts (N, K), looks (N, K) | images |
 | interpolate | images_a, images_b, steps int32 () | images (N, steps, H, W, C) |
 | sample | count int32 (), seed int32 () | images (count, H, W, C) |
 | mix_labels | images_a, images_b, labels, labels_a, labels_b (N, L), seed int32 () | images |
@@ -20,13 +21,15 @@ may leave the range a little; uint8 and PNG outputs are clipped). `encode_png` d
 the model's preprocessor did in training (`amr_tf.data.ImagePreprocessor`), but for the EXIF
 orientation; for a model without one it resizes them. N, K and steps are dynamic; M is
 the last axis of LATENT. Points (N, D) have no uint8 and no PNG signatures, images of other than 1,
-3 or 4 channels no PNG signatures, and only models with a label mixer have `mix_labels`.
+3 or 4 channels no PNG signatures. Only models with a label mixer have `mix_labels`, and only those
+whose mixer takes layout and look apart (`Mixer.mixes_looks`) have `mix_looks`.
 
-`mix` and `mix_maps` use the coefficients as they are given, which lets clients leave the simplex;
-a convex mix is theirs to normalise. They mix codes for every method, also for one that mixes pixels
-in training (`mixes_pixels`). `encode`, `decode` and `interpolate` are the model's own
-(`amr_tf.models.inference`), so for such a method `interpolate` blends pixels and reconstructs. A
-VAE's codes are the posterior means.
+`mix` and `mix_maps` combine codes as the model's mixer does (`Mixer.weigh`, `Mixer.combine`): for
+most mixers that is the sum with the coefficients as they are given, which lets clients leave the
+simplex; a convex mix is theirs to normalise. They mix codes for every method, also for one that
+mixes pixels in training (`mixes_pixels`), then as a plain sum. `encode`, `decode` and
+`interpolate` are the model's own (`amr_tf.models.inference`), so for such a method `interpolate`
+blends pixels and reconstructs. A VAE's codes are the posterior means.
 """
 
 from collections.abc import Callable
@@ -85,6 +88,11 @@ def label_mixer_of(model: ResynthesisModel) -> Any:
     return getattr(model, "label_mixer", None)
 
 
+def has_looks(model: ResynthesisModel) -> bool:
+    """Whether the model's mixer takes the layout and the look of codes apart."""
+    return not model.mixes_pixels and getattr(model.mixer, "mixes_looks", False)
+
+
 def _spec(name: str | None, *shape: int | None, dtype: str = "float32") -> tf.TensorSpec:
     return tf.TensorSpec(shape, dtype, name=name)
 
@@ -109,14 +117,22 @@ def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     def mix_maps(codes: Tensor, coefficients: Tensor) -> Tensors:
         return {"images": networks.decode(combine(codes, coefficients, 3))}
 
+    def mix_looks(codes: Tensor, layouts: Tensor, looks: Tensor) -> Tensors:
+        both = [_as_stacked(codes, coefficients, 2) for coefficients in (layouts, looks)]
+        return {"images": networks.decode(mixer.combine(codes, tf.concat(both, axis=-1)))}
+
     codes, stack = _spec("codes", None, *latent), _spec("codes", None, None, *latent)
     maps = _spec("coefficients", None, None, latent[-1])
-    return {
+    made = {
         "serving_default": (decode, [codes]),
         "decode": (decode, [codes]),
         "mix": (mix, [stack, _spec("coefficients", None, None)]),
         "mix_maps": (mix_maps, [stack, maps]),
     }
+    if has_looks(model):
+        shares = [_spec(name, None, None) for name in ("layouts", "looks")]
+        made["mix_looks"] = (mix_looks, [stack, *shares])
+    return made
 
 
 def _as_stacked(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:

@@ -16,7 +16,7 @@ from PIL import Image
 from amr_tf.evaluation.sheet import to_uint8
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.serving import replay
-from amr_tf.serving.signatures import can_sample, has_png, has_uint8, label_mixer_of
+from amr_tf.serving.signatures import can_sample, has_looks, has_png, has_uint8, label_mixer_of
 
 # Of float32 networks, relative to the largest expected value where that is above 1. The bfloat16
 # and float16 of mixed-precision networks keep 8 and 11 bits, which a graph that fuses operations
@@ -88,14 +88,30 @@ def _code_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
     parents = draws.integers(_PARENTS, size=(len(codes), codes.shape[-1]))
     maps = np.stack([parents == parent for parent in range(_PARENTS)], axis=1).astype("float32")
     decoded = {"images": _decode(model, codes)}
-    mixed = {"images": _decode(model, np.einsum("nk...,nk->n...", stack, coefficients))}
-    by_map = {"images": _decode(model, np.einsum("nk...c,nkc->n...c", stack, maps))}
-    return {
+    mixed = {"images": _mixed(model, stack, coefficients)}
+    by_map = {"images": _mixed(model, stack, maps)}
+    requests = {
         "serving_default": ({"codes": codes}, decoded),
         "decode": ({"codes": codes}, decoded),
         "mix": ({"codes": stack, "coefficients": coefficients}, mixed),
         "mix_maps": ({"codes": stack, "coefficients": maps}, by_map),
     }
+    if has_looks(model):
+        looks = draws.dirichlet(np.ones(_PARENTS), len(codes)).astype("float32")
+        both = np.stack([coefficients, looks], axis=-1)
+        request = {"codes": stack, "layouts": coefficients, "looks": looks}
+        requests["mix_looks"] = (request, {"images": _mixed(model, stack, both)})
+    return requests
+
+
+def _mixed(model: ResynthesisModel, stack: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """The images of codes (N, K, ...), mixed with coefficients (N, K) or (N, K, maps)."""
+    inner = (1,) * (stack.ndim - 3), coefficients.shape[2:] or (1,)
+    wide = coefficients.reshape(*coefficients.shape[:2], *inner[0], *inner[1])
+    if model.mixer is None or model.mixes_pixels:
+        return _decode(model, (wide * stack).sum(axis=1))
+    codes, wide = tf.constant(stack), tf.constant(wide)
+    return _decode(model, np.asarray(model.mixer.combine(codes, model.mixer.weigh(codes, wide))))
 
 
 def _image_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
@@ -116,6 +132,9 @@ def _lines(model: ResynthesisModel, images: np.ndarray) -> np.ndarray:
     lines = []
     for weight in np.linspace(0, 1, _STEPS, dtype="float32"):
         mixed = (1 - weight) * ends + weight * ends[::-1]
+        if model.mixer is not None:
+            pair = tf.constant(ends), tf.constant(ends[::-1])
+            mixed = np.asarray(model.mixer.between(*pair, tf.constant([weight])))[:, 0]
         lines.append(_decode(model, _encode(model, mixed) if pixels else mixed))
     return np.stack(lines, axis=1)
 

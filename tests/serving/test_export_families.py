@@ -69,6 +69,12 @@ FAMILIES = {
     "bfloat16": {"method": "amr", **SMALL, "policy": "mixed_bfloat16"},
     "float16": {"method": "amr", **SMALL, "policy": "mixed_float16", "mixer": "spherical"},
     "vae_bfloat16": {"method": "vae", **SMALL, **TANH, "policy": "mixed_bfloat16"},
+    "looks": {
+        "method": "amr",
+        "image_shape": (16, 16, 3),
+        "architecture": "residual(width=4, latent_width=4)",
+        "mixer": "style",
+    },
     "own_pixels": {"method": OwnPixels, **SMALL},
     "own_variational": {"method": OwnVariational, **SMALL, "mixer": "bernoulli"},
 }
@@ -79,6 +85,7 @@ FLOATS = {"serving_default", "decode", "encode", "reconstruct", "mix", "mix_maps
 SAMPLED = ("vae", "beta_vae", "vae_bfloat16", "own_variational")
 OTHERS = {
     **dict.fromkeys(SAMPLED, FLOATS | PIXELS | PNG | {"sample"}),
+    "looks": FLOATS | PIXELS | PNG | {"mix_looks"},
     "points": FLOATS,
     "two_channels": FLOATS | PIXELS,
     "supervised_amr": FLOATS | PIXELS | PNG | {"mix_labels"},
@@ -161,6 +168,19 @@ def test_a_mix_is_weighed_by_the_mixer(mixer):
     wide = shares[:, :, None, None, None]
     same(found, model.mix(images, permutations, wide))
     assert np.abs(found - model.decode((wide * stack).sum(axis=1))).max() > 1e-3
+
+
+def test_layout_and_look_are_mixed_apart():
+    model = make_model(**FAMILIES["looks"])
+    images = make_images(model, 4)
+    permutations = np.stack([np.arange(4), np.roll(np.arange(4), 1)])
+    codes = tf.constant(np.moveaxis(model.encode(images)[permutations], 0, 1))
+    layouts, looks = (np.float32([[1, 0]] * 4), np.float32([[0.2, 0.8]] * 4))
+    found = endpoints(model)["mix_looks"][0](codes, tf.constant(layouts), tf.constant(looks))
+    both = np.stack([layouts, looks], axis=-1)[:, :, None, None]
+    same(found["images"], model.mix(images, permutations, both))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must agree in N and K"):
+        endpoints(model)["mix_looks"][0](codes, tf.constant(layouts), tf.constant(looks[:, :1]))
 
 
 def _answers(model, images):

@@ -17,6 +17,7 @@ let model; // What /api/model says.
 let slots = []; // One an image: {element, canvas, code, number}; number of its latest image.
 let target = 0; // The slot that the next example goes to.
 let weights = [0.5, 0.5]; // Before they are made to sum to 1.
+let looks = [0, 1]; // The weights of the looks, where a model mixes these apart from the layouts.
 let mapOrder = []; // Feature maps in the order in which images take them.
 
 function make(tag, properties = {}, ...children) {
@@ -292,9 +293,16 @@ function toggleThird() {
     aim(0);
   }
   $("third").textContent = slots.length === 2 ? "Add image C" : "Remove image C";
-  weights = slots.length === 2 ? [0.5, 0.5] : [0.5, 0.5, 0.5];
+  startWeights();
   drawSliders();
   changed();
+}
+
+function startWeights() {
+  const even = slots.map(() => 0.5);
+  // At first the layout of A with the look of the last image.
+  weights = mode() === "mix_looks" ? slots.map((slot, i) => (i ? 0 : 1)) : even;
+  looks = slots.map((slot, i) => (i === slots.length - 1 ? 1 : 0));
 }
 
 async function loadExamples() {
@@ -325,21 +333,35 @@ async function loadExamples() {
 
 // --- Mixing ---
 
-function shares() {
-  const sum = weights.reduce((total, weight) => total + weight, 0);
-  return weights.map((weight) => (sum ? weight / sum : 1 / weights.length));
+function shares(values = weights) {
+  const sum = values.reduce((total, value) => total + value, 0);
+  return values.map((value) => (sum ? value / sum : 1 / values.length));
 }
 
 function drawSliders() {
   $("sliders").replaceChildren();
+  if (mode() === "mix_looks") {
+    drawSliderGroup(weights, "layout", "Layout: what lies where");
+    drawSliderGroup(looks, "look", "Look: colours and textures");
+  } else {
+    drawSliderGroup(weights, "image");
+  }
+}
+
+// The sliders of one set of weights, which they change in place; `of` names it to a screen reader.
+function drawSliderGroup(values, of, title) {
   const percent = (share) => `${Math.round(100 * share)} %`;
+  const named = (letter) => (of === "image" ? `image ${letter}` : `image ${letter}: ${of}`);
+  if (title) $("sliders").append(make("p", {className: "group"}, title));
   if (slots.length === 2) {
-    const input = make("input", {type: "range", min: 0, max: 100, value: 100 * shares()[1]});
-    const output = make("output", {}, percent(shares()[1]));
-    input.setAttribute("aria-label", "Share of image B");
+    const input = make("input",
+      {type: "range", min: 0, max: 100, value: 100 * shares(values)[1]});
+    const output = make("output", {}, percent(shares(values)[1]));
+    input.setAttribute("aria-label", `Share of ${named("B")}`);
     input.addEventListener("input", () => {
-      weights = [1 - input.value / 100, input.value / 100];
-      output.textContent = percent(weights[1]);
+      values[0] = 1 - input.value / 100;
+      values[1] = input.value / 100;
+      output.textContent = percent(values[1]);
       changed();
     });
     $("sliders").append(make("div", {className: "slider two"}, "A", input, "B"),
@@ -347,12 +369,14 @@ function drawSliders() {
     return;
   }
   const outputs = slots.map(() => make("output"));
-  const show = () => shares().forEach((share, i) => { outputs[i].textContent = percent(share); });
+  const show = () => {
+    shares(values).forEach((share, i) => { outputs[i].textContent = percent(share); });
+  };
   slots.forEach((slot, i) => {
-    const input = make("input", {type: "range", min: 0, max: 100, value: 100 * weights[i]});
-    input.setAttribute("aria-label", `Weight of image ${LETTERS[i]}`);
+    const input = make("input", {type: "range", min: 0, max: 100, value: 100 * values[i]});
+    input.setAttribute("aria-label", `Weight of ${named(LETTERS[i])}`);
     input.addEventListener("input", () => {
-      weights[i] = input.value / 100;
+      values[i] = input.value / 100;
       show();
       changed();
     });
@@ -388,11 +412,10 @@ function masks(parts) {
   return rows;
 }
 
-function mixInputs(codes, parts) {
-  return {
-    codes: parts.map(() => codes),
-    coefficients: mode() === "mix" ? parts : parts.map(masks),
-  };
+function mixInputs(codes, parts, lookParts = parts) {
+  const stacks = parts.map(() => codes);
+  if (mode() === "mix_looks") return {codes: stacks, layouts: parts, looks: lookParts};
+  return {codes: stacks, coefficients: mode() === "mix" ? parts : parts.map(masks)};
 }
 
 function ready() {
@@ -402,7 +425,7 @@ function ready() {
 const mixNow = latestOnly(async () => {
   if (!ready()) return;
   const codes = slots.map((slot) => slot.code);
-  const answer = await predict(mode(), mixInputs(codes, [shares()]));
+  const answer = await predict(mode(), mixInputs(codes, [shares()], [shares(looks)]));
   paint($("mix"), answer.outputs[0]);
   $("latency").textContent =
     `${Math.round(answer.milliseconds)} ms, of which the model ${answer.model.toFixed(1)} ms`;
@@ -476,10 +499,16 @@ async function start() {
   addSlot();
   aim(0);
   shuffleMaps();
+  const hasLooks = model.signatures.includes("mix_looks");
+  $("looks-mode").hidden = !hasLooks;
+  document.querySelector("input[value=mix_looks]").checked = hasLooks;
+  startWeights();
   drawSliders();
-  $("modes").hidden = !model.signatures.includes("mix_maps");
+  $("modes").hidden = !hasLooks && !model.signatures.includes("mix_maps");
   $("modes").addEventListener("change", () => {
-    $("redraw").hidden = mode() === "mix";
+    $("redraw").hidden = mode() !== "mix_maps";
+    startWeights();
+    drawSliders();
     changed();
   });
   $("redraw").addEventListener("click", () => {
