@@ -12,7 +12,7 @@ from amr_tf.evaluation.held_out import draw_sample
 from amr_tf.evaluation.sample_grid import SampleGrid
 from amr_tf.files import write_whole
 from amr_tf.models.base import ResynthesisModel
-from amr_tf.training import run
+from amr_tf.training import run, trackers
 from amr_tf.training.checkpoints import best_path, load_model, restore
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder
@@ -66,8 +66,11 @@ def train(
         return None
     if not trained.chief:
         return {}
-    results = {**_best(trained), **evaluate(_best_model(trained), trained.data, probes=probes)}
+    with trackers.told_of_failures(trained.trackers):
+        measured = evaluate(_best_model(trained), trained.data, probes=probes)
+    results = {**_best(trained), **measured}
     write_whole(trained.folder.results, json.dumps(results, indent=2) + "\n")
+    trackers.end(trained.trackers, trackers.FINISHED, results)
     return results
 
 
@@ -94,5 +97,6 @@ def sample_grids(
     count = _POINTS if data.image_size is None else _SAMPLES
     # In random order, since a folder's images come class by class.
     images, _ = draw_sample(data.validation, data.image_size, count)
-    log_dir = folder.tensorboard / "samples"
+    shown = trackers.tracks_with("tensorboard", config.trackers)
+    log_dir = folder.tensorboard / "samples" if shown else None
     return [SampleGrid(images, folder.samples, log_dir, config.sample_every)]

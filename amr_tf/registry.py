@@ -118,6 +118,36 @@ def _value(node: ast.expr, wrong: str) -> Any:
     return value
 
 
+def split_calls(text: str, kind: str = "calls") -> list[str]:
+    """The call strings in a text that has commas between them.
+
+    Args:
+        text: such as "tensorboard,mlflow(experiment='digits')".
+        kind: what it stands for, in words, for error messages.
+
+    Raises:
+        ValueError: it cannot be read.
+
+    Example:
+
+    >>> split_calls("one, two(size=2, name='a,b')")
+    ['one', "two(size=2, name='a,b')"]
+    """
+    source = f"[{text}\n]"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            node = ast.parse(source, mode="eval").body if len(text) <= _LONGEST else None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        node = None
+    if not isinstance(node, ast.List):
+        raise ValueError(
+            f"{kind} {text[:80]!r} cannot be read: write names or calls, NAME(parameter=value), "
+            "with commas between them."
+        )
+    return [ast.get_source_segment(source, element) or "" for element in node.elts]
+
+
 def keyword_parameters(entry: Callable, method: str = "__init__") -> dict[str, inspect.Parameter]:
     """The parameters that a function, or a method of a class, takes by name, inherited ones too.
 

@@ -21,6 +21,7 @@ from amr_tf.registry import (
     is_literal,
     keyword_parameters,
     parse_call,
+    split_calls,
     unknown_name,
 )
 
@@ -191,6 +192,19 @@ def test_nothing_is_evaluated(text):
 def test_what_is_wrong_with_a_call(text, message):
     assert message in error(parse_call, text, "mixer")
     assert error(parse_call, text, "mixer").startswith(f"mixer {text!r} cannot be read: ")
+
+
+def test_a_list_of_calls():
+    text = " one,two(name='a,b) ', size=(1, 2)),my-own.three() ,"
+    assert split_calls(text) == ["one", "two(name='a,b) ', size=(1, 2))", "my-own.three()"]
+    assert split_calls("") == []
+
+
+@pytest.mark.parametrize("text", ["one two", "one(", "one,,two", "[" * 5000, "x" * 10_001])
+def test_what_is_no_list_of_calls(text):
+    assert error(split_calls, text, "trackers").startswith(
+        f"trackers {text[:80]!r} cannot be read: write names or calls"
+    )
 
 
 @pytest.mark.parametrize("given_value", [None, 3, ("mixup",), b"mixup"])

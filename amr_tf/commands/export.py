@@ -29,6 +29,19 @@ def define(values: flags.FlagValues) -> None:
         f"Formats beside the SavedModel: {', '.join(FORMATS)}; onnx needs tf2onnx and onnx.",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "hub",
+        None,
+        "USER/NAME on the Hugging Face Hub, where the model is uploaded as well, for "
+        "keras.saving.load_model('hf://USER/NAME'); needs huggingface_hub.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "hub_private",
+        None,
+        "Whether a repository that --hub makes is private; by default as the account has it set.",
+        flag_values=values,
+    )
     define_run_flags(values)
 
 
@@ -43,6 +56,8 @@ def main(given: flags.FlagValues, arguments: list[str]) -> None:
         epoch=given.epoch,
         data_dir=given.data_dir,
         allow_changed_data=given.allow_changed_data,
+        hub=given.hub,
+        hub_private=given.hub_private,
     )
     print(f"Exported {version}")
 

@@ -1003,12 +1003,18 @@ class ResynthesisModel(keras.Model):
     # Saving.
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Saves the whole model, with the states of optimizers and random generators, as `.keras`.
+        """Saves the whole model, with the states of optimizers and random generators.
+
+        Args:
+            filepath: a path that ends in .keras, or "hf://USER/NAME" on the Hugging Face Hub; to
+                which `amr_tf.serving.hub.push_to_hub` adds a model card.
+            overwrite: see `keras.Model.save`.
+            **kwargs: see `keras.Model.save`.
 
         Raises:
-            ValueError: the name does not end in .keras.
+            ValueError: another name.
         """
-        if not str(filepath).endswith(".keras"):
+        if not str(filepath).endswith(".keras") and not str(filepath).startswith("hf://"):
             raise ValueError(f"The name of a saved model must end in .keras; got '{filepath}'.")
         super().save(filepath, overwrite=overwrite, **kwargs)
 

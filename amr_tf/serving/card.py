@@ -78,36 +78,94 @@ def write_card(
         notify: called with a sentence if no samples can be drawn.
     """
     path = pathlib.Path(path)
-    drawn = data is not None and _draw_samples(path / SAMPLES_FILE, model, data, notify)
     sections = [
-        _heading(facts),
-        f"![Held-out images, their reconstructions and mixes]({SAMPLES_FILE})" if drawn else "",
+        _heading(facts, "as a SavedModel"),
+        _samples(path, model, data, notify, examples=True),
         _accuracy(run),
         _signature_table(facts),
         _pictures(facts),
         _settings(run),
     ]
     (path / "README.md").write_text(
-        "\n\n".join(part for part in sections if part) + "\n",
+        _document(sections),
         encoding="utf-8",
         errors="backslashreplace",  # Names of folders need not be UTF-8.
     )
 
 
-def _draw_samples(
-    file: pathlib.Path, model: ResynthesisModel, data: ImageData, notify: Callable[[str], Any]
-) -> bool:
-    """Draws the sheet; returns whether it could."""
+def hub_card(
+    path: str | pathlib.Path,
+    model: ResynthesisModel,
+    repo_id: str,
+    facts: dict[str, Any],
+    run: RunFolder | None = None,
+    data: ImageData | None = None,
+    notify: Callable[[str], Any] = print,
+) -> str:
+    """The card of a model on the Hugging Face Hub; with `data`, `samples.png` is drawn.
+
+    Args:
+        path: the folder of what is uploaded.
+        model: a `ResynthesisModel`.
+        repo_id: the repository, "USER/NAME".
+        facts: what `metadata.describe` returns.
+        run: the `RunFolder` that the model comes from, or None.
+        data: the `ImageData` to draw samples from, or None.
+        notify: called with a sentence if no samples can be drawn.
+
+    Returns:
+        The card's Markdown.
+    """
+    sections = [
+        _heading(facts, "for Keras"),
+        _samples(pathlib.Path(path), model, data, notify),
+        _usage(repo_id),
+        _accuracy(run),
+        _shown_settings(facts),
+    ]
+    return _document(sections)
+
+
+def _document(sections: Iterable[str]) -> str:
+    return "\n\n".join(part for part in sections if part) + "\n"
+
+
+def _usage(repo_id: str) -> str:
+    return f"""## Use
+
+The model's classes are those of the package `amr_tf`, which must be imported.
+
+```python
+import keras
+import amr_tf
+
+model = keras.saving.load_model("hf://{repo_id}")
+codes = model.encode(images)  # float32 in [-1, 1], (N, height, width, channels)
+mixes = model.mix(images)
+line = model.interpolate(images[:1], images[1:2], steps=9)
+```"""
+
+
+def _samples(
+    path: pathlib.Path,
+    model: ResynthesisModel,
+    data: ImageData | None,
+    notify: Callable[[str], Any],
+    examples: bool = False,
+) -> str:
+    """The sheet of samples, which is drawn into a folder; nothing where it cannot be."""
+    if data is None:
+        return ""
     points = data.image_size is None
     try:
         images, _ = draw_sample(data.held_out, data.image_size, _POINTS if points else _SAMPLES)
-        sample_figure(model, images).savefig(file)
-        if not points and images.shape[-1] in (1, 3):
-            _write_examples(file.with_name(EXAMPLES_FILE), data)
+        sample_figure(model, images).savefig(path / SAMPLES_FILE)
+        if examples and not points and images.shape[-1] in (1, 3):
+            _write_examples(path / EXAMPLES_FILE, data)
     except (ValueError, TypeError, OSError) as error:
         notify(f"No sheet of samples: {error}")
-        return False
-    return True
+        return ""
+    return f"![Held-out images, their reconstructions and mixes]({SAMPLES_FILE})"
 
 
 def _write_examples(file: pathlib.Path, data: ImageData) -> None:
@@ -116,7 +174,7 @@ def _write_examples(file: pathlib.Path, data: ImageData) -> None:
     Image.fromarray(cell_pixels(np.concatenate(list(images), axis=1))).save(file)
 
 
-def _heading(facts: dict[str, Any]) -> str:
+def _heading(facts: dict[str, Any], form: str) -> str:
     # With their parameters where a run says them.
     settings = facts["settings"] or {}
     named = {**facts, **{name: in_short(name, value) for name, value in settings.items()}}
@@ -137,7 +195,7 @@ def _heading(facts: dict[str, Any]) -> str:
     table = "\n".join(f"| {name} | {_in_a_cell(value)} |" for name, value in rows)
     return (
         f"# {_in_a_cell(facts['name'])}\n\n"
-        "An auto-encoder whose codes can be mixed (adversarial mixup resynthesis), as a SavedModel."
+        f"An auto-encoder whose codes can be mixed (adversarial mixup resynthesis), {form}."
         f"\n\n| | |\n|---|---|\n{table}"
     )
 
@@ -263,3 +321,11 @@ def _settings(run: RunFolder | None) -> str:
         f"the run; `metadata.json` has the signatures for programs.\n\n```\n"
         f"{run.flagfile.read_text(encoding='utf-8').rstrip()}\n```"
     )
+
+
+def _shown_settings(facts: dict[str, Any]) -> str:
+    """The run's settings without the paths on the machine that trained, or nothing."""
+    if not facts["settings"]:
+        return ""
+    lines = "\n".join(f"--{name}={value}" for name, value in facts["settings"].items())
+    return f"## Settings\n\nThe flags of `amr train`.\n\n```\n{lines}\n```"

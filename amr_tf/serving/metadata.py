@@ -1,6 +1,5 @@
 """What a version folder says about its model, for programs: `metadata.json`."""
 
-import dataclasses
 import hashlib
 import json
 import pathlib
@@ -18,18 +17,18 @@ from amr_tf.models import METHODS
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.registry import Registry, parse_call
 from amr_tf.serving.signatures import label_mixer_of
-from amr_tf.training.config import TrainingConfig, flag_name
+from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import RunFolder
 from amr_tf.version import __version__
 
-# Paths on the machine that trained are no one else's business.
-_NOT_SHOWN = ("run_dir", "data_dir")
+# Paths on the machine that trained, and who watched it, are no one else's business.
+_NOT_SHOWN = ("run_dir", "data_dir", "trackers")
 
 
 def describe(
     model: ResynthesisModel,
     name: str,
-    path: str | pathlib.Path,
+    path: str | pathlib.Path | None,
     run: RunFolder | None = None,
     data: ImageData | None = None,
 ) -> dict[str, Any]:
@@ -38,7 +37,7 @@ def describe(
     Args:
         model: a `ResynthesisModel`.
         name: the servable's.
-        path: the SavedModel's folder.
+        path: the SavedModel's folder, or None for a model without signatures.
         run: the `RunFolder` that it comes from, or None.
         data: the run's `ImageData`, or None.
 
@@ -67,7 +66,7 @@ def describe(
         "preprocessing": None if model.preprocessor is None else model.preprocessor.describe(),
         "dataset": None if config is None else parse_call(config.dataset).name,
         "settings": None if config is None else _settings(config),
-        "signatures": read_signatures(path),
+        "signatures": {} if path is None else read_signatures(path),
         "config_sha256": None if run is None else sha256(run.config),
         "amr_tf_version": __version__,
         "keras_version": keras.__version__,
@@ -77,12 +76,7 @@ def describe(
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:
     """A `TrainingConfig` as a dictionary from flags to the values that are set."""
-    values = {flag_name(field): getattr(config, field.name) for field in dataclasses.fields(config)}
-    return {
-        name: value
-        for name, value in values.items()
-        if value is not None and name not in _NOT_SHOWN
-    }
+    return {name: value for name, value in config.as_flags().items() if name not in _NOT_SHOWN}
 
 
 def write_metadata(path: str | pathlib.Path, facts: dict[str, Any], number: int) -> None:

@@ -8,6 +8,7 @@ from amr_tf.data import ImageData
 from amr_tf.evaluation.sampling import add_density
 from amr_tf.files import user_path
 from amr_tf.serving.export import check_arguments, export_model
+from amr_tf.serving.hub import make_repository, push_to_hub
 from amr_tf.training.config import TrainingConfig
 from amr_tf.training.folder import (
     ChangedData,
@@ -27,6 +28,8 @@ def export_run(
     data_dir: str | None = None,
     notify: Callable[[str], Any] = print,
     allow_changed_data: bool = False,
+    hub: str | None = None,
+    hub_private: bool | None = None,
 ) -> pathlib.Path:
     """Exports a run's model as the next version of a servable.
 
@@ -40,6 +43,9 @@ def export_run(
             be loaded, the export goes without a sheet of samples, and says so.
         notify: called with a sentence for what is exported, and for what is left out.
         allow_changed_data: whether the data may have changed since the run was trained.
+        hub: a repository of the Hugging Face Hub, "USER/NAME", to which the model is uploaded
+            after the export, see `amr_tf.serving.hub.push_to_hub`; or None.
+        hub_private: as `push_to_hub` takes `private`.
 
     Returns:
         The path of the new version.
@@ -48,16 +54,22 @@ def export_run(
         FileNotFoundError: the folder holds no run, or no model yet.
         ValueError, FileExistsError: as `export_model`, or a file of the run is damaged, or the
             data have changed.
+        OSError: the Hub cannot be reached, or refuses.
     """
     path = user_path(path)
     directory = user_path(directory or f"saved_models/{path.resolve().name}")
     check_arguments(directory, keep, formats)
     config, model = load_run(path, epoch)
+    if hub is not None:
+        make_repository(hub, hub_private)
     notify(f"Exporting {which_epoch(path, epoch, model)} of '{path}'.")
     data = _load_data(path, config, data_dir, allow_changed_data, notify)
     if data is not None:
         add_density(path, model, data, notify)
-    return export_model(model, directory, keep, formats, RunFolder(path), data, notify)
+    version = export_model(model, directory, keep, formats, RunFolder(path), data, notify)
+    if hub is not None:
+        notify(f"Pushed to {push_to_hub(model, hub, RunFolder(path), data, hub_private, notify)}")
+    return version
 
 
 def _load_data(

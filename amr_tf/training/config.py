@@ -22,6 +22,7 @@ from amr_tf.training import config_checks
 from amr_tf.training.divergence import MAX_ROLLBACKS, ON_NAN
 from amr_tf.training.precision import JIT_COMPILE, PRECISIONS, resolved_precision
 from amr_tf.training.strategy import STRATEGIES
+from amr_tf.training.trackers import TRACKERS
 from amr_tf.version import __version__
 
 # Arguments of a method's `create` and `compile`, whose defaults these are.
@@ -62,6 +63,7 @@ RESUMABLE = (
     "verbose",
     "on_nan",
     "steps_per_execution",
+    "trackers",
 )
 _LOAD = {name: value.default for name, value in inspect.signature(load).parameters.items()}
 
@@ -96,6 +98,9 @@ class TrainingConfig:
     )
     max_minutes: float | None = _field(
         None, "Run", "Minutes of training after which a run ends, evaluated and resumable."
+    )
+    trackers: str = _field(
+        "tensorboard", "Run", f"Where curves go: {', '.join(TRACKERS.names())} (a list), or none."
     )
     checkpoint_every: int = _field(1, "Run", "Epochs between checkpoints to resume from.")
     verbose: int = _field(1, "Run", "0 silent, 1 progress bar, 2 a line per epoch.")
@@ -293,14 +298,14 @@ class TrainingConfig:
         config._check_types()
         return config
 
+    def as_flags(self) -> dict[str, Any]:
+        """A dictionary from flags to the values that are set."""
+        values = {flag_name(field): getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
     def to_flagfile(self) -> str:
         """A flagfile with which `python -m amr_tf.train --flagfile=...` repeats the run."""
-        lines = []
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                lines.append(f"--{flag_name(field)}={value}")
-        return "\n".join(lines) + "\n"
+        return "".join(f"--{name}={value}\n" for name, value in self.as_flags().items())
 
     def conflicts(self, other: "TrainingConfig") -> list[str]:
         """Names of the fields that differ and may not differ in a resumed run."""

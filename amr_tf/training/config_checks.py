@@ -17,6 +17,7 @@ from amr_tf.registry import parse_call, unknown_name
 from amr_tf.training.divergence import ON_NAN
 from amr_tf.training.precision import JIT_COMPILE, PRECISIONS
 from amr_tf.training.strategy import STRATEGIES
+from amr_tf.training.trackers import check_trackers
 
 _LARGEST_INTEGER = 2**32 - 1  # NumPy's largest seed.
 _POSITIVE_INTEGERS = ("epochs", "batch_size", "checkpoint_every", "steps_per_execution")
@@ -96,6 +97,7 @@ def check_run(config: Any) -> None:
         )
     if not 0 <= config.verbose <= 2:
         raise ValueError(f"verbose must be 0, 1 or 2; got {config.verbose}.")
+    check_trackers(config.trackers)
     check_request(
         config.dataset,
         config.data_dir,

@@ -45,6 +45,7 @@ class RunFolder:
         samples: folder of image grids.
         results: `results.json`, written at the end.
         data: `data.json`, the fingerprint of the data that the run was trained on.
+        trackers: `trackers.json`, the ids of the run in trackers such as MLflow.
         lock: held by the process that trains the run.
     """
 
@@ -58,6 +59,7 @@ class RunFolder:
         self.samples = self.path / "samples"
         self.results = self.path / "results.json"
         self.data = self.path / "data.json"
+        self.trackers = self.path / "trackers.json"
         self.lock = self.path / "lock"
 
     def read_config(self) -> TrainingConfig:

@@ -8,6 +8,7 @@ from collections.abc import Container
 from amr_tf.optimizers import SCHEDULES
 from amr_tf.registry import Registry
 from amr_tf.training.config import REGISTRIES, TrainingConfig, flag_name
+from amr_tf.training.trackers import TRACKERS
 
 _WIDTH = 100
 _INDENT = 4
@@ -51,6 +52,7 @@ def short_help(usage: str, further: dict[str, str], leave_out: Container[str] = 
     own = [optimizers.canonical("adam_l2"), *names]
     lines += _wrapped("--..._optimizer", own)
     lines += _wrapped("learning_rate=", SCHEDULES.names())
+    lines += _wrapped("--trackers", [TRACKERS.describe(name) for name in TRACKERS.names()])
     return "\n".join([*lines, "", _MORE])
 
 
@@ -59,7 +61,7 @@ def full_help(usage: str, further: dict[str, str], leave_out: Container[str] = (
     lines = [short_help(usage, further, leave_out).removesuffix(_MORE)]
     registries = {f"--{name}": REGISTRIES[name] for name in _LISTED}
     registries |= {"--..._optimizer": REGISTRIES["autoencoder_optimizer"]}
-    registries |= {"learning_rate=": SCHEDULES}
+    registries |= {"learning_rate=": SCHEDULES, "--trackers": TRACKERS}
     for title, registry in registries.items():
         lines += [title, *_entries(registry)]
     return "\n".join(lines) + "\n"

@@ -19,9 +19,9 @@ from amr_tf.data.fingerprint import fingerprint
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.files import write_whole
 from amr_tf.registry import unknown_name
+from amr_tf.training import trackers as trackers_lib
 from amr_tf.training.build import build_model
 from amr_tf.training.callbacks import (
-    EpochTensorBoard,
     Interrupted,
     ProgressBar,
     StopAtDeadline,
@@ -76,6 +76,7 @@ class Trained(NamedTuple):
         best: the best epoch, or None where none had the metric.
         chief: whether this process writes; false on the other workers of a job.
         model: the model as its last step has left it, or None under a strategy.
+        trackers: callbacks, for `trackers.end`, which sends the results.
     """
 
     folder: RunFolder
@@ -84,6 +85,7 @@ class Trained(NamedTuple):
     best: Best | None
     chief: bool
     model: Any
+    trackers: list[keras.callbacks.Callback]
 
 
 def train(
@@ -169,19 +171,26 @@ def _train(
     deadline = None  # One for all that follows a rollback, too.
     if config.max_minutes is not None:
         deadline = StopAtDeadline(config.max_minutes, agreement(strategy))
-    while True:
-        try:
-            if not _fit(model, data, config, folder, steps, state, strategy, callbacks, deadline):
-                return None
-            break
-        except Diverged as error:
-            model = None  # Its memory is needed.
-            state = _state_after(error, config, folder, state)
-            model = _model_of(state, config, data, strategy)
-            other_draws(model, state["rollbacks"])
+    trackers = trackers_lib.make_trackers(config, folder) if chief else []
+    with trackers_lib.told_of_failures(trackers):
+        while True:
+            try:
+                ended = _fit(
+                    *(model, data, config, folder, steps, state, strategy),
+                    *(callbacks, trackers, deadline),
+                )
+                break
+            except Diverged as error:
+                model = None  # Its memory is needed.
+                state = _state_after(error, config, folder, state)
+                model = _model_of(state, config, data, strategy)
+                other_draws(model, state["rollbacks"])
+    if not ended:
+        trackers_lib.end(trackers, trackers_lib.INTERRUPTED)
+        return None
     kept: Any = read_state(folder.checkpoints) if chief else {"best": None}
     last = model if strategy is None else None
-    return Trained(folder, data, monitor.name, kept["best"], chief, last)
+    return Trained(folder, data, monitor.name, kept["best"], chief, last, trackers)
 
 
 def _data_line(data: ImageData) -> str:
@@ -312,6 +321,7 @@ def _fit(
     state: dict[str, Any] | None,
     strategy: tf.distribute.Strategy | None,
     callbacks: list[keras.callbacks.Callback],
+    trackers: list[keras.callbacks.Callback],
     deadline: StopAtDeadline | None,
 ) -> bool:
     """Runs the epochs that are left; returns whether it came to the end."""
@@ -326,7 +336,14 @@ def _fit(
         trim_log(folder.log, first_epoch)
         checkpoints = _checkpoints(model, config, folder, state, rollbacks)
         logging_ = _logging_callbacks(data, config, folder)
-        writing = [*logging_, *callbacks, _check_logged(checkpoints.monitor), checkpoints]
+        # Trackers last: an epoch that they have is saved and is not trained again.
+        writing = [
+            *logging_,
+            *callbacks,
+            _check_logged(checkpoints.monitor),
+            checkpoints,
+            *trackers,
+        ]
     else:
         checkpoints = None
         writing = [_check_finite_callback(model)]
@@ -469,7 +486,6 @@ def _logging_callbacks(
         *_health_monitor(data, config, folder),
         *([SkippedUpdates()] if config.precision == "mixed_float16" else []),
         keras.callbacks.CSVLogger(folder.log, append=True),
-        EpochTensorBoard(folder.tensorboard, write_graph=False),
     ]
 
 

@@ -10,7 +10,7 @@ from amr_tf.training.config import TrainingConfig
 from amr_tf.tuning.space import SearchSpace
 
 # Where things lie and what is shown may change.
-_FREE = ("run_dir", "data_dir", "verbose")
+_FREE = ("run_dir", "data_dir", "verbose", "trackers")
 
 
 def search_settings(

@@ -210,7 +210,9 @@ class RunTuner(base_tuner.BaseTuner):
         shutil.rmtree(folder.path, ignore_errors=True)
         partial = folder.path.with_name(f"partial-{folder.path.name}")
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(self._run_dir(earlier, execution), partial)
+        # The copy is a run of its own to trackers.
+        ignored = shutil.ignore_patterns(folder.trackers.name)
+        shutil.copytree(self._run_dir(earlier, execution), partial, ignore=ignored)
         partial.rename(folder.path)
 
     # The oracle's state is all there is, and runs are saved by `train`.

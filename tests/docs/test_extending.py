@@ -22,6 +22,7 @@ FLAGS = {
     "ARCHITECTURES": "architecture",
     "RECONSTRUCTION_LOSSES": "reconstruction_loss",
     "OPTIMIZERS": "autoencoder_optimizer",
+    "TRACKERS": "trackers",
 }
 
 
@@ -44,9 +45,11 @@ def test_text_is_a_script_that_trains(tmp_path):
         "architecture": "dense(width=32, latent_dim=8)",
         "reconstruction_loss": "charbonnier(epsilon=0.01)",
         "autoencoder_optimizer": "sign_sgd(learning_rate=0.001, momentum=0.0)",
+        "trackers": "json_lines(name='curve.jsonl')",
         "k": 3,
     }
     assert (tmp_path / "runs/mine/results.json").exists()
+    assert len((tmp_path / "runs/mine/curve.jsonl").read_text().splitlines()) == 1
 
 
 def test_text_shows_each_kind():

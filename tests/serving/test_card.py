@@ -107,7 +107,8 @@ def test_the_card(run, tmp_path, quick):
     )
     assert settings["lambda"] == 10.0
     lines = [f"--{name}={value}" for name, value in settings.items()]
-    assert set(run.flagfile.read_text().splitlines()) - set(lines) == {f"--run_dir={run.path}"}
+    hidden = {f"--run_dir={run.path}", "--trackers=tensorboard"}
+    assert set(run.flagfile.read_text().splitlines()) - set(lines) == hidden
     assert not set(settings) & {"run_dir", "data_dir"}
 
 

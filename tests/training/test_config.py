@@ -42,6 +42,7 @@ OTHERS = {
     "monitor": "val_loss:min",
     "patience": 3,
     "max_minutes": 2.5,
+    "trackers": "tensorboard,mlflow(experiment='a, b')",
     "checkpoint_every": 4,
     "verbose": 2,
     "dataset": "celeba(attributes=('Male', 'Wearing_Lipstick'), crop=128)",
@@ -642,6 +643,7 @@ WRONG_NAMES = [
     ("precision", "mixed_float61", "precision", "mixed_float16"),
     ("jit_compile", "ture", "jit_compile", "true"),
     ("strategy", "mirored", "strategy", "mirrored"),
+    ("trackers", "tensorbord", "tracker", "tensorboard"),
 ]
 # What cannot be told before the data are there (see test_run.py), or has a test of its own.
 NEED_THE_DATA = ("run_dir", "data_dir", "validation_fraction", "monitor")
@@ -923,6 +925,7 @@ def test_what_may_change_in_a_resumed_run():
         "verbose",
         "steps_per_execution",
         "on_nan",
+        "trackers",
     }
 
 

@@ -276,9 +276,11 @@ def test_hyperband_goes_on_with_the_best(monkeypatch, tmp_path):
     def train(config, resume=False):
         folder = RunFolder(config.run_dir)
         seen.append((config.epochs, resume, (folder.path / "note").exists()))
+        assert not folder.trackers.exists()  # A copy is another run to MLflow.
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         folder.config.write_text(config.to_json())
         (folder.path / "note").write_text("trained")
+        folder.trackers.write_text("{}")
         return {"best_val_probe_accuracy": config.lambda_ / 100}
 
     monkeypatch.setattr(tuner, "train", train)
