@@ -200,10 +200,10 @@ class MethodContract:
                     assert size > decay, f"{variable.path}: {size} against {decay}"
 
     def test_a_saved_model_continues(self, tmp_path: pathlib.Path) -> None:
-        model = make(self.method, depth=2)
-        images, labels = digits(8).images[:64], digits(8).labels[:64]
-        options = {"batch_size": 32, "epochs": 1, "shuffle": False, "verbose": 0}
-        model.fit(images, labels, **options)
+        model = self.learned().model  # Its training step is a graph already.
+        data = digits(self.image_size)
+        images, labels = data.images[:128], data.labels[:128]
+        options = {"batch_size": 64, "epochs": 1, "shuffle": False, "verbose": 0}
         model.save(tmp_path / "model.keras")
         loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
         np.testing.assert_array_equal(loaded.encode(images), model.encode(images))
@@ -226,10 +226,10 @@ class MethodContract:
         assert model.encode(images).dtype == np.float32
 
     def test_exports_reconstructions(self, tmp_path: pathlib.Path) -> None:
-        model = make(self.method, depth=2)
+        model = self.learned().model
         model.export(tmp_path / "model", verbose=False)
         loaded = tf.saved_model.load(tmp_path / "model")
-        images = digits(8).images[:8]
+        images = digits(self.image_size).held_out[:8]
         served = loaded.serve(tf.constant(images)).numpy()
         np.testing.assert_allclose(served, model.reconstruct(images), atol=1e-5)
 

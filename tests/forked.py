@@ -1,8 +1,8 @@
 """Commands as `python -m` runs them, in forks of one process that has imported the package.
 
 A fork starts as a new process does, without TensorFlow's threads and with the package's modules
-as they are after their import; only the seconds that the import takes are spent once. Tests whose
-point is the start of a process, a signal or a kill start one of their own.
+as they are after their import; only the seconds that the import takes are spent once. Signals and
+kills reach it as they reach a process. Tests whose point is the start start one of their own.
 """
 
 import functools
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 from amr_tf.commands import COMMANDS
 
@@ -36,15 +37,57 @@ def run(module, *flags, cwd, timeout=300, environment=None):
     Returns:
         The exit code (negative for a signal), standard output and standard error.
     """
+    process = start(module, *flags, cwd=cwd, timeout=timeout, environment=environment)
+    outputs = process.communicate()
+    return process.returncode, *outputs
+
+
+def start(module, *flags, cwd, timeout=300, environment=None):
+    """Starts what `run` runs; returns a `Process`."""
+    folder = tempfile.TemporaryDirectory()  # Removed with its process.
+    paths = [pathlib.Path(folder.name) / name for name in ("out", "err")]
+    outputs = [str(path) for path in paths]
+    pid = _ask([module, flags, str(cwd), outputs, timeout, environment or {}])
+    return Process(pid, paths, folder)
+
+
+class Process:
+    """A fork, with what the tests call of a `subprocess.Popen`."""
+
+    def __init__(self, pid, paths, folder):
+        self.pid = pid
+        self.returncode = None
+        self._paths = paths
+        self._folder = folder
+
+    def poll(self):
+        if self.returncode is None:
+            self.returncode = _ask(self.pid)
+        return self.returncode
+
+    def communicate(self, timeout=600):
+        """Waits for the end; returns standard output and standard error."""
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout)
+            time.sleep(0.01)
+        return tuple(path.read_text(errors="replace") for path in self._paths)
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+def _ask(request):
+    """The server's answer: of a case its fork's number, of that its exit code or None."""
     server = _server()
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [pathlib.Path(folder) / name for name in ("out", "err")]
-        outputs = [str(path) for path in paths]
-        case = [module, flags, str(cwd), outputs, timeout, environment or {}]
-        server.stdin.write(json.dumps(case) + "\n")
-        server.stdin.flush()
-        code = int(server.stdout.readline())
-        return code, *(path.read_text(errors="replace") for path in paths)
+    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.flush()
+    return json.loads(server.stdout.readline())
 
 
 @functools.cache
@@ -64,11 +107,15 @@ def _serve():
     for name in _IMPORTED:
         __import__(name)
     for line in sys.stdin:
-        process = os.fork()
-        if not process:
-            _child(*json.loads(line))
-        _, status = os.waitpid(process, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        request = json.loads(line)
+        if isinstance(request, int):
+            found, status = os.waitpid(request, os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if found else None
+        else:
+            answer = os.fork()
+            if not answer:
+                _child(*request)
+        print(json.dumps(answer), flush=True)
 
 
 def _child(module, flags, folder, paths, timeout, environment):

@@ -13,7 +13,10 @@ pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).parents[1]
 # What a build reads.
-SOURCES = ("amr_tf", "configs", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+SOURCES = (
+    *("amr_tf", "amr_command.py", "configs"),
+    *("pyproject.toml", "setup.py", "README.md", "LICENSE"),
+)
 FIND_CONFIGS = """\
 import amr_tf
 from amr_tf.reproduction import find_cells
@@ -79,7 +82,7 @@ def test_wheel_holds_the_package_and_the_flagfiles(wheel):
     flagfiles = (ROOT / "configs").rglob("*.cfg")
     configs = {f"amr_tf/{path.relative_to(ROOT).as_posix()}" for path in flagfiles}
     assert configs
-    assert files == package | configs
+    assert files == package | configs | {"amr_command.py"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 

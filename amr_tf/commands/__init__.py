@@ -1,4 +1,7 @@
-"""The commands, a module each: `amr train` or `python -m amr_tf.train` runs `train`, and so on."""
+"""The commands, a module each: `amr train` or `python -m amr_tf.train` runs `train`, and so on.
+
+The console script reads this file without the package: it imports nothing.
+"""
 
 # What `amr --help` says of each.
 COMMANDS = {
@@ -11,3 +14,19 @@ COMMANDS = {
     "tune": "search for the best flags",
     "reproduce": "fill a table of the paper",
 }
+
+HELP = ("--help", "-help", "-h", "--helpshort", "--helpfull")
+
+
+def usage() -> str:
+    """What `amr --help` prints."""
+    return "\n".join(
+        [
+            "amr_tf: auto-encoders whose latent codes can be mixed.",
+            "",
+            *(f"  amr {name:<12} {text}" for name, text in COMMANDS.items()),
+            "",
+            "amr COMMAND --help lists a command's flags, amr --version the versions, and",
+            "amr --completion=bash or zsh prints a script that completes both in a shell.",
+        ]
+    )

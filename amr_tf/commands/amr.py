@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from amr_tf.commands import COMMANDS, completion, running
+from amr_tf.commands import COMMANDS, HELP, completion, running, usage
 from amr_tf.registry import unknown_name
 
 _COMPLETION = "--completion="
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in COMMANDS:
         command(name).run(rest)
-    if name in ("--help", "-help", "-h", "--helpshort", "--helpfull"):
+    if name in HELP:
         print(usage())
     elif name == "--version":
         print(running.version())
@@ -40,17 +40,3 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def command(name: str) -> running.Command:
     """The command of that name."""
     return importlib.import_module(f"amr_tf.commands.{name}").COMMAND
-
-
-def usage() -> str:
-    """What `amr --help` prints."""
-    return "\n".join(
-        [
-            "amr_tf: auto-encoders whose latent codes can be mixed.",
-            "",
-            *(f"  amr {name:<12} {text}" for name, text in COMMANDS.items()),
-            "",
-            "amr COMMAND --help lists a command's flags, amr --version the versions, and",
-            "amr --completion=bash or zsh prints a script that completes both in a shell.",
-        ]
-    )

@@ -5,9 +5,12 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_cases_and_checks(tmp_path):
     command = [
         *(sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--quick", "--seconds=0.01"),

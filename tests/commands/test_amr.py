@@ -1,6 +1,7 @@
 """The command `amr`: what it lists, what it runs, and what it refuses."""
 
 import importlib
+import importlib.metadata
 import os
 import pathlib
 import subprocess
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+import amr_command
 import amr_tf
 from amr_tf.commands import COMMANDS, amr, running
 from tests import forked
@@ -42,6 +44,40 @@ def test_each_command_has_a_module_of_both_kinds():
 
 def test_version(capsys):
     assert call(capsys, "--version") == (0, running.version() + "\n", "")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",), ("--version",)])
+def test_what_the_console_script_answers_itself(capsys, arguments):
+    """The same as the package, which it does not import: that takes seconds."""
+    code, out, _ = call(capsys, *arguments)
+    run = f"import sys, amr_command; sys.argv = ['amr', *{arguments}]; amr_command.main()"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", run],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.returncode, done.stdout) == (code, out)
+    assert "importlib.metadata" in done.stderr
+    assert "tensorflow" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("train", "--help"), ("nonsense",), ("--completion=bash",)])
+def test_what_the_console_script_leaves_to_the_package(monkeypatch, arguments):
+    monkeypatch.setattr(sys, "argv", ["amr", *arguments])
+    monkeypatch.setattr(amr, "main", lambda: sys.exit(7))
+    with pytest.raises(SystemExit) as caught:
+        amr_command.main()
+    assert caught.value.code == 7
+
+
+def test_the_console_script_beside_another_build_of_tensorflow(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert amr_command.answer(["--version"]) is None
 
 
 @pytest.mark.parametrize(
@@ -93,7 +129,7 @@ def test_it_trains_as_the_module_does(tmp_path):
 @pytest.mark.slow
 def test_a_process_of_its_own(tmp_path):
     """`python -m amr_tf`, and the function that the console script calls."""
-    console = "import sys; from amr_tf.commands.amr import main; sys.exit(main())"
+    console = "import sys; from amr_command import main; sys.exit(main())"
     for start in (["-m", "amr_tf"], ["-c", console]):
         done = subprocess.run(
             [sys.executable, *start, "nonsense"],

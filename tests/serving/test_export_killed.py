@@ -4,46 +4,48 @@
 """
 
 import json
+import multiprocessing
 import os
 import pathlib
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 
+import keras
 import pytest
 
+from amr_tf import AMR
+from amr_tf.serving.export import export_model
 from amr_tf.serving.metadata import read_signatures
 from amr_tf.serving.versions import versions
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 KEEP = 2
-# Exports without an end, so that a kill can fall on any moment, also between two exports.
-EXPORTS = f"""\
-import keras
-from amr_tf import AMR
-from amr_tf.serving.export import export_model
-import sys
-keras.utils.set_random_seed(0)
-model = AMR.create((2,), "mlp", latent_dim=2)
-print("ready", flush=True)
-for _ in range(int(sys.argv[2])):
-    export_model(model, sys.argv[1], keep={KEEP}, notify=lambda text: None)
-"""
 LAST_FILE = "version/README.md"  # What is written last before the move into place.
 
 
+def export_many(directory, count, ready):
+    """What a process does: exports, also without an end, so that a kill can fall on any moment."""
+    os.setsid()  # The process that verifies is killed with it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    keras.utils.set_random_seed(0)
+    model = AMR.create((2,), "mlp", latent_dim=2)
+    ready.send(True)
+    for _ in range(count):
+        export_model(model, directory, keep=KEEP, notify=lambda text: None)
+
+
 def start(directory, count):
-    return subprocess.Popen(
-        [sys.executable, "-c", EXPORTS, str(directory), str(count)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,  # The process that verifies is killed with it.
-    )
+    """A fork of a process that has imported the package; it has made its model."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["amr_tf.serving.export"])
+    ready, sends = context.Pipe(duplex=False)
+    process = context.Process(target=export_many, args=(directory, count, sends))
+    process.start()
+    sends.close()
+    assert ready.recv()
+    return process
 
 
 def whole_files(version):
@@ -58,11 +60,10 @@ def kill_at_random(directory, draws, duration, aimed):
     """Kills an export; an aimed kill falls on the moments around the move into place."""
     process = start(directory, 1000)
     try:
-        assert process.stdout.readline() == "ready\n"
         if aimed:
             deadline = time.monotonic() + 300
             while not list(directory.glob(f".partial-*/{LAST_FILE}")):
-                assert process.poll() is None
+                assert process.is_alive()
                 assert time.monotonic() < deadline
                 time.sleep(0.0005)
             time.sleep(draws.uniform(0, 0.01))
@@ -70,15 +71,15 @@ def kill_at_random(directory, draws, duration, aimed):
             time.sleep(draws.uniform(0, 1.2 * duration))
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.join()
 
 
 def export_whole(directory):
     """One export without a kill; returns the seconds that it took."""
     process = start(directory, 1)
-    assert process.stdout.readline() == "ready\n"
     began = time.monotonic()
-    assert process.wait(300) == 0
+    process.join(300)
+    assert process.exitcode == 0
     return time.monotonic() - began
 
 

@@ -12,10 +12,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 @pytest.mark.slow
 def test_killed_runs_end_as_one_that_was_left_alone(tmp_path):
     script = ROOT / "benchmarks" / "kill_training.py"
-    flags = ("--kills=3", "--chains=1", "--epochs=5", f"--out={tmp_path}")
+    # One kill falls anywhere, one into a write.
+    flags = ("--kills=2", "--chains=1", "--epochs=3", f"--out={tmp_path}")
     run = subprocess.run(
         [sys.executable, script, *flags], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.splitlines()[-1].startswith("3 kills, seed 0")
+    assert run.stdout.splitlines()[-1].startswith("2 kills, seed 0")
     assert (tmp_path / "chain0" / "results.json").exists()

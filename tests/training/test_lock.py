@@ -17,6 +17,8 @@ fcntl.flock(file, fcntl.LOCK_EX)
 print("held", flush=True)
 time.sleep(600)
 """
+# One step and one batch for validation.
+SHORT = {"epochs": 1, "train_subset": 32, "validation_fraction": 0.02}
 MESSAGE = "is being trained by another process: wait for its end, or choose another --run_dir.$"
 
 
@@ -31,8 +33,8 @@ def holder(tmp_path):
         process.kill()
 
 
-def test_a_second_training_is_refused_until_the_first_is_killed(tmp_path, holder):
-    config = tiny_config(tmp_path / "run", epochs=1)
+def test_a_second_training_is_refused_until_the_first_is_killed(tmp_path, holder, eager):
+    config = tiny_config(tmp_path / "run", **SHORT)
     with pytest.raises(ValueError, match=MESSAGE):
         train(config)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["lock"]
@@ -43,8 +45,8 @@ def test_a_second_training_is_refused_until_the_first_is_killed(tmp_path, holder
     assert train(config.replace(epochs=2), resume=True) is not None
 
 
-def test_resuming_a_run_that_is_being_trained_is_refused(tmp_path):
-    config = tiny_config(tmp_path / "run", epochs=1)
+def test_resuming_a_run_that_is_being_trained_is_refused(tmp_path, eager):
+    config = tiny_config(tmp_path / "run", **SHORT)
     train(config)
     with locked(RunFolder(config.run_dir)), pytest.raises(ValueError, match=MESSAGE):
         train(config.replace(epochs=2), resume=True)

@@ -79,6 +79,8 @@ OTHERS = {
         "discriminator_optimizer": "sgd(momentum=0.9)",
     },
 }
+# Two epochs of two steps and one batch for validation: without a graph they take less time.
+SHORT = {"epochs": 2, "train_subset": 67, "validation_fraction": 0.02}
 # What is written at the end of an epoch, and by which function.
 PLACES = {
     "checkpoint": [(keras.Model, "save")],
@@ -241,9 +243,9 @@ def test_the_results_are_those_of_the_best_epoch(whole, variant):
     assert 0.3 < results["linear_probe"]["test_accuracy"] <= 1
 
 
-def test_in_another_thread(tmp_path, unevaluated):
+def test_in_another_thread(tmp_path, unevaluated, eager):
     """Python allows signal handlers in the main thread only; a run does without them elsewhere."""
-    config = tiny_config(tmp_path / "run", epochs=1)
+    config = tiny_config(tmp_path / "run", **{**SHORT, "epochs": 1})
     with concurrent.futures.ThreadPoolExecutor() as pool:
         results = pool.submit(train, config).result()
     assert 0 <= results["best_val_probe_accuracy"] <= 1
@@ -304,9 +306,9 @@ def test_a_run_that_is_interrupted_in_an_epoch(
 
 
 @pytest.mark.parametrize("variant", OTHERS)
-def test_an_interrupted_run_of_another_method(tmp_path, monkeypatch, unevaluated, variant):
+def test_an_interrupted_run_of_another_method(tmp_path, monkeypatch, unevaluated, eager, variant):
     """Two epochs of two steps, stopped in the second."""
-    changes = {"epochs": 2, "train_subset": 67, **OTHERS[variant]}
+    changes = {**SHORT, **OTHERS[variant]}
     whole, config = (tiny_config(tmp_path / name, **changes) for name in ("whole", "run"))
     expected = train(whole)
     results = train_in_parts(config, monkeypatch, (3,))
@@ -321,9 +323,9 @@ def test_an_interrupted_run_of_another_method(tmp_path, monkeypatch, unevaluated
         assert 0 < float(load_model(path).balance) < 1
 
 
-def test_averages_are_what_is_saved_and_used(tmp_path, unevaluated):
+def test_averages_are_what_is_saved_and_used(tmp_path, unevaluated, eager):
     """Every file of a run holds them; the log's figures are theirs."""
-    config = tiny_config(tmp_path / "run", epochs=2, train_subset=67, ema=0.9, monitor="val_loss")
+    config = tiny_config(tmp_path / "run", **SHORT, ema=0.9, monitor="val_loss")
     train(config)
     folder = RunFolder(config.run_dir)
     log = read_log(folder.log)
@@ -339,9 +341,9 @@ def test_averages_are_what_is_saved_and_used(tmp_path, unevaluated):
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_a_run_that_stops_after_minutes(tmp_path, monkeypatch, unevaluated, capsys, ema):
+def test_a_run_that_stops_after_minutes(tmp_path, monkeypatch, unevaluated, eager, capsys, ema):
     """It is evaluated like one that came to its end, and goes on as if it had not stopped."""
-    changes = {"epochs": 2, "train_subset": 67, "monitor": "val_loss", "ema": ema}
+    changes = {**SHORT, "monitor": "val_loss", "ema": ema}
     whole, config = (tiny_config(tmp_path / name, **changes) for name in ("whole", "run"))
     expected = train(whole)
 
@@ -570,9 +572,10 @@ def test_attributes(tmp_path, monkeypatch):
     assert model.label_mixer.num_labels == 2
 
 
-def test_a_mixer_of_the_users(tmp_path, monkeypatch, unevaluated):
+def test_a_mixer_of_the_users(tmp_path, monkeypatch, unevaluated, eager):
     monkeypatch.setitem(amr_tf.mixers.MIXERS._entries, "nearest", Nearest)
-    config = tiny_config(tmp_path / "run", mixer="nearest", k=3, epochs=1)
+    changes = {**SHORT, "mixer": "nearest", "k": 3, "epochs": 1}
+    config = tiny_config(tmp_path / "run", **changes)
     train(config)
     saved, model = load_run(config.run_dir)
     assert saved.mixer == "nearest"
@@ -772,7 +775,7 @@ def test_a_run_of_another_version(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["run", "config.json"]
 
 
-def test_training_alone(tmp_path):
+def test_training_alone(tmp_path, eager):
     """`training.run` neither draws nor evaluates; who calls it may hand in callbacks."""
     given = []
 
@@ -784,7 +787,7 @@ def test_training_alone(tmp_path):
         given.append(arguments)
         return [Recorder()]
 
-    config = tiny_config(tmp_path / "run", epochs=2, sample_every=1)
+    config = tiny_config(tmp_path / "run", **SHORT, sample_every=1)
     trained = run_lib.train(config, make_callbacks=make_callbacks)
     (resolved, data, folder), *epochs = given
     assert resolved == config.resolve() == folder.read_config()
@@ -800,9 +803,9 @@ def test_training_alone(tmp_path):
     ]
 
 
-def test_a_metric_that_is_never_logged_cannot_choose(tmp_path):
+def test_a_metric_that_is_never_logged_cannot_choose(tmp_path, eager):
     """It is told after the first epoch, and not at the end, when there is no best model."""
-    config = tiny_config(tmp_path / "run", monitor="val_consistency_loss")
+    config = tiny_config(tmp_path / "run", **SHORT, monitor="val_consistency_loss")
     message = r"^Unknown metric to monitor 'val_consistency_loss'\. Did you mean '.*'\? Allowed: .*"
     with pytest.raises(ValueError, match=message + "val_reconstruction_loss"):
         train(config)
@@ -876,7 +879,7 @@ def test_a_log_from_before_the_health_columns_keeps_its_columns(whole, tmp_path,
 
 
 @pytest.mark.parametrize("place", ("checkpoint", "log", "tensorboard"))
-def test_a_full_disk(tmp_path, monkeypatch, place):
+def test_a_full_disk(tmp_path, monkeypatch, eager, place):
     """In the second epoch, where the first has left a checkpoint."""
 
     def full(self, *args, **kwargs):
@@ -891,8 +894,8 @@ def test_a_full_disk(tmp_path, monkeypatch, place):
                     monkeypatch.setattr(owner, name, full)
 
     monkeypatch.setattr(run_lib, "StopOnSignal", Filling)
-    config = tiny_config(tmp_path / "run")
-    step = 2 * STEPS if place == "tensorboard" else STEPS  # Curves come after the checkpoint.
+    config = tiny_config(tmp_path / "run", **SHORT)
+    step = 4 if place == "tensorboard" else 2  # Curves come after the checkpoint.
     message = (
         rf"^Training stopped: .*No space left on device; '.*/last-0000000{step}\.keras' "
         rf"\(step {step}\) is whole: continue with --resume\.$"

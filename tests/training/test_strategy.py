@@ -1,12 +1,9 @@
 """Strategies: their checks in this process, their training in processes of their own."""
 
 import json
-import os
 import pathlib
 import signal
 import socket
-import subprocess
-import sys
 import types
 
 import numpy as np
@@ -181,14 +178,7 @@ def words(run_dir, **flags):
 
 def start(run_dir, environment=None, **flags):
     """A training process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", SCRIPT, *words(run_dir, **flags)],
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return forked.start(SCRIPT, *words(run_dir, **flags), cwd=ROOT, environment=environment)
 
 
 def run(run_dir, environment=None, **flags):
