@@ -59,14 +59,9 @@ FAMILIES = {
         "architecture": "mlp",
         "latent_dim": 5,
     },
-    "dsprites": {
-        "method": "amr",
-        "image_shape": (8, 8, 1),
-        "architecture": "dsprites",
-        "mixer": "learned",
-    },
+    "dsprites": {"method": "amr", "image_shape": (8, 8, 1), "architecture": "dsprites"},
     "two_channels": {"method": "amr", **SMALL, "image_shape": (8, 8, 2), "mixer": "channelwise"},
-    "bfloat16": {"method": "amr", **SMALL, "policy": "mixed_bfloat16"},
+    "bfloat16": {"method": "amr", **SMALL, "policy": "mixed_bfloat16", "mixer": "learned"},
     "float16": {"method": "amr", **SMALL, "policy": "mixed_float16", "mixer": "spherical"},
     "vae_bfloat16": {"method": "vae", **SMALL, **TANH, "policy": "mixed_bfloat16"},
     "looks": {
