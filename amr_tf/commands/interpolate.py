@@ -22,6 +22,7 @@ from amr_tf.evaluation.interpolation_figures import (
     triangle_figure,
 )
 from amr_tf.evaluation.label_figures import check_label_mixers, label_mix_figure
+from amr_tf.evaluation.look_figures import check_look_mixers, looks_figure
 from amr_tf.files import user_path
 from amr_tf.models.inference import PATHS
 from amr_tf.registry import unknown_name
@@ -60,6 +61,11 @@ def _codes(models: Models, data: ImageData, title: str, given: flags.FlagValues)
     return codes_figure(models, *drawn, data.class_names, title, given.seed)
 
 
+def _looks(models: Models, data: ImageData, title: str, given: flags.FlagValues) -> Figure:
+    layouts, looks = _draw(data, given, pairs=6)
+    return looks_figure(models, layouts, looks, f"{title}: layout by column, look by row")
+
+
 def _line_rows(models: Models, data: ImageData, given: flags.FlagValues) -> dict[str, Any]:
     first, second = _draw(data, given, pairs=4)
     return interpolation_rows(models, first, second, given.steps or 9, path=given.path)
@@ -76,7 +82,10 @@ _FIGURES = {
     "bernoulli": _crossovers,
     "labels": _labels,
     "codes": _codes,
+    "looks": _looks,
 }
+# What is asked of models before anything is drawn.
+_CHECKS = {"labels": check_label_mixers, "looks": check_look_mixers}
 _FILMS = {"line": _line_rows, "bernoulli": _crossover_rows}
 # What a single run's images are called, under a title that names the run.
 _SINGLE = {"line": "latent space", "bernoulli": "crossover", "labels": "mix", "triangle": "mixes"}
@@ -134,7 +143,7 @@ def define(values: flags.FlagValues) -> None:
         "line",
         "line: from one image to another; triangle: mixes of three; bernoulli: feature maps "
         "replaced one by one; labels: mixes under several labels (supervised_amr); codes: PCA and "
-        "t-SNE.",
+        "t-SNE; looks: the layout of one with the look of another (mixer style).",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -147,7 +156,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "pairs",
         None,
-        "Pairs of images, or triples; by default 4, triangles 1.",
+        "Pairs of images, or triples; by default 4, triangles 1, looks 6.",
         lower_bound=1,
         flag_values=values,
     )
@@ -193,8 +202,8 @@ def main(given: flags.FlagValues, arguments: list[str]) -> None:
     ]
     if data.image_size is None and kind != "codes":
         raise ValueError(f"Data set '{data.name}' holds points; only images are drawn.")
-    if kind == "labels":
-        check_label_mixers(models)
+    if kind in _CHECKS:
+        _CHECKS[kind](models)
     title = f"{data.name}, held-out images"
     if len(models) == 1:
         title = f"{data.name}, {caption_of(config)}"

@@ -134,6 +134,7 @@ def test_what_is_wrong_is_said_before_anything_is_drawn(folder):
         [run, "--data_dir=nowhere"],
         ["--run=k2,large"],
         ["--run=gan", "--kind=labels"],
+        [run, "--kind=looks"],
         [run, "--kind=triangle", "--pairs=120"],
     )
     expected = (
@@ -146,6 +147,7 @@ def test_what_is_wrong_is_said_before_anything_is_drawn(folder):
         "--data_dir 'nowhere' is not a folder.",
         "are of the shape (8, 8, 1) in 'k2' and (16, 16, 1) in 'large'.",
         "'AE+GAN' has no label mixer: only models of --method=supervised_amr mix under labels.",
+        " does not take layout and look apart: only models of --mixer=style do.",
         "pairs = 120 needs 360 images of the 359 there are.",
     )
     assert len(said) == len(expected)
