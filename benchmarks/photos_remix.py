@@ -1,0 +1,65 @@
+"""Mixes of a trained model by mixers that it was not trained with.
+
+    python benchmarks/photos_remix.py --data_dir=../shared/photos/flowers --image_size=64 \
+      --model=runs/photos/residual.keras --mixers=mixup,spherical,style
+
+measures equal parts of two held-out photographs, as `photos.py` does, and for `style` also the
+layout of one with the look of the other. `--classifier` is the one that `photos.py` left in its
+`--out`.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import keras
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from photo_measures import nearer_parent, pooled_extractor, sliced_distances
+from photos import mixed_codes, pictures_of
+
+from amr_tf import mixers
+from amr_tf.evaluation.extractors import extract_features
+from amr_tf.evaluation.image_quality import frechet_distance
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--image_size", type=int, default=64)
+    parser.add_argument("--model", required=True, help="a .keras file")
+    parser.add_argument("--mixers", default="mixup,spherical,style")
+    parser.add_argument("--classifier", default="runs/photos/classifier-64.keras")
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
+    train_images, train_labels, held_out, _, partners = pictures_of(
+        options.data_dir, options.image_size
+    )
+    _, extractor = pooled_extractor(train_images, train_labels, options.classifier)
+    real = extract_features(held_out, extractor)
+    model = keras.saving.load_model(options.model)
+    codes = model.encode(held_out)
+    print("| mixer | FD mixes | SWD mixes | nearer parent |\n| --- | --- | --- | --- |")
+    for name in options.mixers.split(","):
+        mixer = mixers.get(name, k=2)
+        mixer.build((None, *model.latent_shape))
+        stack = np.moveaxis(codes[partners[:2]], 0, 1)
+        halves = np.full((len(codes), 2, 1, 1, 1), 0.5, "float32")
+        made = {name: np.asarray(mixer.combine(stack, mixer.weigh(stack, halves)))}
+        if mixer.mixes_looks:
+            made[f"{name}, layout and look"] = mixed_codes(mixer, codes, partners[:2])
+        for caption, mixed in made.items():
+            images = np.clip(model.decode(mixed), -1, 1)
+            fake = extract_features(images, extractor)
+            distances = ", ".join(f"{each:.0f}" for each in sliced_distances(held_out, images)[:-1])
+            nearer = nearer_parent(fake, real, real[partners[1]])
+            shown = f"{frechet_distance(real, fake):.2f} | {distances} | {nearer:.2f}"
+            print(f"| {caption} | {shown} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
