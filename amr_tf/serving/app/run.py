@@ -89,14 +89,22 @@ def _has_event_loop() -> bool:
 
 
 def _run_in_a_thread(server: uvicorn.Server, listener: socket.socket) -> None:
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
-    thread.start()
+    # Python 3.11 takes a thread for ended whose `join` was interrupted (bpo-45274).
+    ended = threading.Event()
+
+    def run() -> None:
+        try:
+            server.run(sockets=[listener])
+        finally:
+            ended.set()
+
+    threading.Thread(target=run, name="server").start()
     try:
         with _interrupts():
-            thread.join()
+            ended.wait()
     finally:
         server.should_exit = True
-        thread.join()
+        ended.wait()
 
 
 @contextlib.contextmanager
