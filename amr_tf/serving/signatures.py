@@ -118,7 +118,7 @@ def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
 
     codes, stack = _spec("codes", None, *latent), _spec("codes", None, None, *latent)
     maps = _spec("coefficients", None, None, latent[-1])
-    made = {
+    made: Endpoints = {
         "serving_default": (decode, [codes]),
         "decode": (decode, [codes]),
         "mix": (mix, [stack, _spec("coefficients", None, None)]),
