@@ -10,6 +10,7 @@ import io
 import pathlib
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -73,10 +74,19 @@ def mix_files(stub, model, first, second, share=0.5):
         The bytes of a PNG file.
     """
     codes = predict(stub, model, "encode_png", {"png_bytes": [upright(first), upright(second)]})
-    # The mix of codes is their weighted sum; the decoder makes a file of it.
-    mixed = share * codes[:1] + (1 - share) * codes[1:]
-    (png,) = predict(stub, model, "decode_png", {"codes": mixed.astype("float32")})
-    return png
+    # The model mixes: not every mixer's mixes are weighted sums.
+    coefficients = np.array([[share, 1 - share]], "float32")
+    inputs = {"codes": codes[None], "coefficients": coefficients}
+    (image,) = predict(stub, model, "mix", inputs)
+    return png_of(image)
+
+
+def png_of(image):
+    """The PNG file of an image (H, W, C) in [-1, 1], C 1, 3 or 4."""
+    pixels = np.rint((np.clip(image, -1.0, 1.0) + 1.0) * 127.5).astype("uint8")
+    out = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(out, "PNG")
+    return out.getvalue()
 
 
 def main():

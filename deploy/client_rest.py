@@ -70,16 +70,21 @@ def mix_files(url, first, second, share=0.5):
     """
     files = [{"b64": base64.b64encode(upright(file)).decode()} for file in (first, second)]
     codes = predict(url, "encode_png", {"png_bytes": files})
-    # The mix of codes is their weighted sum; the decoder makes a file of it.
-    mixed = _weighted_sum(codes[0], codes[1], share)
-    (png,) = predict(url, "decode_png", {"codes": [mixed]})
-    return base64.b64decode(png["b64"])
+    # The model mixes: not every mixer's mixes are weighted sums.
+    inputs = {"codes": [codes], "coefficients": [[share, 1 - share]]}
+    (image,) = predict(url, "mix", inputs)
+    return png_of(image)
 
 
-def _weighted_sum(first, second, share):
-    if isinstance(first, list):
-        return [_weighted_sum(one, two, share) for one, two in zip(first, second, strict=True)]
-    return share * first + (1 - share) * second
+def png_of(image):
+    """The PNG file of an image of nested lists, H x W x C in [-1, 1], C 1, 3 or 4."""
+    height, width, channels = len(image), len(image[0]), len(image[0][0])
+    values = (value for row in image for pixel in row for value in pixel)
+    pixels = bytes(round((min(max(value, -1.0), 1.0) + 1.0) * 127.5) for value in values)
+    out = io.BytesIO()
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    Image.frombytes(mode, (width, height), pixels).save(out, "PNG")
+    return out.getvalue()
 
 
 def main():

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 from matplotlib.figure import Figure
 
 from amr_tf import checks
 from amr_tf.evaluation.figures import Models, as_models, between_originals, grid_figure
 from amr_tf.evaluation.sheet import CELL_INCHES, Sheet
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.inference import combine
 
 _CORNER_CELLS = 1.25  # From a corner to the original image beside it.
 _PANEL_TOP_INCHES = 0.55  # A caption, and the word above the first original.
@@ -33,7 +35,9 @@ def barycentric_weights(steps: int) -> np.ndarray:
 
 
 def triangle_images(model: ResynthesisModel, corners: np.ndarray, steps: int = 7) -> np.ndarray:
-    """Decoded convex combinations of the codes of three images (paper, equation 6 with k = 3).
+    """Decoded mixes of three images, as the model's mixer makes them of given coefficients.
+
+    For most mixers these are convex combinations of the codes (paper, equation 6 with k = 3).
 
     Args:
         model: a `ResynthesisModel`.
@@ -48,8 +52,11 @@ def triangle_images(model: ResynthesisModel, corners: np.ndarray, steps: int = 7
     """
     if len(corners) != 3:
         raise ValueError(f"A triangle has 3 corners; got {len(corners)} images.")
-    weights = barycentric_weights(steps)
-    return model.decode(np.tensordot(weights, model.encode(corners), axes=1).astype("float32"))
+    weights, codes = barycentric_weights(steps), model.encode(corners)
+    stacks = np.repeat(codes[None], len(weights), axis=0)
+    shares = weights.reshape(*weights.shape, *(1,) * (codes.ndim - 1))
+    mixed = combine(model, tf.constant(stacks), tf.constant(shares))
+    return model.decode(np.asarray(mixed))
 
 
 def triangle_figure(

@@ -2,8 +2,9 @@
 
 A mixer draws, for a batch of N codes, k permutations of the batch (the first is the identity) and
 coefficients, and returns for each example the combination of the k codes at its place in the
-permutations. All mixers here are sums `sum_j coefficients[:, j] * codes[permutations[j]]` (paper,
-equation 6); they differ in how the coefficients are drawn.
+permutations. Nearly all mixers are sums `sum_j coefficients[:, j] * codes[permutations[j]]` (paper,
+equation 6) that differ in how the coefficients are drawn. What another mixer makes of codes and
+coefficients is its `combine`, which training, exports and figures call.
 
 To add one, subclass `Mixer`, write `draw_coefficients`, and register the class for Keras and under
 a name:
@@ -120,7 +121,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         """The coefficients with which the codes of `stack` are summed, where they depend on these.
 
         Args:
-            stack: (N, k, ...).
+            stack: (N, K, ...). K is k in training; exports and figures mix any number of codes.
             coefficients: as they were drawn, or given.
         """
         return coefficients
@@ -130,7 +131,9 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         return self.seed_generator if seed is None else seed
 
     def mix(self, stack: Tensor, coefficients: Tensor) -> Tensor:
-        """The weighted sum of given codes (paper, equation 6).
+        """The mix of given codes: of most mixers their weighted sum (paper, equation 6).
+
+        A mixer that mixes in another way overrides `combine`.
 
         Args:
             stack: shape (N, k, H, W, C) or (N, k, D).

@@ -78,7 +78,7 @@ class SphericalMixup(Mixup):
         mixed = ops.sum(coefficients * codes, axis=1, keepdims=True)
         wanted = ops.sum(coefficients * ops.square(codes), axis=(1, *axes), keepdims=True)
         squared = ops.sum(ops.square(mixed), axis=axes, keepdims=True)
-        # Codes that cancel out have no direction: nothing is stretched a thousand times.
+        # Codes that cancel out have no direction: the stretch ends at a factor of 1,000.
         wanted = ops.maximum(wanted, 0.0)
         squared = ops.maximum(squared, 1e-6 * wanted)
         return coefficients * ops.sqrt((wanted + 1e-12) / (squared + 1e-12))

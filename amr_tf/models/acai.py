@@ -59,6 +59,11 @@ class ACAI(ResynthesisModel):
                 f"{cls.__name__} needs a mixer of k = 2, since its critic predicts the one "
                 f"coefficient alpha; got {got}."
             )
+        if type(mixer).weigh is not Mixer.weigh:
+            raise ValueError(
+                f"{cls.__name__} needs a mixer that sums codes with the coefficients that it draws "
+                f"(mixup, folded); {type(mixer).__name__} has a weigh of its own."
+            )
         if mixed_shape is None:
             return
         # A fixed seed, which leaves the mixer's own generator alone.

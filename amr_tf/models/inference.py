@@ -119,6 +119,24 @@ class Inference:
         return tf.ensure_shape(tf.reshape(images, shape), (None, None, *self._model.image_shape))
 
 
+def combine(model: Any, codes: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
+    """Mixes of any number of codes, as the model's mixer makes them.
+
+    Without a mixer, or with one that mixes pixels in training, that is the plain sum.
+
+    Args:
+        model: a `ResynthesisModel`.
+        codes: float32 (N, K, *latent_shape); K need not be the mixer's k.
+        coefficients: float32 (N, K, ...), anything that broadcasts against `codes`.
+
+    Returns:
+        Codes (N, *latent_shape).
+    """
+    if model.mixer is None or model.mixes_pixels:
+        return tf.reduce_sum(coefficients * codes, axis=1)
+    return model.mixer.combine(codes, model.mixer.weigh(codes, coefficients))
+
+
 def straight_line(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """Points (N, S, ...) on the straight lines between points (N, ...), at weights (S,)."""
     weights = tf.reshape(weights, [1, -1] + [1] * (len(start.shape) - 1))
@@ -130,8 +148,7 @@ def great_circle(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Ten
 
     A straight line between two draws of a high-dimensional Gaussian passes through a region in
     which there are none; the arc stays at their distance from the origin. Arguments and result are
-    those of `straight_line`, which nearly parallel points and
-    the origin itself fall back to.
+    those of `straight_line`, which nearly parallel points and the origin itself fall back to.
     """
     axes = list(range(1, len(start.shape)))
 

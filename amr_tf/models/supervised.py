@@ -10,7 +10,7 @@ from amr_tf import checks, losses, mixers, replicas
 from amr_tf.mixers import Mixer
 from amr_tf.models.amr import AMR
 from amr_tf.models.methods import METHODS
-from amr_tf.models.step import StepTensors, split_groups
+from amr_tf.models.step import StepTensors
 from amr_tf.types import Array
 
 
@@ -175,7 +175,8 @@ class SupervisedAMR(AMR):
         return latents
 
     def read_discriminator(self, step: StepTensors) -> None:
-        both = split_groups(step.discriminator_outputs, step.discriminator_groups)
+        super().read_discriminator(step)  # Both outputs by group, and AMR's penalty.
+        both = step.logits
         step.logits = {group: outputs[0] for group, outputs in both.items()}
         step.class_logits = {group: outputs[1] for group, outputs in both.items()}
 

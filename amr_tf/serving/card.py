@@ -33,8 +33,8 @@ _MEANINGS = {
     "encode_png": "The encoder, on PNG or JPEG files of any size, turned upright before; see "
     "Pictures.",
     "reconstruct": "Encodes and decodes.",
-    "mix": "Decodes mixes of K codes, as the model's mixer makes them. Coefficients are used as "
-    "given: let them sum to 1.",
+    "mix": "Decodes mixes of K codes, as the model's mixer makes them. Let the coefficients of "
+    "each mix sum to 1: most mixers use them as given.",
     "mix_maps": "The same, with one weight for each code and feature map, such as Bernoulli masks.",
     "mix_looks": "The same, with one weight for the layout of each code and another for its look "
     "(colours and textures).",

@@ -39,7 +39,7 @@ import keras
 import tensorflow as tf
 
 from amr_tf.models.base import ResynthesisModel
-from amr_tf.models.inference import Inference
+from amr_tf.models.inference import Inference, combine
 from amr_tf.types import Tensor
 
 # PNG files hold grey, colour, or colour with transparency.
@@ -99,31 +99,26 @@ def _spec(name: str | None, *shape: int | None, dtype: str = "float32") -> tf.Te
 
 def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     latent = model.latent_shape
-    # A method that mixes images has no mixer of codes.
-    mixer = None if model.mixes_pixels else model.mixer
-
-    def combine(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:
-        coefficients = _as_stacked(codes, coefficients, rank)
-        if mixer is None:
-            return tf.reduce_sum(coefficients * codes, axis=1)
-        return mixer.combine(codes, mixer.weigh(codes, coefficients))
 
     def decode(codes: Tensor) -> Tensors:
         return {"images": networks.decode(codes)}
 
     def mix(codes: Tensor, coefficients: Tensor) -> Tensors:
-        return {"images": networks.decode(combine(codes, coefficients, 2))}
+        shares = _as_stacked(codes, coefficients, 2)
+        return {"images": networks.decode(combine(model, codes, shares))}
 
     def mix_maps(codes: Tensor, coefficients: Tensor) -> Tensors:
-        return {"images": networks.decode(combine(codes, coefficients, 3))}
+        shares = _as_stacked(codes, coefficients, 3)
+        return {"images": networks.decode(combine(model, codes, shares))}
 
     def mix_looks(codes: Tensor, layouts: Tensor, looks: Tensor) -> Tensors:
         both = [_as_stacked(codes, coefficients, 2) for coefficients in (layouts, looks)]
-        return {"images": networks.decode(mixer.combine(codes, tf.concat(both, axis=-1)))}
+        shares = tf.concat(both, axis=-1)
+        return {"images": networks.decode(combine(model, codes, shares))}
 
     codes, stack = _spec("codes", None, *latent), _spec("codes", None, None, *latent)
     maps = _spec("coefficients", None, None, latent[-1])
-    made = {
+    made: Endpoints = {
         "serving_default": (decode, [codes]),
         "decode": (decode, [codes]),
         "mix": (mix, [stack, _spec("coefficients", None, None)]),

@@ -23,6 +23,7 @@ class Identity:
     """In place of a model: a code is its image, so that what is decoded is known."""
 
     image_shape = latent_shape = (2, 2, 3)
+    mixer = None
 
     def encode(self, images):
         return np.asarray(images, "float32")
@@ -140,6 +141,26 @@ def test_a_triangle_of_a_model(model, images):
     np.testing.assert_allclose(mixes[[0, 3, 5]], reconstructions, atol=1e-5)
     line = model.interpolate(images[:1], images[1:2], 3)[0]
     np.testing.assert_allclose(mixes[[0, 1, 3]], line, atol=1e-5)
+
+
+@pytest.mark.parametrize("mixer", ["spherical", "style"])
+def test_a_triangle_is_mixed_by_the_mixer(mixer):
+    # Decoders that begin with a normalisation hardly see how long a code is.
+    model = AMR.create((16, 16, 3), "residual(width=4, latent_width=4)", mixer=mixer, seed=5)
+    corners = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 3)).astype("float32")
+    mixes = triangle_images(model, corners, steps=3)
+    line = model.interpolate(corners[:1], corners[1:2], 3)[0]
+    np.testing.assert_allclose(mixes[[0, 1, 3]], line, atol=1e-5)
+    plain = model.interpolate(corners[:1], corners[1:2], 3, path="linear")[0]
+    assert np.abs(line[1] - plain[1]).max() > 1e-3
+
+
+def test_a_triangle_of_a_learned_mixer(images):
+    model = AMR.convolutional((8, 8, 1), depth=2, mixer="learned", seed=5)
+    # Untrained, its parts are the coefficients: convex combinations.
+    mean = model.decode(model.encode(images[:3]).mean(axis=0, keepdims=True))[0]
+    mixes = triangle_images(model, images[:3], steps=4)
+    np.testing.assert_allclose(mixes[4], mean, atol=1e-5)
 
 
 @pytest.mark.parametrize("steps", (1, 0, 2.0, True, "3"))

@@ -16,6 +16,7 @@ from amr_tf import (
     OriginalACAI,
     SpatialMixup,
     SpectralNormalization,
+    SphericalMixup,
 )
 from tests.models.helpers import (
     SHAPE,
@@ -290,8 +291,9 @@ def test_saved_file_continues_exactly(method, settings, tmp_path):
         (BernoulliMixup(), "BernoulliMixup draws coefficients of shape"),
         (SpatialMixup(), r"SpatialMixup draws coefficients of shape \(4, 4, 1\)"),
         (GaussianMixup(), r"in \[0, 1\] .*GaussianMixup draws"),
+        (SphericalMixup(), "that it draws .*; SphericalMixup has a weigh of its own"),
     ],
-    ids=["none", "k3", "channelwise", "bernoulli", "spatial", "gaussian"],
+    ids=["none", "k3", "channelwise", "bernoulli", "spatial", "gaussian", "spherical"],
 )
 def test_mixers_that_do_not_fit(method, mixer, message):
     with pytest.raises(ValueError, match=f"^{method.__name__} needs.*") as error:

@@ -44,6 +44,20 @@ def supervised(mixer=None, compile_kwargs=None, **arguments):
     )
 
 
+def test_r1_is_that_of_the_logit():
+    """As for AMR, and not of the classifier beside it."""
+    model = supervised(compile_kwargs={"r1": 2.0})
+    step = model.forward(tf.constant(X), Y)
+    with tf.GradientTape() as tape:
+        images = tf.constant(X)
+        tape.watch(images)
+        logits = model.discriminator(images)[0]
+    slopes = np.asarray(tape.gradient(logits, images))
+    penalty = float(step.regularization["discriminator"])
+    assert penalty == pytest.approx(np.square(slopes).sum() / len(X), rel=1e-5)
+    assert float(model.train_on(X, Y)["discriminator_regularization_loss"]) > 0
+
+
 def classes_error(targets, logits, weights):
     """Mean cross-entropy of the rows that count."""
     rows = -(np.asarray(targets, "float64") * np.log(softmax(logits))).sum(axis=-1)

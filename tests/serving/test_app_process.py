@@ -30,7 +30,14 @@ import uvicorn
 
 from amr_tf.serving.app.run import serve
 from amr_tf.serving.app.server import create_app
-from tests.serving.tiny_servable import LATENT_SHAPE, decoded, encoded, picture, write_servable
+from tests.serving.tiny_servable import (
+    LATENT_SHAPE,
+    decoded,
+    encoded,
+    of_looks,
+    picture,
+    write_servable,
+)
 from tests.serving.webdriver import CHROMEDRIVER, CHROMIUM, KEYS, browser
 
 pytestmark = pytest.mark.slow
@@ -357,6 +364,35 @@ def serving_here(app):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
         thread.join()
+
+
+@needs_browser
+def test_layout_and_look(window, tmp_path):
+    codes = encoded(examples())[:3]
+    app = create_app(write_servable(tmp_path / "tiny", looks=True))
+    with serving_here(app) as address:
+        window.open(address)
+        # At first the layout of A with the look of B.
+        wait_for_mix(window, of_looks(codes[:2], [1, 0], [0, 1]))
+        window.type("[aria-label='Share of image B: look']", KEYS["left"] * 25)
+        wait_for_mix(window, of_looks(codes[:2], [1, 0], [0.25, 0.75]))
+        window.type("[aria-label='Share of image B: layout']", KEYS["end"])
+        wait_for_mix(window, of_looks(codes[:2], [0, 1], [0.25, 0.75]))
+        assert window.run(TEXT.format("sliders")) == (
+            "Layout: what lies whereAB100 % of BLook: colours and texturesAB75 % of B"
+        )
+        window.click("input[value=mix]")
+        wait_for_mix(window, codes[:2].mean(axis=0))
+        window.click("input[value=mix_looks]")  # The sliders are where they were left.
+        wait_for_mix(window, of_looks(codes[:2], [0, 1], [0.25, 0.75]))
+        window.click("#third")
+        window.click("#examples button:nth-child(3)")
+        wait_for_mix(window, of_looks(codes, [1, 0, 0], [0, 0, 1]))
+        window.type("[aria-label='Weight of image B: layout']", KEYS["end"])
+        wait_for_mix(window, of_looks(codes, [0.5, 0.5, 0], [0, 0, 1]))
+        square = "const {width, height} = document.getElementById('mix').getBoundingClientRect();"
+        assert window.run(square + "return Math.abs(width - height) < 1")
+        assert window.errors() == []
 
 
 @needs_browser

@@ -14,15 +14,24 @@ import sys
 import threading
 from concurrent import futures
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from amr_tf import AMR
 from amr_tf.serving.export import write_saved_model
 from amr_tf.serving.verify import png_bytes
 
 CLIENTS = pathlib.Path(__file__).resolve().parents[2] / "deploy"
+
+
+@pytest.fixture(scope="module")
+def model():
+    """AMR of 16x16 colour images, whose mixes are no weighted sums of codes."""
+    keras.utils.set_random_seed(0)
+    return AMR.create((16, 16, 3), "residual(width=4, latent_width=4)", mixer="spherical")
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +43,11 @@ def signatures(model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files():
-    """Two PNG files that are not of the model's size."""
+    """Two PNG files that are not of the model's size, a dark one and a bright one."""
     draws = np.random.default_rng(0)
-    return [png_bytes(draws.integers(0, 256, (12, 16, 3)).astype("uint8")) for _ in range(2)]
+    return [
+        png_bytes(draws.integers(low, low + 64, (12, 16, 3)).astype("uint8")) for low in (0, 192)
+    ]
 
 
 @pytest.fixture
@@ -44,12 +55,19 @@ def expected(model, files):
     """The pixels of the mix with a share of 0.25."""
     pixels = [tf.io.decode_png(file).numpy() for file in files]
     images = [
-        tf.image.resize(image / np.float32(127.5) - 1, (8, 8), antialias=True).numpy()
+        tf.image.resize(image / np.float32(127.5) - 1, (16, 16), antialias=True).numpy()
         for image in pixels
     ]
     codes = model.encode(np.stack(images))
-    image = model.decode(0.25 * codes[:1] + 0.75 * codes[1:])[0]
-    return np.rint((np.clip(image, -1, 1) + 1) * 127.5)
+    between = model.mixer.between(*map(tf.constant, (codes[:1], codes[1:])), tf.constant([0.75]))
+    image, plain = (
+        np.rint((np.clip(image, -1, 1) + 1) * 127.5)
+        for image in model.decode(
+            np.concatenate([between[0], 0.25 * codes[:1] + 0.75 * codes[1:]]).astype("float32")
+        )
+    )
+    assert abs(image - plain).max() > 2
+    return image
 
 
 def run(name, monkeypatch, *arguments):

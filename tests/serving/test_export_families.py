@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import AMR, BernoulliMixup, Mixup
+from amr_tf import AMR, BernoulliMixup, Mixup, StyleMixup
 from amr_tf.serving import verify
 from amr_tf.serving.export import write_saved_model
 from amr_tf.serving.signatures import endpoints
@@ -165,8 +165,17 @@ def test_a_mix_is_weighed_by_the_mixer(mixer):
     assert np.abs(found - model.decode((wide * stack).sum(axis=1))).max() > 1e-3
 
 
-def test_layout_and_look_are_mixed_apart():
-    model = make_model(**FAMILIES["looks"])
+class Sharper(StyleMixup):
+    """A user's mixer of layouts and looks, with a weigh of its own."""
+
+    def weigh(self, stack, coefficients):
+        squares = tf.square(coefficients)
+        return squares / tf.reduce_sum(squares, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("mixer", ["style", Sharper()], ids=["style", "own"])
+def test_layout_and_look_are_mixed_apart(mixer):
+    model = make_model(**{**FAMILIES["looks"], "mixer": mixer})
     images = make_images(model, 4)
     permutations = np.stack([np.arange(4), np.roll(np.arange(4), 1)])
     codes = tf.constant(np.moveaxis(model.encode(images)[permutations], 0, 1))

@@ -27,6 +27,12 @@ def encoded(images):
     return means[..., None] * ENCODING
 
 
+def of_looks(codes, layouts, looks):
+    """What the tiny model mixes of codes (K, 2, 2, 3), with shares of layouts and of looks (K,)."""
+    means = codes.mean(axis=(1, 2), keepdims=True)
+    return np.tensordot(layouts, codes - means, 1) + np.tensordot(looks, means, 1)
+
+
 class _Tiny(tf.Module):
     def __init__(self):
         super().__init__()
@@ -79,6 +85,11 @@ def _functions(tiny):
         mixed = tf.einsum("nkhwc,nkc->nhwc", codes, coefficients)
         return {"images": tiny.decode(mixed)}
 
+    def mix_looks(codes, layouts, looks):
+        means = tf.reduce_mean(codes, axis=(2, 3), keepdims=True)
+        layout = tf.einsum("nkhwc,nk->nhwc", codes - means, layouts)
+        return {"images": tiny.decode(layout + tf.einsum("nkhwc,nk->nhwc", means, looks))}
+
     def interpolate(images_a, images_b, steps):
         share = tf.reshape(tf.linspace(0.0, 1.0, steps), (1, -1, 1, 1, 1))
         start, end = tiny.encode(images_a)[:, None], tiny.encode(images_b)[:, None]
@@ -101,19 +112,23 @@ def _functions(tiny):
         "encode_png": (encode_png, [_spec("png_bytes", None, dtype="string")]),
         "mix": (mix, [stack, _spec("coefficients", None, None)]),
         "mix_maps": (mix_maps, [stack, maps]),
+        "mix_looks": (mix_looks, [stack, _spec("layouts", None, None), _spec("looks", None, None)]),
         "interpolate": (interpolate, [*pair, _spec("steps", dtype="int32")]),
         "statistics": (statistics, [images]),  # Two outputs, which no export has.
     }
 
 
-def write_servable(folder, version=1, leave_out=()):
-    """Writes a version of the tiny model into `folder`, with metadata.json and four examples."""
+def write_servable(folder, version=1, leave_out=(), looks=False):
+    """Writes a version of the tiny model into `folder`, with metadata.json and four examples.
+
+    With `looks` it has the signature that only mixers of layouts and looks have.
+    """
     tiny = _Tiny()
     path = folder / str(version)
     signatures = {
         name: tf.function(function, input_signature=specs).get_concrete_function()
         for name, (function, specs) in _functions(tiny).items()
-        if name not in leave_out
+        if name not in leave_out and (looks or name != "mix_looks")
     }
     tf.saved_model.save(tiny, str(path), signatures=signatures)
     (path / "metadata.json").write_text(json.dumps({"method": "amr", "mixer": "mixup", "k": 2}))

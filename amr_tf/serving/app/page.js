@@ -16,8 +16,10 @@ const $ = (id) => document.getElementById(id);
 let model; // What /api/model says.
 let slots = []; // One an image: {element, canvas, code, number}; number of its latest image.
 let target = 0; // The slot that the next example goes to.
-let weights = [0.5, 0.5]; // Before they are made to sum to 1.
-let looks = [0, 1]; // The weights of the looks, where a model mixes these apart from the layouts.
+// One an image, before they are made to sum to 1.
+let weights = [0.5, 0.5];
+let layouts = [1, 0]; // Those of a model that mixes layouts and looks apart.
+let looks = [0, 1];
 let mapOrder = []; // Feature maps in the order in which images take them.
 
 function make(tag, properties = {}, ...children) {
@@ -299,9 +301,9 @@ function toggleThird() {
 }
 
 function startWeights() {
-  const even = slots.map(() => 0.5);
-  // At first the layout of A with the look of the last image.
-  weights = mode() === "mix_looks" ? slots.map((slot, i) => (i ? 0 : 1)) : even;
+  weights = slots.map(() => 0.5);
+  // The layout of the first image with the look of the last.
+  layouts = slots.map((slot, i) => (i ? 0 : 1));
   looks = slots.map((slot, i) => (i === slots.length - 1 ? 1 : 0));
 }
 
@@ -333,7 +335,7 @@ async function loadExamples() {
 
 // --- Mixing ---
 
-function shares(values = weights) {
+function shares(values) {
   const sum = values.reduce((total, value) => total + value, 0);
   return values.map((value) => (sum ? value / sum : 1 / values.length));
 }
@@ -341,7 +343,7 @@ function shares(values = weights) {
 function drawSliders() {
   $("sliders").replaceChildren();
   if (mode() === "mix_looks") {
-    drawSliderGroup(weights, "layout", "Layout: what lies where");
+    drawSliderGroup(layouts, "layout", "Layout: what lies where");
     drawSliderGroup(looks, "look", "Look: colours and textures");
   } else {
     drawSliderGroup(weights, "image");
@@ -412,6 +414,7 @@ function masks(parts) {
   return rows;
 }
 
+// What a signature takes for a mix of each of `parts`; `lookParts` are those of the looks.
 function mixInputs(codes, parts, lookParts = parts) {
   const stacks = parts.map(() => codes);
   if (mode() === "mix_looks") return {codes: stacks, layouts: parts, looks: lookParts};
@@ -425,7 +428,8 @@ function ready() {
 const mixNow = latestOnly(async () => {
   if (!ready()) return;
   const codes = slots.map((slot) => slot.code);
-  const answer = await predict(mode(), mixInputs(codes, [shares()], [shares(looks)]));
+  const parts = mode() === "mix_looks" ? layouts : weights;
+  const answer = await predict(mode(), mixInputs(codes, [shares(parts)], [shares(looks)]));
   paint($("mix"), answer.outputs[0]);
   $("latency").textContent =
     `${Math.round(answer.milliseconds)} ms, of which the model ${answer.model.toFixed(1)} ms`;
@@ -507,7 +511,6 @@ async function start() {
   $("modes").hidden = !hasLooks && !model.signatures.includes("mix_maps");
   $("modes").addEventListener("change", () => {
     $("redraw").hidden = mode() !== "mix_maps";
-    startWeights();
     drawSliders();
     changed();
   });
