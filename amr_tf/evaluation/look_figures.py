@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from amr_tf.evaluation.figures import Models, as_models, grid_figure
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.inference import combine
 
 
 def check_look_mixers(models: Models) -> None:
@@ -45,8 +46,8 @@ def look_mixes(model: ResynthesisModel, layouts: np.ndarray, looks: np.ndarray) 
     stack = np.stack([codes[first], *(k - 1) * [codes[second]]], axis=1)
     coefficients = np.zeros((len(stack), k, 1, 1, 2), "float32")
     coefficients[:, 0, ..., 0] = coefficients[:, 1, ..., 1] = 1
-    mixed = np.asarray(model.mixer.combine(stack, coefficients))
-    return model.decode(mixed).reshape(rows, columns, *images.shape[1:])
+    mixed = combine(model, stack, coefficients)
+    return model.decode(np.asarray(mixed)).reshape(rows, columns, *images.shape[1:])
 
 
 def looks_figure(
