@@ -31,6 +31,7 @@ class AMR(ResynthesisModel):
     """
 
     title = "AMR"
+    r1 = 0.0  # Of a model that has not been compiled.
     setting_checks = {
         **ResynthesisModel.setting_checks,
         "adversarial_weight": checks.check_not_negative,

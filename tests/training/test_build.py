@@ -452,7 +452,8 @@ def test_no_mixer():
 
 @pytest.mark.parametrize("mixer", sorted({*mixers.MIXERS.names()} - {"supervised_bernoulli"}))
 def test_every_mixer_is_a_flags_value(mixer):
-    model = build(mixer=mixer)
+    # Four feature maps: "style" takes no fewer than three.
+    model = build(mixer=mixer, architecture="convolutional(depth=2, latent_channels=4)")
     assert type(model.mixer) is mixers.MIXERS.get(mixer)
 
 

@@ -352,9 +352,7 @@ def test_flags_and_python_make_the_same_model(method):
 def test_a_method_of_ones_own_has_the_common_defaults(monkeypatch):
     monkeypatch.setitem(METHODS._entries, "mine", METHODS.get("amr"))
     resolved = TrainingConfig(method="mine").resolve()
-    method = (
-        "mine(adversarial_weight=1.0, mix_weight=1.0, real_weight=1.0, relativistic=False, r1=0.0)"
-    )
+    method = "mine(adversarial_weight=1.0, mix_weight=1.0, real_weight=1.0, r1=0.0)"
     assert resolved == TrainingConfig().resolve().replace(method=method)
     resolved.validate()
 
