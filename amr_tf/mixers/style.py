@@ -19,10 +19,14 @@ class StyleMixup(Mixer):
 
     The look of an image is the mean and the standard deviation of each feature map of its code, and
     its layout is what is left when they are taken out (adaptive instance normalisation; Huang &
-    Belongie 2017). Layouts are summed with one set of coefficients and keep their spread; the
-    result gets the means and deviations that are summed with the other set. So a mix can have the
-    layout of one image and the look of another, and is one picture then, not two that are laid over
-    each other: the aim of the swapping auto-encoder (Park et al. 2020), without a second network.
+    Belongie 2017). Layouts are summed with one set of coefficients, looks with the other. So a mix
+    can have the layout of one image and the look of another, and is one picture then, not two that
+    are laid over each other: the aim of the swapping auto-encoder (Park et al. 2020), without a
+    second network.
+
+    A sum of unrelated codes is shorter than each of them. As in `SphericalMixup`, a mix in parts is
+    as long as its parents: the variances of its maps, and the squared length of their means, are
+    the weighted means of theirs. A code mixed with itself stays as it is.
 
     Both sets are drawn from Dirichlet(1, ..., 1), one of each an example.
 
@@ -74,17 +78,14 @@ class StyleMixup(Mixer):
     def combine(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         of_layout, of_look = _both(ops.cast(coefficients, "float32"))
         codes = ops.cast(stack, "float32")
-        mean = _mean(codes)
-        centred = codes - mean
-        deviation = _deviation(centred)
-        layouts = centred / deviation
-        layout = ops.sum(of_layout * layouts, axis=1, keepdims=True)
-        # A sum of unrelated layouts is flatter than each: it gets their spread, as in
-        # `SphericalMixup`. A layout summed with itself stays as it is.
-        spread = ops.sum(of_layout * _mean(ops.square(layouts)), axis=1, keepdims=True)
-        layout = layout * ops.sqrt(spread + _EPSILON) / _deviation(layout)
-        look = ops.sum(of_look * deviation, axis=1), ops.sum(of_look * mean, axis=1)
-        return ops.cast(ops.squeeze(layout, axis=1) * look[0] + look[1], stack.dtype)
+        means = _mean(codes)
+        centred = codes - means
+        layout = ops.sum(of_layout * centred, axis=1, keepdims=True)
+        layout = layout / ops.sqrt(_mean(ops.square(layout)) + _EPSILON)
+        variance = ops.sum(of_look * _mean(ops.square(centred)), axis=1, keepdims=True)
+        variance = ops.maximum(variance, 0.0)  # Given coefficients may leave the simplex.
+        mixed = layout * ops.sqrt(variance + _EPSILON) + _summed_means(means, of_look)
+        return ops.cast(ops.squeeze(mixed, axis=1), stack.dtype)
 
     def between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
         return self.combined_between(start, end, weights)
@@ -107,6 +108,11 @@ def _mean(codes: Tensor) -> Any:
     return ops.mean(codes, axis=(2, 3), keepdims=True)
 
 
-def _deviation(centred: Tensor) -> Any:
-    """The standard deviation of each map, a little more so that no map is divided by 0."""
-    return ops.sqrt(_mean(ops.square(centred)) + _EPSILON)
+def _summed_means(means: Tensor, coefficients: Tensor) -> Any:
+    """The weighted sum of means (N, k, 1, 1, C), stretched to the mean of their lengths."""
+    summed = ops.sum(coefficients * means, axis=1, keepdims=True)
+    wanted = ops.sum(coefficients * ops.square(means), axis=(1, -1), keepdims=True)
+    squared = ops.sum(ops.square(summed), axis=-1, keepdims=True)
+    wanted = ops.maximum(wanted, 0.0)
+    squared = ops.maximum(squared, 1e-6 * wanted)
+    return summed * ops.sqrt((wanted + 1e-12) / (squared + 1e-12))

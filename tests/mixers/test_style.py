@@ -52,18 +52,20 @@ def test_all_of_one_parent_is_that_parent(parent):
     )
 
 
-def test_a_mix_of_layouts_has_their_spread_and_of_looks_their_mean():
-    codes = codes_of((16, 16, 3), 8)
+def test_a_mix_in_parts_is_as_long_as_its_parents():
+    codes = codes_of((16, 16, 3), 8) + codes_of((1, 1, 3), 8, seed=1)
+    following = np.roll(codes, -1, axis=0)
     made = mixed(codes, [0.5, 0.5], [0.25, 0.75])
-    (mean, deviation), (mean_next, deviation_next) = (
-        look_of(codes),
-        look_of(np.roll(codes, -1, axis=0)),
-    )
+    (mean, deviation), (mean_next, deviation_next) = look_of(codes), look_of(following)
     found = look_of(made)
-    np.testing.assert_allclose(found[0], 0.25 * mean + 0.75 * mean_next, atol=1e-4)
-    np.testing.assert_allclose(found[1], 0.25 * deviation + 0.75 * deviation_next, rtol=1e-3)
-    both = layout_of(codes) + layout_of(np.roll(codes, -1, axis=0))
-    np.testing.assert_allclose(layout_of(made), layout_of(both), atol=1e-3)
+    variance = 0.25 * deviation**2 + 0.75 * deviation_next**2
+    np.testing.assert_allclose(found[1] ** 2, variance, rtol=1e-3)
+    summed = 0.25 * mean + 0.75 * mean_next
+    squared = 0.25 * (mean**2).sum(axis=1) + 0.75 * (mean_next**2).sum(axis=1)
+    stretch = np.sqrt(squared / (summed**2).sum(axis=1))
+    assert stretch.max() > 1.1
+    np.testing.assert_allclose(found[0], stretch[:, None] * summed, atol=1e-4)
+    np.testing.assert_allclose(layout_of(made), layout_of(codes + following), atol=1e-3)
 
 
 def test_a_code_mixed_with_itself_stays():
@@ -88,6 +90,16 @@ def test_one_set_of_coefficients_is_for_both(columns):
     np.testing.assert_allclose(graph(shares), made, atol=1e-6)
     swap = np.float32([[1, 0], [0, 1]]).reshape(1, 2, 1, 1, 2).repeat(6, axis=0)
     np.testing.assert_allclose(graph(swap), mixed(codes, [1, 0], [0, 1]), atol=1e-5)
+
+
+def test_whole_maps_stay_as_they_are():
+    codes = codes_of(CODE, 6)
+    permutations = np.stack([np.arange(6), np.roll(np.arange(6), -1)])
+    chosen = np.zeros((6, 2, 1, 1, 3), "float32")
+    chosen[:, 0, ..., :2] = chosen[:, 1, ..., 2:] = 1
+    made, _ = StyleMixup()(codes, permutations, chosen)
+    wanted = np.concatenate([codes[..., :2], np.roll(codes, -1, axis=0)[..., 2:]], axis=-1)
+    np.testing.assert_allclose(made, wanted, atol=1e-5)
 
 
 def test_both_sets_are_drawn_apart_and_sum_to_one():
