@@ -4,8 +4,9 @@
       --model=runs/photos/residual.keras --mixers=mixup,spherical,style
 
 measures equal parts of two held-out photographs, as `photos.py` does, and for `style` also the
-layout of one with the look of the other. `--classifier` is the one that `photos.py` left in its
-`--out`.
+layout of one with the look of the other; for comparison blends of pixels, and a photograph in the
+other's colours (Reinhard et al. 2001, "Color transfer between images"). `--classifier` is the one
+that `photos.py` left in its `--out`.
 """
 
 import argparse
@@ -44,21 +45,33 @@ def main():
     model = keras.saving.load_model(options.model)
     codes = model.encode(held_out)
     print("| mixer | FD mixes | SWD mixes | nearer parent |\n| --- | --- | --- | --- |")
+    pair = held_out[partners[:2]]
+    made = {"pixels": pair.mean(axis=0), "pixels in the other's colours": recoloured(*pair)}
+    stack = np.moveaxis(codes[partners[:2]], 0, 1)
+    halves = np.full((len(codes), 2, 1, 1, 1), 0.5, "float32")
     for name in options.mixers.split(","):
         mixer = mixers.get(name, k=2)
         mixer.build((None, *model.latent_shape))
-        stack = np.moveaxis(codes[partners[:2]], 0, 1)
-        halves = np.full((len(codes), 2, 1, 1, 1), 0.5, "float32")
-        made = {name: np.asarray(mixer.combine(stack, mixer.weigh(stack, halves)))}
+        made[name] = model.decode(np.asarray(mixer.combine(stack, mixer.weigh(stack, halves))))
         if mixer.mixes_looks:
-            made[f"{name}, layout and look"] = mixed_codes(mixer, codes, partners[:2])
-        for caption, mixed in made.items():
-            images = np.clip(model.decode(mixed), -1, 1)
-            fake = extract_features(images, extractor)
-            distances = ", ".join(f"{each:.0f}" for each in sliced_distances(held_out, images)[:-1])
-            nearer = nearer_parent(fake, real, real[partners[1]])
-            shown = f"{frechet_distance(real, fake):.2f} | {distances} | {nearer:.2f}"
-            print(f"| {caption} | {shown} |", flush=True)
+            mixed = mixed_codes(mixer, codes, partners[:2])
+            made[f"{name}, layout and look"] = model.decode(mixed)
+    for caption, images in made.items():
+        images = np.clip(images, -1, 1)
+        fake = extract_features(images, extractor)
+        distances = ", ".join(f"{each:.0f}" for each in sliced_distances(held_out, images)[:-1])
+        nearer = nearer_parent(fake, real, real[partners[1]])
+        shown = f"{frechet_distance(real, fake):.2f} | {distances} | {nearer:.2f}"
+        print(f"| {caption} | {shown} |", flush=True)
+
+
+def recoloured(images, others):
+    """Images with the mean and the standard deviation of each channel of others."""
+    (mean, deviation), (wanted, spread) = (
+        (each.mean(axis=(1, 2), keepdims=True), each.std(axis=(1, 2), keepdims=True))
+        for each in (images, others)
+    )
+    return (images - mean) / deviation * spread + wanted
 
 
 if __name__ == "__main__":
