@@ -6,7 +6,6 @@ It lies beside the package, since whatever lies in it imports TensorFlow first.
 import importlib.metadata
 import importlib.util
 import pathlib
-import platform
 import runpy
 import sys
 from typing import Any, NoReturn
@@ -48,9 +47,7 @@ def _version() -> str | None:
         tensorflow, keras = map(importlib.metadata.version, ("tensorflow", "keras"))
     except importlib.metadata.PackageNotFoundError:  # Such as tensorflow-cpu.
         return None
-    own = _without_package("version.py")["__version__"]
-    libraries = f"TensorFlow {tensorflow}, Keras {keras}"
-    return f"amr_tf {own} ({libraries}, Python {platform.python_version()})"
+    return _without_package("version.py")["described"](tensorflow, keras)
 
 
 def _without_package(file: str) -> dict[str, Any]:

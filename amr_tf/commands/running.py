@@ -11,7 +11,6 @@ import dataclasses
 import io
 import os
 import pathlib
-import platform
 import signal
 import sys
 import sysconfig
@@ -28,7 +27,7 @@ from amr_tf import devices
 from amr_tf.training import flagfiles
 from amr_tf.training.config import TrainingConfig, flag_name
 from amr_tf.training.help import full_help, short_help
-from amr_tf.version import __version__
+from amr_tf.version import described
 
 # A notebook's environment names a backend of matplotlib that this process may not have. Commands
 # draw into files.
@@ -135,8 +134,7 @@ def define_allow_changed_data(values: flags.FlagValues) -> None:
 
 def version() -> str:
     """What `--version` prints."""
-    libraries = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
-    return f"amr_tf {__version__} ({libraries}, Python {platform.python_version()})"
+    return described(tf.__version__, keras.__version__)
 
 
 def _flags_help(doc: str, own: str, full: bool) -> str:

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from amr_tf.evaluation.figures import Models, as_models, grid_figure
 from amr_tf.models.base import ResynthesisModel
-from amr_tf.models.inference import combine
+from amr_tf.models.inference import combine, has_looks
 
 
 def check_look_mixers(models: Models) -> None:
@@ -15,7 +15,7 @@ def check_look_mixers(models: Models) -> None:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
     """
     for caption, model in as_models(models).items():
-        if not getattr(model.mixer, "mixes_looks", False):
+        if not has_looks(model):
             raise ValueError(
                 f"'{caption}' does not take layout and look apart: only models of --mixer=style do."
             )
@@ -37,17 +37,12 @@ def look_mixes(model: ResynthesisModel, layouts: np.ndarray, looks: np.ndarray) 
     """
     check_look_mixers(model)
     rows, columns = len(looks), len(layouts)
-    images = np.concatenate([looks, layouts])
-    # Every image of the grid, once as what gives the look and once as what gives the layout.
-    first = np.tile(rows + np.arange(columns), rows)
-    second = np.repeat(np.arange(rows), columns)
-    codes = model.encode(images)
-    k = model.mixer.k
-    stack = np.stack([codes[first], *(k - 1) * [codes[second]]], axis=1)
-    coefficients = np.zeros((len(stack), k, 1, 1, 2), "float32")
-    coefficients[:, 0, ..., 0] = coefficients[:, 1, ..., 1] = 1
-    mixed = combine(model, stack, coefficients)
-    return model.decode(np.asarray(mixed)).reshape(rows, columns, *images.shape[1:])
+    first = np.tile(model.encode(layouts), (rows, 1, 1, 1))
+    second = np.repeat(model.encode(looks), columns, axis=0)
+    # All of the first one's layout, all of the second one's look.
+    swap = np.eye(2, dtype="float32").reshape(1, 2, 1, 1, 2)
+    mixed = combine(model, np.stack([first, second], axis=1), swap)
+    return model.decode(np.asarray(mixed)).reshape(rows, columns, *model.image_shape)
 
 
 def looks_figure(

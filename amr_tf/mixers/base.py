@@ -166,9 +166,9 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         return ops.sum(ops.cast(coefficients, stack.dtype) * stack, axis=1)
 
     def between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
-        """Codes on the way from one code to another, for interpolations: on the straight line.
+        """Codes on the way from one code to another, for interpolations: the mixes of the two.
 
-        A mixer whose mixes of two codes lie elsewhere returns `combined_between`.
+        Of most mixers these lie on the straight line.
 
         Args:
             start: (N, ...).
@@ -178,11 +178,6 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         Returns:
             Codes (N, S, ...).
         """
-        weights = ops.reshape(weights, (1, -1) + (1,) * (len(start.shape) - 1))
-        return (1.0 - weights) * start[:, None] + weights * end[:, None]
-
-    def combined_between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
-        """The mixes of two codes in the shares of each weight; arguments as for `between`."""
         count, steps = ops.shape(start)[0], ops.shape(weights)[0]
         stack = ops.repeat(ops.stack([start, end], axis=1), steps, axis=0)
         shares = ops.tile(ops.stack([1.0 - weights, weights], axis=1), (count, 1))
@@ -255,6 +250,20 @@ def only_pairs(name: str, k: int) -> None:
     """Raises a ValueError for mixers that combine two codes unless k is 2."""
     if k != 2:
         raise ValueError(f"{name} mixes pairs: k must be 2; got {k!r}.")
+
+
+def only_maps(name: str, reason: str, code_shape: Shape) -> None:
+    """Raises a ValueError for mixers of feature maps unless codes have positions.
+
+    Args:
+        name: the mixer's class.
+        reason: why it needs them.
+        code_shape: the shape of one code.
+    """
+    if len(code_shape) != 3:
+        raise ValueError(
+            f"{name} needs codes (N, H, W, C), since it {reason}; got vectors (N, {code_shape[0]})."
+        )
 
 
 def _with_batch(code_shape: Shape) -> str:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from amr_tf import checks
-from amr_tf.mixers.base import MIXERS
+from amr_tf.mixers.base import MIXERS, only_maps
 from amr_tf.mixers.mixup import Mixup
 from amr_tf.types import Shape, Tensor
 
@@ -56,11 +56,7 @@ class LearnedMixup(Mixup):
 
     def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
-        if len(code_shape) != 3:
-            raise ValueError(
-                "LearnedMixup needs codes (N, H, W, C), since it looks at positions; got vectors "
-                f"(N, {code_shape[0]})."
-            )
+        only_maps("LearnedMixup", "looks at positions", code_shape)
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
@@ -106,9 +102,6 @@ class LearnedMixup(Mixup):
         scores = self.network(ops.reshape(seen, (-1, *seen.shape[2:])))
         scores = ops.cast(ops.reshape(scores, ops.shape(stack)), "float32")
         return _LARGEST_SCORE * ops.tanh(scores / _LARGEST_SCORE)
-
-    def between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
-        return self.combined_between(start, end, weights)
 
     def coefficient_shape(self, code_shape: Shape) -> Shape:
         return tuple(code_shape)

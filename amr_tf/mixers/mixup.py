@@ -66,22 +66,12 @@ class SphericalMixup(Mixup):
     <tf.Tensor: shape=(2,), dtype=float32, numpy=array([3., 3.], dtype=float32)>
     """
 
-    def between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
-        return self.combined_between(start, end, weights)
-
     def weigh(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         coefficients, codes = ops.cast(coefficients, "float32"), ops.cast(stack, "float32")
         # Coefficients that were returned, and no longer sum to one, give the same mix again.
         total = ops.sum(coefficients, axis=1, keepdims=True)
         coefficients = coefficients / ops.where(ops.abs(total) < 1e-6, 1.0, total)
-        axes = tuple(range(2, len(codes.shape)))
-        mixed = ops.sum(coefficients * codes, axis=1, keepdims=True)
-        wanted = ops.sum(coefficients * ops.square(codes), axis=(1, *axes), keepdims=True)
-        squared = ops.sum(ops.square(mixed), axis=axes, keepdims=True)
-        # Codes that cancel out have no direction: the stretch ends at a factor of 1,000.
-        wanted = ops.maximum(wanted, 0.0)
-        squared = ops.maximum(squared, 1e-6 * wanted)
-        return coefficients * ops.sqrt((wanted + 1e-12) / (squared + 1e-12))
+        return coefficients * stretch(codes, coefficients)
 
 
 @MIXERS.register("channelwise")
@@ -182,6 +172,27 @@ def dirichlet(shape: Shape, seed: Seed) -> Tensor:
     # keeps the quotient defined should every draw be zero.
     exponentials = 1e-20 - ops.log1p(-keras.random.uniform(shape, seed=seed))
     return exponentials / ops.sum(exponentials, axis=1, keepdims=True)
+
+
+def stretch(codes: Tensor, coefficients: Tensor) -> Tensor:
+    """The factors that make weighted sums as long as the codes that they are made of.
+
+    Args:
+        codes: float32 (N, k, ...).
+        coefficients: float32, anything that broadcasts against `codes`.
+
+    Returns:
+        float32 (N, 1, ...) with sizes of 1: the root of the weighted mean of the codes' squared
+        lengths over that of the sum's.
+    """
+    axes = tuple(range(2, len(codes.shape)))
+    summed = ops.sum(coefficients * codes, axis=1, keepdims=True)
+    wanted = ops.sum(coefficients * ops.square(codes), axis=(1, *axes), keepdims=True)
+    squared = ops.sum(ops.square(summed), axis=axes, keepdims=True)
+    wanted = ops.maximum(wanted, 0.0)  # Given coefficients may leave the simplex.
+    # Codes that cancel out have no direction: the stretch ends at a factor of 1,000.
+    squared = ops.maximum(squared, 1e-6 * wanted)
+    return ops.sqrt((wanted + 1e-12) / (squared + 1e-12))
 
 
 def _two(alpha: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from amr_tf.mixers.base import MIXERS, Mixer
+from amr_tf.mixers.base import MIXERS, Mixer, only_maps
 from amr_tf.types import Seed, Shape, Tensor
 
 
@@ -32,11 +32,7 @@ class SpatialMixup(Mixer):
 
     def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
-        if len(code_shape) != 3:
-            raise ValueError(
-                f"SpatialMixup needs codes (N, H, W, C), since it mixes positions; got vectors "
-                f"(N, {code_shape[0]})."
-            )
+        only_maps("SpatialMixup", "mixes positions", code_shape)
         if None in code_shape[:2]:
             raise ValueError(
                 "SpatialMixup needs codes of known height and width; got (N, "

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from amr_tf.mixers.base import MIXERS, Mixer
-from amr_tf.mixers.mixup import dirichlet
+from amr_tf.mixers.base import MIXERS, Mixer, only_maps
+from amr_tf.mixers.mixup import dirichlet, stretch
 from amr_tf.types import Seed, Shape, Tensor
 
 _EPSILON = 1e-4
@@ -59,11 +59,7 @@ class StyleMixup(Mixer):
 
     def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
-        if len(code_shape) != 3:
-            raise ValueError(
-                "StyleMixup needs codes (N, H, W, C), since it takes means over positions; got "
-                f"vectors (N, {code_shape[0]})."
-            )
+        only_maps("StyleMixup", "takes means over positions", code_shape)
         if code_shape[-1] is not None and code_shape[-1] < 3:
             raise ValueError(
                 f"StyleMixup needs codes of at least 3 feature maps; got {code_shape[-1]}."
@@ -84,11 +80,9 @@ class StyleMixup(Mixer):
         layout = layout / ops.sqrt(_mean(ops.square(layout)) + _EPSILON)
         variance = ops.sum(of_look * _mean(ops.square(centred)), axis=1, keepdims=True)
         variance = ops.maximum(variance, 0.0)  # Given coefficients may leave the simplex.
-        mixed = layout * ops.sqrt(variance + _EPSILON) + _summed_means(means, of_look)
+        mean = ops.sum(of_look * means, axis=1, keepdims=True) * stretch(means, of_look)
+        mixed = layout * ops.sqrt(variance + _EPSILON) + mean
         return ops.cast(ops.squeeze(mixed, axis=1), stack.dtype)
-
-    def between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
-        return self.combined_between(start, end, weights)
 
 
 def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,13 +100,3 @@ def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
 def _mean(codes: Tensor) -> Any:
     """The mean over positions of codes (N, k, H, W, C), (N, k, 1, 1, C)."""
     return ops.mean(codes, axis=(2, 3), keepdims=True)
-
-
-def _summed_means(means: Tensor, coefficients: Tensor) -> Any:
-    """The weighted sum of means (N, k, 1, 1, C), stretched to the mean of their lengths."""
-    summed = ops.sum(coefficients * means, axis=1, keepdims=True)
-    wanted = ops.sum(coefficients * ops.square(means), axis=(1, -1), keepdims=True)
-    squared = ops.sum(ops.square(summed), axis=-1, keepdims=True)
-    wanted = ops.maximum(wanted, 0.0)
-    squared = ops.maximum(squared, 1e-6 * wanted)
-    return summed * ops.sqrt((wanted + 1e-12) / (squared + 1e-12))

@@ -27,7 +27,7 @@ class Inference:
         decode: from codes to images.
         interpolate: from two batches of images and a number of steps to (N, steps, H, W, C), along
             the mixer's own path (`Mixer.between`), or the straight line without a mixer.
-        interpolations: the same along each of `PATHS`, by name.
+        interpolations: the same along each of `PATHS`, by name; under None `interpolate`.
         mix: from images, at least k, to their mixes, drawn by the mixer's own generator.
         mix_given: from images, permutations (k, N) and coefficients, of as many axes as a stack of
             what is mixed, to their mixes.
@@ -45,15 +45,10 @@ class Inference:
                 input_signature=line,
                 autograph=False,
             )
-            for path in PATHS
+            for path in (None, *PATHS)
         }
-        self.interpolate = self.interpolations["linear"]
+        self.interpolate = self.interpolations[None]
         if model.mixer is not None:
-            self.interpolate = tf.function(
-                functools.partial(self._interpolate, path=None),
-                input_signature=line,
-                autograph=False,
-            )
             k, axes = model.mixer.k, [None] * len(model.mixed_shape)
             given = [
                 images,
@@ -112,8 +107,8 @@ class Inference:
         self, images_a: tf.Tensor, images_b: tf.Tensor, steps: tf.Tensor, path: str | None
     ) -> tf.Tensor:
         start, end = self.before_mixing(images_a), self.before_mixing(images_b)
-        between = PATHS[path] if path else self._model.mixer.between
-        lines = between(start, end, tf.linspace(0.0, 1.0, steps))
+        along = between(self._model) if path is None else PATHS[path]
+        lines = along(start, end, tf.linspace(0.0, 1.0, steps))
         images = self.after_mixing(tf.reshape(lines, [-1, *start.shape[1:]]))
         shape = tf.stack([tf.shape(start)[0], steps, *self._model.image_shape])
         return tf.ensure_shape(tf.reshape(images, shape), (None, None, *self._model.image_shape))
@@ -135,6 +130,16 @@ def combine(model: Any, codes: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
     if model.mixer is None or model.mixes_pixels:
         return tf.reduce_sum(coefficients * codes, axis=1)
     return model.mixer.combine(codes, model.mixer.weigh(codes, coefficients))
+
+
+def has_looks(model: Any) -> bool:
+    """Whether the model's mixer takes the layout and the look of codes apart."""
+    return not model.mixes_pixels and getattr(model.mixer, "mixes_looks", False)
+
+
+def between(model: Any) -> Any:
+    """How a model goes from one code to another: `Mixer.between`, or `straight_line`."""
+    return straight_line if model.mixer is None else model.mixer.between
 
 
 def straight_line(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -279,6 +284,4 @@ def interpolate(
         )
     steps = tf.constant(steps, "int32")  # The graph's input, which no other number traces again.
     lines = max(1, batch_size // int(steps))
-    inference = model.inference
-    interpolated = inference.interpolations[path] if path else inference.interpolate
-    return in_batches(lambda a, b: interpolated(a, b, steps), pair, lines)
+    return in_batches(lambda a, b: model.inference.interpolations[path](a, b, steps), pair, lines)

@@ -39,7 +39,7 @@ import keras
 import tensorflow as tf
 
 from amr_tf.models.base import ResynthesisModel
-from amr_tf.models.inference import Inference, combine
+from amr_tf.models.inference import Inference, combine, has_looks
 from amr_tf.types import Tensor
 
 # PNG files hold grey, colour, or colour with transparency.
@@ -86,11 +86,6 @@ def has_png(model: ResynthesisModel) -> bool:
 def label_mixer_of(model: ResynthesisModel) -> Any:
     """The model's mixer by labels, or None."""
     return getattr(model, "label_mixer", None)
-
-
-def has_looks(model: ResynthesisModel) -> bool:
-    """Whether the model's mixer takes the layout and the look of codes apart."""
-    return not model.mixes_pixels and getattr(model.mixer, "mixes_looks", False)
 
 
 def _spec(name: str | None, *shape: int | None, dtype: str = "float32") -> tf.TensorSpec:

@@ -15,8 +15,9 @@ from PIL import Image
 
 from amr_tf.evaluation.sheet import to_uint8
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.inference import between, combine, has_looks
 from amr_tf.serving import replay
-from amr_tf.serving.signatures import can_sample, has_looks, has_png, has_uint8, label_mixer_of
+from amr_tf.serving.signatures import can_sample, has_png, has_uint8, label_mixer_of
 
 # Of float32 networks, relative to the largest expected value where that is above 1. The bfloat16
 # and float16 of mixed-precision networks keep 8 and 11 bits, which a graph that fuses operations
@@ -106,12 +107,9 @@ def _code_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
 
 def _mixed(model: ResynthesisModel, stack: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """The images of codes (N, K, ...), mixed with coefficients (N, K) or (N, K, maps)."""
-    inner = (1,) * (stack.ndim - 3), coefficients.shape[2:] or (1,)
-    wide = coefficients.reshape(*coefficients.shape[:2], *inner[0], *inner[1])
-    if model.mixer is None or model.mixes_pixels:
-        return _decode(model, (wide * stack).sum(axis=1))
-    codes, wide = tf.constant(stack), tf.constant(wide)
-    return _decode(model, np.asarray(model.mixer.combine(codes, model.mixer.weigh(codes, wide))))
+    count, k, *maps = coefficients.shape
+    wide = coefficients.reshape(count, k, *(1,) * (stack.ndim - 3), *(maps or (1,)))
+    return _decode(model, np.asarray(combine(model, tf.constant(stack), tf.constant(wide))))
 
 
 def _image_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
@@ -129,13 +127,10 @@ def _image_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
 def _lines(model: ResynthesisModel, images: np.ndarray) -> np.ndarray:
     pixels = model.mixes_pixels
     ends = images if pixels else _encode(model, images)
-    lines = []
-    for weight in np.linspace(0, 1, _STEPS, dtype="float32"):
-        mixed = (1 - weight) * ends + weight * ends[::-1]
-        if model.mixer is not None:
-            pair = tf.constant(ends), tf.constant(ends[::-1])
-            mixed = np.asarray(model.mixer.between(*pair, tf.constant([weight])))[:, 0]
-        lines.append(_decode(model, _encode(model, mixed) if pixels else mixed))
+    weights = tf.linspace(0.0, 1.0, _STEPS)
+    points = np.asarray(between(model)(tf.constant(ends), tf.constant(ends[::-1]), weights))
+    steps = np.moveaxis(points, 1, 0)
+    lines = [_decode(model, _encode(model, step) if pixels else step) for step in steps]
     return np.stack(lines, axis=1)
 
 

@@ -146,7 +146,7 @@ def test_mixed_precision(name):
     assert [output.dtype for output in mixer(keras.Input((4, 4, 2)))] == ["bfloat16", "float32"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", (*NAMES, "spherical", "style"))
 def test_config_round_trip(name):
     mixer = mixers.MIXERS.get(name)(k=2, seed=5, name="mine")
     config = keras.saving.serialize_keras_object(mixer)
