@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from amr_tf.mixers.base import MIXERS, Mixer, only_maps
+from amr_tf import checks
+from amr_tf.mixers.base import MIXERS, Mixer, another_seed, only_maps
 from amr_tf.mixers.mixup import dirichlet, stretch
 from amr_tf.types import Seed, Shape, Tensor
 
@@ -28,9 +29,15 @@ class StyleMixup(Mixer):
     as long as its parents: the variances of its maps, and the squared length of their means, are
     the weighted means of theirs. A code mixed with itself stays as it is.
 
-    Both sets are drawn from Dirichlet(1, ..., 1), one of each an example.
+    Both sets are drawn from Dirichlet(1, ..., 1), one of each an example, or, for a share `swaps` of
+    the examples, as a whole swap: the layout of the first image with the look of the second. A mix
+    of two even draws is seldom close to a swap, which is what one asks of a trained model.
 
-    Arguments are those of `Mixer`.
+    Args:
+        k: the same as for `Mixer`.
+        swaps: the share of mixes that are drawn as whole swaps, from 0 to 1.
+        seed: the same as for `Mixer`.
+        **kwargs: further arguments of `Mixer`.
 
     Call arguments:
         coefficients: shape (N, k, 1, 1, 2), of the layout and of the look; or (N, k, 1, 1, 1) or
@@ -41,7 +48,8 @@ class StyleMixup(Mixer):
         The mixed codes, and the coefficients that made them.
 
     Raises:
-        ValueError: codes are vectors (N, D), or have fewer than three feature maps.
+        ValueError: codes are vectors (N, D), or have fewer than three feature maps; or `swaps` lies
+            outside of [0, 1].
 
     Example:
 
@@ -57,6 +65,13 @@ class StyleMixup(Mixer):
 
     mixes_looks = True
 
+    def __init__(
+        self, k: int = 2, swaps: float = 0.0, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        checks.check_share("swaps", swaps)
+        super().__init__(k, seed, **kwargs)
+        self.swaps = swaps
+
     def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
         only_maps("StyleMixup", "takes means over positions", code_shape)
@@ -66,10 +81,20 @@ class StyleMixup(Mixer):
             )
 
     def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
-        return dirichlet((batch_size, self.k, 1, 1, 2), self.source(seed))
+        source = self.source(seed)
+        drawn = dirichlet((batch_size, self.k, 1, 1, 2), source)
+        if not self.swaps:
+            return drawn
+        swap = ops.reshape(ops.eye(self.k, 2), (1, self.k, 1, 1, 2))
+        number = keras.random.uniform((batch_size, 1, 1, 1, 1), seed=another_seed(source))
+        chosen = number < self.swaps
+        return ops.where(chosen, swap, drawn)
 
     def coefficient_shape(self, code_shape: Shape) -> Shape:
         return (1, 1, 2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "swaps": self.swaps}
 
     def combine(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         of_layout, of_look = _both(ops.cast(coefficients, "float32"))

@@ -164,3 +164,24 @@ def test_what_it_cannot_be_used_for():
         CompositeMixer(("style", "mixup"))
     with pytest.raises(ValueError, match="^ACAI needs one mixing coefficient in"):
         ACAI.convolutional(SHAPE, depth=2, mixer="style", latent_channels=4)
+
+
+def test_swaps_are_the_share_of_mixes_that_are_whole_swaps():
+    codes = tf.constant(codes_of(CODE, 400))
+    for k in (2, 3):
+        _, coefficients = StyleMixup(k, swaps=0.4, seed=1)(codes)
+        coefficients = np.asarray(coefficients)[:, :, 0, 0]
+        swap = np.eye(k, 2)  # The layout of the first parent, the look of the second.
+        whole = (coefficients == swap).all(axis=(1, 2))
+        assert 0.3 < whole.mean() < 0.5
+        assert not np.isin(coefficients[~whole], [0, 1]).any()
+        # Which mixes are swaps does not follow from the parts that were drawn for the others.
+        assert abs(coefficients[~whole].mean(axis=0) - 1 / k).max() < 0.1
+    _, coefficients = StyleMixup(swaps=1.0)(codes)
+    assert (np.asarray(coefficients)[:, :, 0, 0] == np.eye(2)).all()
+
+
+@pytest.mark.parametrize("swaps", [-0.1, 1.5, "all", None])
+def test_swaps_that_are_no_share_are_refused(swaps):
+    with pytest.raises(ValueError, match=f"swaps must .*{swaps}"):
+        StyleMixup(swaps=swaps)
