@@ -7,15 +7,15 @@ from typing import Any
 import keras
 
 from amr_tf.data import ImageData
-from amr_tf.evaluation.evaluate import check_probes, evaluate
-from amr_tf.evaluation.held_out import draw_sample
-from amr_tf.evaluation.sample_grid import SampleGrid
+from amr_tf.figures.held_out import draw_sample
+from amr_tf.figures.sample_grid import SampleGrid
 from amr_tf.files import write_whole
+from amr_tf.metrics.measure import check_probes, evaluate
 from amr_tf.models.base import ResynthesisModel
-from amr_tf.training import run, trackers
-from amr_tf.training.checkpoints import best_path, load_model, restore
-from amr_tf.training.config import TrainingConfig
-from amr_tf.training.folder import RunFolder
+from amr_tf.runs import run, trackers
+from amr_tf.runs.checkpoints import best_path, load_model, restore
+from amr_tf.runs.config import TrainingConfig
+from amr_tf.runs.folder import RunFolder
 
 _SAMPLES = 10
 _POINTS = 1000
@@ -46,11 +46,11 @@ def train(
 
     Raises:
         ValueError: an unknown probe.
-        ValueError, FileNotFoundError, Diverged, OSError: as `amr_tf.training.run.train`.
+        ValueError, FileNotFoundError, Diverged, OSError: as `amr_tf.runs.run.train`.
 
     Example:
 
-    >>> from amr_tf.training.config import TrainingConfig
+    >>> from amr_tf.runs.config import TrainingConfig
     >>> csv = keras.callbacks.CSVLogger("digits.csv")
     >>> results = train(TrainingConfig(run_dir="runs/digits", epochs=5), callbacks=[csv])
     """

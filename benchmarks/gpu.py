@@ -362,8 +362,8 @@ def train(options: argparse.Namespace) -> dict:
     """A short `amr_tf.train` on KMNIST: its first epoch, and the speed of the others."""
     import keras
 
-    from amr_tf.training import run
-    from amr_tf.training.config import TrainingConfig
+    from amr_tf.runs import run
+    from amr_tf.runs.config import TrainingConfig
 
     _, precision, steps = options.worker.split(":")
     begin, ends = time.perf_counter(), []
@@ -445,7 +445,7 @@ def export(options: argparse.Namespace) -> dict:
     import tensorflow as tf
 
     import amr_tf
-    from amr_tf.serving.export import export_model
+    from amr_tf.savedmodel.export import export_model
 
     tf.config.experimental.enable_tensor_float_32_execution(False)
     model = amr_tf.AMR.convolutional((32, 32, 3), depth=2)

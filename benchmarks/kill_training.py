@@ -29,7 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from amr_tf import train
-from amr_tf.training.checkpoints import read_state
+from amr_tf.runs.checkpoints import read_state
 
 FLAGS = (
     "--dataset=digits",

@@ -28,9 +28,9 @@ from photo_measures import measure, pooled_extractor
 
 import amr_tf
 from amr_tf.data import prepared
-from amr_tf.training.build import build_model
-from amr_tf.training.config import TrainingConfig
-from amr_tf.training.flagfiles import config_from_flags, define_flags, expand_flagfiles
+from amr_tf.runs.build import build_model
+from amr_tf.runs.config import TrainingConfig
+from amr_tf.runs.flagfiles import config_from_flags, define_flags, expand_flagfiles
 
 _OURS = ["--flagfile=configs/photos64.cfg"]
 _PAPERS = ["--architecture=convolutional(latent_channels=64)", "--lambda=50", "--batch_size=64"]

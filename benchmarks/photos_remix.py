@@ -21,8 +21,8 @@ from photo_measures import nearer_parent, pooled_extractor, sliced_distances
 from photos import mixed_codes, pictures_of
 
 from amr_tf import mixers
-from amr_tf.evaluation.extractors import extract_features
-from amr_tf.evaluation.image_quality import frechet_distance
+from amr_tf.metrics.extractors import extract_features
+from amr_tf.metrics.image_quality import frechet_distance
 
 
 def arguments():

@@ -22,7 +22,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 import amr_tf
-from amr_tf.convolutions import DeferredConv2D, UpsampledConv2D
+from amr_tf.fused import DeferredConv2D, UpsampledConv2D
 
 STEPS = 10
 _NETWORKS = ("discriminator", "encoder", "decoder")

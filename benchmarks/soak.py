@@ -41,8 +41,8 @@ def soak(method, steps, out):
     import keras
 
     from amr_tf.experiments import sample_grids
-    from amr_tf.training import run
-    from amr_tf.training.config import TrainingConfig
+    from amr_tf.runs import run
+    from amr_tf.runs.config import TrainingConfig
 
     class Record(keras.callbacks.Callback):
         """Appends a row every `ROW_EVERY` steps."""

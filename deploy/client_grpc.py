@@ -2,7 +2,7 @@
 
     python deploy/client_grpc.py first.png second.png mix.png --share=0.5
 
-Needs the packages grpcio and tensorflow-serving-api (pip install 'amr-tf[serving]'), and Pillow.
+Needs the packages grpcio and tensorflow-serving-api (pip install 'amr-tf[tf-serving]'), and Pillow.
 """
 
 import argparse

@@ -15,8 +15,8 @@ from absl import app, flags
 import amr_tf
 from amr_tf import data as data_lib
 from amr_tf.data.pipeline import steps_per_epoch
-from amr_tf.evaluation.figures import interpolation_figure, sample_figure
-from amr_tf.serving.export import export_model
+from amr_tf.figures.grids import interpolation_figure, sample_figure
+from amr_tf.savedmodel.export import export_model
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of image files.", required=True)
 _OUT = flags.DEFINE_string("out", "runs/image_folder", "Folder for the results.")

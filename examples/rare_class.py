@@ -22,9 +22,9 @@ import amr_tf
 from amr_tf import data as data_lib
 from amr_tf.data import Split
 from amr_tf.data.pipeline import steps_per_epoch
-from amr_tf.evaluation.figures import grid_figure
-from amr_tf.evaluation.label_mixing import train_classifier
-from amr_tf.evaluation.sheet import to_uint8
+from amr_tf.figures.grids import grid_figure
+from amr_tf.figures.sheet import to_uint8
+from amr_tf.metrics.label_mixing import train_classifier
 
 _DATASET = flags.DEFINE_string("dataset", "digits", "A labelled data set of amr_tf.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As of amr_tf.train.")

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from amr_tf import devices
-from amr_tf.training import precision
-from amr_tf.training.config import TrainingConfig
+from amr_tf.runs import precision
+from amr_tf.runs.config import TrainingConfig
 
 CPUINFO = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu sse{flags}\n\nprocessor\t: 1\n"
 

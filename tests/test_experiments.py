@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from amr_tf.data import ImageData, Split
-from amr_tf.evaluation.evaluate import evaluate
 from amr_tf.experiments import sample_grids, train
-from amr_tf.training.checkpoints import best_path, load_model
-from amr_tf.training.folder import RunFolder, load_data
-from tests.training.conftest import read_log, tiny_config
+from amr_tf.metrics.measure import evaluate
+from amr_tf.runs.checkpoints import best_path, load_model
+from amr_tf.runs.folder import RunFolder, load_data
+from tests.runs.conftest import read_log, tiny_config
 
 
 def test_final_probes_can_be_chosen_or_left_out(tmp_path):

@@ -34,8 +34,8 @@ def test_the_extras_that_texts_name_exist():
     # The test finds what it looks for, in code as in pages.
     assert {
         ("amr_tf/commands/serve.py", "serve"),
-        ("amr_tf/serving/warmup.py", "serving"),
-        ("amr_tf/serving/hub.py", "hub"),
+        ("amr_tf/savedmodel/warmup.py", "tf-serving"),
+        ("amr_tf/hub.py", "hub"),
         ("docs/serving.md", "onnx"),
         ("README.md", "gpu"),
         ("pyproject.toml", "mlflow"),
@@ -43,11 +43,11 @@ def test_the_extras_that_texts_name_exist():
 
 
 def test_the_extras_that_code_fills_in_exist():
-    from amr_tf.serving.converted import _PACKAGES
-    from amr_tf.training.trackers import TRACKERS
+    from amr_tf.runs.trackers import TRACKERS
+    from amr_tf.savedmodel.converted import _PACKAGES
 
     filled_in = {path for path, name in hints() if "{" in name}
-    assert filled_in == {"amr_tf/serving/converted.py", "amr_tf/training/trackers.py"}
+    assert filled_in == {"amr_tf/savedmodel/converted.py", "amr_tf/runs/trackers.py"}
     trackers = map(TRACKERS.get, TRACKERS.names())
     names = {extra for entry in trackers if (extra := getattr(entry, "extra", None))}
     assert names == {"mlflow", "wandb"}

@@ -19,8 +19,8 @@ SOURCES = (
 )
 FIND_CONFIGS = """\
 import amr_tf
-from amr_tf.reproduction import find_cells
-from amr_tf.training.flagfiles import read_flagfile
+from amr_tf.paper import find_cells
+from amr_tf.runs.flagfiles import read_flagfile
 print(amr_tf.__file__)
 print(read_flagfile("configs/digits.cfg").dataset, len(find_cells(1, "mnist")) > 0)
 """

@@ -12,8 +12,7 @@ import tensorflow as tf
 from absl import flags
 
 from amr_tf.mixers import MIXERS
-from amr_tf.registry import parse_call
-from amr_tf.reproduction.paper import (
+from amr_tf.paper.tables import (
     ACAI,
     AE_GAN,
     BERNOULLI_2,
@@ -22,9 +21,10 @@ from amr_tf.reproduction.paper import (
     TABLES,
     row_of,
 )
-from amr_tf.training import flagfiles
-from amr_tf.training.build import build_model
-from amr_tf.training.config import TrainingConfig, flag_name
+from amr_tf.registry import parse_call
+from amr_tf.runs import flagfiles
+from amr_tf.runs.build import build_model
+from amr_tf.runs.config import TrainingConfig, flag_name
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "configs" / "paper"
 CONFIGS = sorted(FOLDER.glob("*.cfg"))

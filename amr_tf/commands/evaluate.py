@@ -8,10 +8,10 @@ import json
 from absl import flags
 
 from amr_tf.commands.running import Command, define_run_flags
-from amr_tf.evaluation.evaluate import MEASURES, SPLITS, measure, results_table
-from amr_tf.evaluation.probes import PROBES
 from amr_tf.files import user_path, write_whole
-from amr_tf.training.folder import load_run, load_run_data, which_epoch
+from amr_tf.metrics.measure import MEASURES, SPLITS, measure, results_table
+from amr_tf.metrics.probes import PROBES
+from amr_tf.runs.folder import load_run, load_run_data, which_epoch
 
 
 def define(values: flags.FlagValues) -> None:

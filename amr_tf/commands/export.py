@@ -7,8 +7,8 @@ decode, mix and interpolate, a model card, and the model in further formats.
 from absl import flags
 
 from amr_tf.commands.running import Command, define_run_flags
-from amr_tf.serving.export import FORMATS
-from amr_tf.serving.run_export import export_run
+from amr_tf.savedmodel.export import FORMATS
+from amr_tf.savedmodel.run_export import export_run
 
 
 def define(values: flags.FlagValues) -> None:

@@ -12,22 +12,22 @@ from matplotlib.figure import Figure
 
 from amr_tf.commands.running import Command, define_run_flags
 from amr_tf.data import ImageData
-from amr_tf.evaluation.animation import check_film_path, save_animation
-from amr_tf.evaluation.embedding import codes_figure
-from amr_tf.evaluation.figures import Models, interpolation_figure, interpolation_rows
-from amr_tf.evaluation.held_out import draw_groups, draw_labelled_pairs, draw_sample
-from amr_tf.evaluation.interpolation_figures import (
+from amr_tf.figures.animation import check_film_path, save_animation
+from amr_tf.figures.embedding import codes_figure
+from amr_tf.figures.grids import Models, interpolation_figure, interpolation_rows
+from amr_tf.figures.held_out import draw_groups, draw_labelled_pairs, draw_sample
+from amr_tf.figures.labels import check_label_mixers, label_mix_figure
+from amr_tf.figures.looks import check_look_mixers, looks_figure
+from amr_tf.figures.mixes import (
     crossover_figure,
     crossover_rows,
     triangle_figure,
 )
-from amr_tf.evaluation.label_figures import check_label_mixers, label_mix_figure
-from amr_tf.evaluation.look_figures import check_look_mixers, looks_figure
 from amr_tf.files import user_path
 from amr_tf.models.inference import PATHS
 from amr_tf.registry import unknown_name
-from amr_tf.training.comparison import caption_of, load_runs
-from amr_tf.training.folder import RunFolder, which_epoch
+from amr_tf.runs.comparison import caption_of, load_runs
+from amr_tf.runs.folder import RunFolder, which_epoch
 
 _CODES = 1000  # How many images' codes are drawn: t-SNE of more takes minutes.
 

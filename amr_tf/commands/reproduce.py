@@ -12,9 +12,9 @@ from absl import flags
 
 from amr_tf.commands.running import Command
 from amr_tf.files import user_path
-from amr_tf.reproduction import Plan, estimate_seconds, find_cells, reproduce, write_report
-from amr_tf.training import flagfiles
-from amr_tf.training.config import TrainingConfig
+from amr_tf.paper import Plan, estimate_seconds, find_cells, reproduce, write_report
+from amr_tf.runs import flagfiles
+from amr_tf.runs.config import TrainingConfig
 
 # What the cells and the plan determine.
 _NOT_OURS = ("run_dir", "dataset", "method", "mixer", "k", "lambda_", "seed", "monitor")

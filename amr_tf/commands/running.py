@@ -24,9 +24,9 @@ from absl import app, flags, logging
 from absl.testing import flagsaver
 
 from amr_tf import devices
-from amr_tf.training import flagfiles
-from amr_tf.training.config import TrainingConfig, flag_name
-from amr_tf.training.help import full_help, short_help
+from amr_tf.runs import flagfiles
+from amr_tf.runs.config import TrainingConfig, flag_name
+from amr_tf.runs.help import full_help, short_help
 from amr_tf.version import described
 
 # A notebook's environment names a backend of matplotlib that this process may not have. Commands

@@ -6,12 +6,12 @@ A VAE's codes come from its prior, other methods' from a Gaussian mixture fitted
 from absl import flags
 
 from amr_tf.commands.running import Command, define_run_flags
-from amr_tf.evaluation.figures import sheet_figure
-from amr_tf.evaluation.sampling import add_density
+from amr_tf.figures.grids import sheet_figure
 from amr_tf.files import user_path
-from amr_tf.training.comparison import caption_of
-from amr_tf.training.config import in_short
-from amr_tf.training.folder import load_run, load_run_data, which_epoch
+from amr_tf.runs.comparison import caption_of
+from amr_tf.runs.config import in_short
+from amr_tf.runs.folder import load_run, load_run_data, which_epoch
+from amr_tf.runs.sampling import add_density
 
 
 def define(values: flags.FlagValues) -> None:

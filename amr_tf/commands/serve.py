@@ -60,7 +60,7 @@ def main(given: flags.FlagValues, arguments: list[str]) -> None:
     """Runs the command with parsed flags."""
     del arguments
     try:
-        from amr_tf.serving.app import run  # FastAPI is an extra.
+        from amr_tf.rest import run  # FastAPI is an extra.
     except ModuleNotFoundError as error:
         raise ValueError(
             f"amr_tf.serve needs {error.name}: pip install 'amr-tf[serve]'."

@@ -8,12 +8,12 @@ that registers mixers (`amr_tf.mixers.MIXERS`), data sets, losses or methods and
 from absl import flags
 
 from amr_tf.commands.running import Command, define_allow_changed_data
-from amr_tf.evaluation.evaluate import results_table
-from amr_tf.evaluation.probes import PROBES
 from amr_tf.experiments import train
-from amr_tf.training import flagfiles
-from amr_tf.training.config import TrainingConfig
-from amr_tf.training.folder import RunFolder
+from amr_tf.metrics.measure import results_table
+from amr_tf.metrics.probes import PROBES
+from amr_tf.runs import flagfiles
+from amr_tf.runs.config import TrainingConfig
+from amr_tf.runs.folder import RunFolder
 
 
 def define(values: flags.FlagValues) -> None:

@@ -12,9 +12,9 @@ from absl import flags
 
 from amr_tf.commands.running import Command
 from amr_tf.files import user_path
-from amr_tf.training import flagfiles
-from amr_tf.training.config import TrainingConfig
-from amr_tf.tuning import (
+from amr_tf.runs import flagfiles
+from amr_tf.runs.config import TrainingConfig
+from amr_tf.search import (
     ORACLES,
     SearchSpace,
     failures,

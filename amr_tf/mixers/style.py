@@ -29,9 +29,9 @@ class StyleMixup(Mixer):
     as long as its parents: the variances of its maps, and the squared length of their means, are
     the weighted means of theirs. A code mixed with itself stays as it is.
 
-    Both sets are drawn from Dirichlet(1, ..., 1), one of each an example, or, for a share `swaps` of
-    the examples, as a whole swap: the layout of the first image with the look of the second. A mix
-    of two even draws is seldom close to a swap, which is what one asks of a trained model.
+    Both sets are drawn from Dirichlet(1, ..., 1), one of each an example. A share `swaps` of the
+    examples is drawn as whole swaps instead: the layout of the first image, the look of the second.
+    Even draws are seldom close to a swap, which is what one asks of a trained model.
 
     Args:
         k: the same as for `Mixer`.

@@ -1007,7 +1007,7 @@ class ResynthesisModel(keras.Model):
 
         Args:
             filepath: a path that ends in .keras, or "hf://USER/NAME" on the Hugging Face Hub; to
-                which `amr_tf.serving.hub.push_to_hub` adds a model card.
+                which `amr_tf.hub.push_to_hub` adds a model card.
             overwrite: see `keras.Model.save`.
             **kwargs: see `keras.Model.save`.
 

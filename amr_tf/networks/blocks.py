@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from amr_tf import checks
-from amr_tf.convolutions import InstanceNormalization, LeakyReLU
+from amr_tf.fused import InstanceNormalization, LeakyReLU
 from amr_tf.layers import SpectralNormalization
 from amr_tf.registry import unknown_name
 from amr_tf.types import Activation, Initializer, Shape, Tensor

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from amr_tf import checks
-from amr_tf.convolutions import ComposedConv2D, DeferredConv2D, UpsampledConv2D
+from amr_tf.fused import ComposedConv2D, DeferredConv2D, UpsampledConv2D
 from amr_tf.layers import SpectralNormalization
 from amr_tf.networks.blocks import (
     INSTANCE_NORM_EPSILON,

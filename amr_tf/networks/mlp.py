@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 
 from amr_tf import checks
-from amr_tf.convolutions import LeakyReLU
+from amr_tf.fused import LeakyReLU
 from amr_tf.networks.blocks import (
     LEAKY_RELU_SLOPE,
     activate,

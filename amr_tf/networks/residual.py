@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from amr_tf import checks
-from amr_tf.convolutions import LeakyReLU, UpsampledConv2D
+from amr_tf.fused import LeakyReLU, UpsampledConv2D
 from amr_tf.layers import SpaceToDepth, SpectralNormalization
 from amr_tf.networks.blocks import activate, check_image_shape, convolution, critic
 from amr_tf.types import Activation, Tensor

@@ -16,9 +16,9 @@ from PIL import Image
 
 import amr_tf
 from amr_tf.registry import parse_call
-from amr_tf.training.folder import RunFolder, load_run
+from amr_tf.runs.folder import RunFolder, load_run
 from tests import forked
-from tests.training.conftest import OLD_CONFIG, assert_same_checkpoint, read_log, wait_for
+from tests.runs.conftest import OLD_CONFIG, assert_same_checkpoint, read_log, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -637,8 +637,8 @@ import amr_tf
 from amr_tf import train
 from amr_tf.commands.running import Command
 from amr_tf.data import DATASETS, Source, Split
-from amr_tf.training import run
-from amr_tf.training.config import TrainingConfig
+from amr_tf.runs import run
+from amr_tf.runs.config import TrainingConfig
 
 
 def fail(kind):

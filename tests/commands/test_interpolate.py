@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from amr_tf.training.build import build_model
-from amr_tf.training.checkpoints import best_path
-from amr_tf.training.config import TrainingConfig
-from amr_tf.training.folder import RunFolder
+from amr_tf.runs.build import build_model
+from amr_tf.runs.checkpoints import best_path
+from amr_tf.runs.config import TrainingConfig
+from amr_tf.runs.folder import RunFolder
 from tests.commands.test_commands import finish, run, start
 
 pytestmark = pytest.mark.slow

@@ -4,8 +4,8 @@ import pytest
 from absl import flags, logging
 
 from amr_tf.commands import COMMANDS, amr, running
-from amr_tf.training import flagfiles
-from amr_tf.training.config import TrainingConfig
+from amr_tf.runs import flagfiles
+from amr_tf.runs.config import TrainingConfig
 
 
 def ends(run, *arguments):

@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from amr_tf.commands import sample
-from amr_tf.training.build import build_model
-from amr_tf.training.checkpoints import best_path
-from amr_tf.training.config import TrainingConfig
-from amr_tf.training.folder import RunFolder, load_run
+from amr_tf.runs.build import build_model
+from amr_tf.runs.checkpoints import best_path
+from amr_tf.runs.config import TrainingConfig
+from amr_tf.runs.folder import RunFolder, load_run
 from tests.commands.test_commands import run
 
 pytestmark = pytest.mark.slow

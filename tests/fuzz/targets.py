@@ -19,16 +19,16 @@ from hypothesis.extra import numpy as arrays_of
 from amr_tf import mixers
 from amr_tf.commands import running
 from amr_tf.data.attributes import choose_attributes, read_table
-from amr_tf.evaluation import disentanglement_metrics, fixed_factor_metrics, image_quality
-from amr_tf.evaluation import interpolation_quality as lines
-from amr_tf.evaluation.attributes import attribute_vectors
+from amr_tf.metrics import fixed_factor, image_quality, mig_dci_sap
+from amr_tf.metrics import interpolation_quality as lines
+from amr_tf.metrics.attributes import attribute_vectors
 from amr_tf.optimizers import SCHEDULES
-from amr_tf.reproduction import Plan, find_cells
-from amr_tf.serving.app import predict_format
-from amr_tf.training import flagfiles
-from amr_tf.training.checkpoints import read_state
-from amr_tf.training.config import REGISTRIES, TrainingConfig, flag_name
-from amr_tf.tuning import SearchSpace
+from amr_tf.paper import Plan, find_cells
+from amr_tf.rest import predict_format
+from amr_tf.runs import flagfiles
+from amr_tf.runs.checkpoints import read_state
+from amr_tf.runs.config import REGISTRIES, TrainingConfig, flag_name
+from amr_tf.search import SearchSpace
 
 CLEAR = (ValueError, TypeError, OSError)
 
@@ -452,7 +452,7 @@ FITTING = st.integers(4, 8).flatmap(
 @target("metrics: MIG", st.tuples(FITTING | pairs, small | st.integers(1, 9)), cost=3)
 def information_gap(case):
     (values, given), bins = case
-    assert 0 <= disentanglement_metrics.mutual_information_gap(values, given, bins) <= 1
+    assert 0 <= mig_dci_sap.mutual_information_gap(values, given, bins) <= 1
 
 
 @target(
@@ -462,14 +462,14 @@ def information_gap(case):
 )
 def factor_scores(case):
     train, held_out, samples = case
-    score = fixed_factor_metrics.factor_vae_score(train, held_out, votes=8, samples=samples)
+    score = fixed_factor.factor_vae_score(train, held_out, votes=8, samples=samples)
     assert 0 <= score <= 1
-    assert -1 <= disentanglement_metrics.sap(train, held_out) <= 1
+    assert -1 <= mig_dci_sap.sap(train, held_out) <= 1
 
 
 @target("metrics: DCI's importances", any_array | arrays(st.floats(0, 1), (1, 4), (1, 4)))
 def importances(case):
-    found = disentanglement_metrics.concentration(case)
+    found = mig_dci_sap.concentration(case)
     assert all(-1e-9 <= value <= 1 + 1e-9 for value in found)
 
 

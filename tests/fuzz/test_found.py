@@ -5,10 +5,10 @@ import pytest
 
 from amr_tf import checks
 from amr_tf.data.attributes import read_table
-from amr_tf.evaluation import disentanglement_metrics, fixed_factor_metrics, image_quality
+from amr_tf.metrics import fixed_factor, image_quality, mig_dci_sap
 from amr_tf.registry import unknown_name
-from amr_tf.training.config import TrainingConfig
-from amr_tf.tuning import SearchSpace
+from amr_tf.runs.config import TrainingConfig
+from amr_tf.search import SearchSpace
 
 FACTORS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 2)
 
@@ -35,10 +35,10 @@ def test_names_with_line_breaks():
 def test_codes_of_different_widths():
     codes = np.random.default_rng(0).normal(size=(8, 3))
     for measure in (
-        disentanglement_metrics.dci,
-        disentanglement_metrics.sap,
-        fixed_factor_metrics.factor_vae_score,
-        fixed_factor_metrics.beta_vae_score,
+        mig_dci_sap.dci,
+        mig_dci_sap.sap,
+        fixed_factor.factor_vae_score,
+        fixed_factor.beta_vae_score,
     ):
         with pytest.raises(ValueError, match="codes of train and held_out .* got 3 and 2"):
             measure((codes, FACTORS), (codes[:, :2], FACTORS))
@@ -47,13 +47,13 @@ def test_codes_of_different_widths():
 @pytest.mark.parametrize("shape", [(), (4,), (4, 1), (1, 4), (2, 2, 2), (0, 2)])
 def test_importances_of_other_shapes(shape):
     with pytest.raises(ValueError, match="importances must have the shape"):
-        disentanglement_metrics.concentration(np.ones(shape))
+        mig_dci_sap.concentration(np.ones(shape))
 
 
 def test_importances_that_are_no_importances():
     for value in (-1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="importances must be finite numbers of at least 0"):
-            disentanglement_metrics.concentration([[value, 1], [1, 1]])
+            mig_dci_sap.concentration([[value, 1], [1, 1]])
 
 
 def test_numbers_whose_squares_are_infinite():
@@ -61,7 +61,7 @@ def test_numbers_whose_squares_are_infinite():
     with pytest.raises(ValueError, match="Features must lie within"):
         image_quality.frechet_distance(large, large)
     with pytest.raises(ValueError, match="codes must lie within"):
-        disentanglement_metrics.mutual_information_gap(large, FACTORS)
+        mig_dci_sap.mutual_information_gap(large, FACTORS)
 
 
 @pytest.mark.parametrize("text", ["a\nb", "k:a\nb", "k:5\n..2", "k:1..2:a\nb", "k:0\n..2:log"])

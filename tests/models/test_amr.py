@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from amr_tf import AEGAN, AMR, GAIA, VAE, BernoulliMixup, DiffAugment, Mixup
-from amr_tf.convolutions import InstanceNormalization, LeakyReLU
+from amr_tf.fused import InstanceNormalization, LeakyReLU
 from tests.models.helpers import (
     SHAPE,
     X,

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from amr_tf import AMR
-from amr_tf.training.checkpoints import Checkpoints
+from amr_tf.runs.checkpoints import Checkpoints
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from amr_tf.registry import Call, parse_call
-from amr_tf.training import flagfiles
-from amr_tf.training.config import REGISTRIES, TrainingConfig
+from amr_tf.runs import flagfiles
+from amr_tf.runs.config import REGISTRIES, TrainingConfig
 from tests.security.conftest import assert_sentence
 
 DEBUGGERS = [

@@ -14,7 +14,7 @@ from PIL import EpsImagePlugin, Image
 
 from amr_tf.data.image_folder import read_image_folder
 from amr_tf.data.preprocessing import ImagePreprocessor
-from amr_tf.serving.app.servable import _read_examples
+from amr_tf.rest.servable import _read_examples
 from tests.security.conftest import assert_sentence
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"

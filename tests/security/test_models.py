@@ -14,9 +14,9 @@ import pytest
 import tensorflow as tf
 from keras.src.saving.serialization_lib import in_safe_mode
 
-from amr_tf.serving.replay import read_requests
-from amr_tf.training.checkpoints import load_model, read_state, resumable_state
-from amr_tf.training.folder import load_run
+from amr_tf.runs.checkpoints import load_model, read_state, resumable_state
+from amr_tf.runs.folder import load_run
+from amr_tf.savedmodel.replay import read_requests
 from tests.security.conftest import assert_sentence
 
 PLANTED = "planted_by_the_security_tests"

@@ -6,11 +6,11 @@ import pytest
 
 from amr_tf.commands import running
 from amr_tf.files import read_json
-from amr_tf.reproduction.runs import read_results
-from amr_tf.training.checkpoints import read_state
-from amr_tf.training.config import TrainingConfig
-from amr_tf.training.folder import RunFolder, trim_log
-from amr_tf.tuning import SearchSpace, make_tuner
+from amr_tf.paper.runs import read_results
+from amr_tf.runs.checkpoints import read_state
+from amr_tf.runs.config import TrainingConfig
+from amr_tf.runs.folder import RunFolder, trim_log
+from amr_tf.search import SearchSpace, make_tuner
 from tests.security.conftest import assert_sentence
 
 DEEP = "[" * 100_000 + "]" * 100_000

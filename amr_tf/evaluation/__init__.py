@@ -1,1 +1,0 @@
-"""Evaluation: metrics and figures of trained models."""

@@ -1,0 +1,1 @@
+"""Figures: grids, mixes and films of what trained models make, drawn without a display."""

@@ -1,0 +1,59 @@
+"""A callback that draws samples while a model trains."""
+
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from amr_tf.figures.grids import figure_pixels, sample_figure
+
+
+class SampleGrid(keras.callbacks.Callback):
+    """Draws originals, reconstructions and mixes every few epochs, to PNG and TensorBoard.
+
+    A training that ends early draws its last epoch, too.
+
+    The images and the mixes' coefficients are the same each time, so the grids show the model
+    change and nothing else; the training's random numbers are left alone.
+
+    Args:
+        images: float images (N, H, W, C) in [-1, 1], N at least the mixer's k.
+        directory: for `epoch_00010.png` and so on.
+        log_dir: TensorBoard's folder, or None.
+        every: epochs between grids.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        directory: str | pathlib.Path,
+        log_dir: str | pathlib.Path | None = None,
+        every: int = 10,
+    ) -> None:
+        super().__init__()
+        self.images = images
+        self.directory = pathlib.Path(directory)
+        self.every = every
+        self._number = self._drawn = 0
+        self._writer = tf.summary.create_file_writer(str(log_dir)) if log_dir else None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._number = epoch + 1
+        if self._number % self.every == 0 or self._number == self.params.get("epochs"):
+            self._draw()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self.model.stop_training and self._drawn != self._number:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = number = self._number
+        self.directory.mkdir(parents=True, exist_ok=True)
+        figure = sample_figure(self.model, self.images, f"After epoch {number}")
+        figure.savefig(self.directory / f"epoch_{number:05d}.png")
+        if self._writer is not None:
+            with self._writer.as_default():
+                tf.summary.image("samples", figure_pixels(figure)[None], step=number)
+            self._writer.flush()

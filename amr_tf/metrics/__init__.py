@@ -1,0 +1,1 @@
+"""Metrics of trained models: probes, image quality, interpolations, disentanglement."""

@@ -1,0 +1,152 @@
+"""Extractors: named functions from images to features, on which images are compared."""
+
+import contextlib
+import pathlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from amr_tf import checks
+
+_TIMEOUT = 10.0  # Seconds without an answer after which a download of weights is given up.
+
+
+def extract_features(images: np.ndarray, extractor: Any, batch_size: int = 64) -> np.ndarray:
+    """Features of images.
+
+    Args:
+        images: float (N, H, W, C) in [-1, 1].
+        extractor: see `image_quality`.
+        batch_size: images at a time.
+
+    Returns:
+        float64 array (N, D).
+
+    Raises:
+        ValueError: see `image_quality`.
+    """
+    checks.check_positive_integer("batch_size", batch_size)
+    if not isinstance(getattr(extractor, "name", None), str):
+        raise ValueError(
+            f"The extractor {extractor!r} must have a name: without it its figures mean nothing."
+        )
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(f"images must have the shape (N, H, W, C); got {images.shape}.")
+    checks.check_images(images, images.shape[1:])
+    if isinstance(extractor, keras.Model):
+        features = extractor.predict(images, batch_size=batch_size, verbose=0)
+    else:
+        starts = range(0, len(images), batch_size)
+        batches = [np.asarray(extractor(images[start : start + batch_size])) for start in starts]
+        features = np.concatenate(batches)
+    if features.ndim != 2 or len(features) != len(images):
+        raise ValueError(
+            f"The extractor '{extractor.name}' must give features of the shape "
+            f"({len(images)}, D); got {features.shape}."
+        )
+    return features.astype("float64")
+
+
+def classifier_extractor(classifier: keras.Sequential) -> keras.Model:
+    """A classifier's last feature maps, averaged over positions, as an extractor.
+
+    As many features as maps: 128 for `train_classifier`'s, whatever the size of the images. Of a
+    classifier without maps they are what its last layer sees.
+
+    Args:
+        classifier: a built `keras.Sequential` of at least two layers, as of
+            `amr_tf.metrics.label_mixing.train_classifier`. Train one for each data set, and
+            keep it: figures of two classifiers cannot be compared.
+
+    Returns:
+        A `keras.Model` from images to features (N, D), named after the classifier.
+
+    Raises:
+        ValueError: the classifier has a single layer, or is not built.
+    """
+    if len(classifier.layers) < 2 or not classifier.built:
+        raise ValueError(
+            f"The classifier '{classifier.name}' must be built and have at least two layers: "
+            "the features are what its last layer sees."
+        )
+    outputs = [layer.output for layer in classifier.layers[:-1]]
+    maps = [output for output in outputs if len(output.shape) == 4]
+    if not maps:
+        name = f"{classifier.name}_penultimate"
+        return keras.Model(classifier.inputs, outputs[-1], name=name)
+    pooled = keras.layers.GlobalAveragePooling2D()(maps[-1])
+    return keras.Model(classifier.inputs, pooled, name=f"{classifier.name}_pooled")
+
+
+def inception_extractor(weights: str | None = "imagenet") -> Callable[[np.ndarray], np.ndarray]:
+    """The pooled features of Keras' InceptionV3, as an extractor: 2,048 an image.
+
+    Images are resized to 299x299 (bilinear), grey ones repeated over three channels. FID's own
+    Inception network has other weights and another resizing; figures come near published ones,
+    but are not comparable to the digit.
+
+    Args:
+        weights: "imagenet", which Keras downloads once; the path of Keras' weights file for the
+            network without its top; or None for random weights, for tests.
+
+    Returns:
+        A function from images (N, H, W, C) in [-1, 1], C 1 or 3, to features (N, 2048), named
+        after the weights.
+
+    Raises:
+        FileNotFoundError: the weights are not there and cannot be downloaded.
+    """
+    return _Inception(_load_inception(weights), _name_of_weights(weights))
+
+
+class _Inception:
+    """A named function from images to InceptionV3's features."""
+
+    def __init__(self, network: keras.Model, name: str) -> None:
+        self.network = network
+        self.name = name
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Features (N, 2048) of images (N, H, W, C) in [-1, 1], which is what Keras' expects."""
+        channels = images.shape[-1]
+        if channels not in (1, 3):
+            raise ValueError(f"InceptionV3 sees images of 1 or 3 channels; got {channels}.")
+        images = np.repeat(images, 3 // channels, axis=-1)
+        size = self.network.input_shape[1:3]
+        shrinks = images.shape[1] > size[0] or images.shape[2] > size[1]
+        resized = keras.ops.image.resize(images, size, antialias=shrinks)
+        return self.network.predict_on_batch(resized)
+
+
+def _name_of_weights(weights: str | None) -> str:
+    return f"inception_v3_{'random' if weights is None else pathlib.Path(weights).stem}"
+
+
+def _load_inception(weights: str | None) -> keras.Model:
+    try:
+        with _impatient():
+            return keras.applications.InceptionV3(
+                include_top=False, weights=weights, pooling="avg", input_shape=(299, 299, 3)
+            )
+    except Exception as error:  # Keras raises bare exceptions, h5py and urllib each their own.
+        raise FileNotFoundError(
+            f"InceptionV3's weights '{weights}' could not be read or downloaded "
+            f"({type(error).__name__}): pass weights=PATH of a copy of Keras' "
+            "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5, or use "
+            "classifier_extractor, which needs no download."
+        ) from error
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Within it, connections that do not answer are given up; Keras would wait without end."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,7 +1,0 @@
-"""The paper's tables by one command: cells, the runs that fill them, and the report."""
-
-from amr_tf.reproduction.cells import Cell, find_cells
-from amr_tf.reproduction.report import write_report
-from amr_tf.reproduction.runs import Plan, estimate_seconds, reproduce
-
-__all__ = ["Cell", "Plan", "estimate_seconds", "find_cells", "reproduce", "write_report"]

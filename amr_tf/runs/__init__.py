@@ -1,0 +1,1 @@
+"""Training runs: their settings, folder, checkpoints and trackers."""

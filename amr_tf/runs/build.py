@@ -1,0 +1,78 @@
+"""The compiled model that a `TrainingConfig` describes."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from amr_tf.data.preprocessing import ImagePreprocessor
+from amr_tf.models import METHODS, ResynthesisModel
+from amr_tf.runs.config import COMPILED, CREATED, TrainingConfig
+from amr_tf.runs.precision import dtype_policy, jit_compile
+
+
+def build_model(
+    config: Any,
+    image_shape: tuple[int, ...],
+    num_classes: int | None = None,
+    multi_label: bool = False,
+    preprocessor: ImagePreprocessor | None = None,
+) -> Any:
+    """The compiled model that a `TrainingConfig` describes.
+
+    Args:
+        config: a `TrainingConfig`.
+        image_shape: (H, W, C), or (D,) for points.
+        num_classes: classes, or attributes, of the data, or None for unlabelled data.
+        multi_label: whether labels are attributes.
+        preprocessor: of the data, to be saved with the model; or None.
+
+    Raises:
+        ValueError: settings that need labels without labels, or sizes, mixer and method that do
+            not fit each other.
+        MemoryError: networks that do not fit into memory.
+    """
+    config = config.resolve()
+    method, created, compiled = METHODS.split(config.method)
+    if num_classes is None:
+        _check_needs_no_labels(config, method)
+    try:
+        with dtype_policy(config.precision):
+            model = method.create(
+                image_shape,
+                num_classes=num_classes,
+                multi_label=multi_label,
+                seed=config.seed,
+                name=METHODS.parse(config.method).name,
+                **{name: getattr(config, name) for name in CREATED},
+                **created,
+            )
+        # Not an argument: a method of one's own may not hand it on.
+        model.check_preprocessor(preprocessor)
+        model.preprocessor = preprocessor
+        model.compile(
+            jit_compile=jit_compile(config.jit_compile),
+            **{name: getattr(config, name) for name in COMPILED},
+            **compiled,
+        )
+    except tf.errors.OpError as error:  # Several kinds, as the place is where memory ends.
+        raise MemoryError(f"{config.architecture} for images of {image_shape}.") from error
+    return model
+
+
+def _check_needs_no_labels(config: TrainingConfig, method: type[ResynthesisModel]) -> None:
+    """Raises a ValueError for a setting that only labelled data have a use for."""
+    default = config.replace(probe=None, probe_optimizer=None).resolve()
+    for name, needed in (
+        (f"method {config.method}", method.needs_labels),
+        (f"supervision = {config.supervision:g}", config.supervision),
+        (f"labelled = {config.labelled}", config.labelled is not None),
+        (f"probe {config.probe}", config.probe != default.probe),
+        (
+            f"probe_optimizer {config.probe_optimizer}",
+            config.probe_optimizer != default.probe_optimizer,
+        ),
+    ):
+        if needed:
+            raise ValueError(
+                f"{name} learns from labels, but data set '{config.dataset}' has none."
+            )

@@ -1,0 +1,273 @@
+"""The folder of a run: its paths, its config and model, and what can be wrong with its disk."""
+
+import contextlib
+import csv
+import errno
+import fcntl
+import io
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from amr_tf import data as data_lib
+from amr_tf.data import ImageData
+from amr_tf.data.fingerprint import difference, fingerprint
+from amr_tf.files import read_json, read_text, user_path, write_whole
+from amr_tf.registry import unknown_name
+from amr_tf.runs.checkpoints import (
+    best_path,
+    load_model,
+    read_best,
+    read_state,
+    resumable_state,
+)
+from amr_tf.runs.config import OtherVersion, TrainingConfig
+
+# What TensorFlow's errors say of a disk: they are no OSErrors.
+_DISK = tuple(
+    os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+)
+
+
+class RunFolder:
+    """The paths of one run.
+
+    Attributes:
+        config: `config.json`, the run's `TrainingConfig`.
+        flagfile: `flagfile.cfg`, with which `amr_tf.train` repeats the run.
+        log: `log.csv`, one row of metrics per epoch.
+        checkpoints: folder of checkpoints.
+        tensorboard: folder of TensorBoard's events.
+        samples: folder of image grids.
+        results: `results.json`, written at the end.
+        data: `data.json`, the fingerprint of the data that the run was trained on.
+        trackers: `trackers.json`, the ids of the run in trackers such as MLflow.
+        lock: held by the process that trains the run.
+    """
+
+    def __init__(self, path: str | pathlib.Path) -> None:
+        self.path = user_path(path)
+        self.config = self.path / "config.json"
+        self.flagfile = self.path / "flagfile.cfg"
+        self.log = self.path / "log.csv"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.samples = self.path / "samples"
+        self.results = self.path / "results.json"
+        self.data = self.path / "data.json"
+        self.trackers = self.path / "trackers.json"
+        self.lock = self.path / "lock"
+
+    def read_config(self) -> TrainingConfig:
+        """The run's `TrainingConfig`.
+
+        Raises:
+            FileNotFoundError: the folder is not there or holds no run.
+            ValueError: `config.json` is damaged.
+        """
+        if not self.config.is_file():
+            raise FileNotFoundError(f"'{self.path}' is not a run folder: it has no config.json.")
+        try:
+            return TrainingConfig.from_json(read_text(self.config))
+        except OtherVersion as error:
+            raise ValueError(f"'{self.config}' cannot be used. {error}") from error
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"'{self.config}' is damaged: {error}") from error
+
+
+def load_data(config: TrainingConfig) -> ImageData:
+    """The `ImageData` of a `TrainingConfig`."""
+    return data_lib.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        validation_fraction=config.validation_fraction,
+        train_subset=config.train_subset,
+        labelled=config.labelled,
+        seed=config.seed,
+    )
+
+
+class ChangedData(ValueError):
+    """A run's data are not those that it was trained on."""
+
+
+def load_run_data(
+    path: str | pathlib.Path,
+    config: TrainingConfig,
+    data_dir: str | None = None,
+    allow_changes: bool = False,
+) -> ImageData:
+    """The data of a run, as long as they are those that it was trained on.
+
+    Args:
+        path: the run's folder.
+        config: the run's.
+        data_dir: where the data lie, if not where the run found them.
+        allow_changes: whether images may have been added or removed since, or classes renamed.
+
+    Raises:
+        ChangedData: the data have changed.
+        ValueError, FileNotFoundError: they cannot be loaded.
+    """
+    if data_dir is not None:
+        config = config.replace(data_dir=data_dir)
+    data = load_data(config)
+    check_same_data(RunFolder(path), data, allow_changes)
+    return data
+
+
+def check_same_data(folder: RunFolder, data: ImageData, allow_changes: bool = False) -> None:
+    """Raises `ChangedData` where data are not those that a run was trained on.
+
+    Without the check, a new class folder would shift the numbers of the classes, and a new image
+    would draw other images for validation, among them some that the model has been trained on.
+
+    Args:
+        folder: the run's.
+        data: an `ImageData`.
+        allow_changes: whether changes that leave the number of classes as it was are only warned
+            of.
+    """
+    if not folder.data.exists():  # The run of an earlier version.
+        return
+    before, now = read_json(folder.data), fingerprint(data)
+    changed = difference(before, now)
+    if changed is None:
+        return
+    same_number = len(before.get("classes") or ()) == len(now["classes"] or ())
+    said = f"The data of '{folder.path}' have changed since it was trained: {changed}."
+    if not same_number:
+        raise ChangedData(f"{said} Its model knows other classes: train a new one.")
+    if not allow_changes:
+        raise ChangedData(
+            f"{said} Images that it was trained on may be held out now. Bring the data back as "
+            "they were, or accept the change with --allow_changed_data."
+        )
+    logging.warning("%s It is accepted: figures on held-out images can be too good.", said)
+
+
+EPOCHS = ("best", "last")
+
+
+def load_run(path: str | pathlib.Path, epoch: str = "best") -> tuple[TrainingConfig, Any]:
+    """A run's config and its model.
+
+    Args:
+        path: the run's folder.
+        epoch: "best" for the best epoch's model, "last" for that of the newest checkpoint.
+
+    Raises:
+        FileNotFoundError: the folder holds no run, or no model yet.
+        ValueError: another epoch, or a file of the run is damaged.
+    """
+    if epoch not in EPOCHS:
+        raise unknown_name("epoch", epoch, EPOCHS)
+    folder = RunFolder(path)
+    config = folder.read_config()
+    if epoch == "best":
+        return config, load_model(best_path(folder.checkpoints))
+    state = resumable_state(folder.checkpoints)
+    if state is None:
+        raise FileNotFoundError(f"Run '{folder.path}' has no checkpoint yet.")
+    return config, load_model(state["checkpoint"])
+
+
+def which_epoch(path: str | pathlib.Path, epoch: str, model: Any) -> str:
+    """Which model of a run `load_run` has loaded, in words.
+
+    Args:
+        path: the run's folder.
+        epoch: as `load_run` was given it.
+        model: what it returned.
+    """
+    step = f"step {model.steps_made:,}"
+    if epoch == "last":
+        return f"the newest checkpoint ({step})"
+    best, monitor = read_best(RunFolder(path).checkpoints)
+    if best is None:
+        return f"the best epoch ({step})"
+    number = f"epoch {best.epoch}, " if best.epoch else ""
+    return f"the best epoch ({number}{step}; {monitor} {best.value:.4g})"
+
+
+@contextlib.contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Around a training: refuses a second one in the same folder.
+
+    The system takes the lock from a process that ends, however it ends. Where a disk knows no
+    locks, nothing is refused.
+
+    Raises:
+        ValueError: another process holds the lock.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with folder.lock.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"'{folder.path}' is being trained by another process: wait for its end, or choose "
+                "another --run_dir."
+            ) from None
+        except OSError as error:
+            logging.warning("'%s' cannot be locked: %s.", folder.path, error.strerror)
+        yield
+
+
+def check_writable(path: pathlib.Path) -> None:
+    """Raises an OSError unless files can be made at `path`, or it where it is not there yet."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        raise OSError(f"'{there}' cannot be written to: it is read-only for this user.")
+
+
+def trim_log(path: pathlib.Path, epochs: int) -> None:
+    """Drops the rows of epochs that will be trained again: logged, but not checkpointed."""
+    if not path.exists():
+        return
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except csv.Error as error:
+        raise ValueError(f"'{path}' is damaged: {error}.") from error
+    if not rows or rows[0][0] != "epoch":
+        kept = path.with_name(f"{path.stem}.edited{path.suffix}")
+        path.replace(kept)
+        logging.warning(
+            "'%s' was changed by another program: it is kept as '%s', and a new one begins.",
+            path,
+            kept.name,
+        )
+        return
+    # A full disk can leave half a row.
+    whole = [row for row in rows[1:] if len(row) == len(rows[0]) and _before(row[0], epochs)]
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows[:1] + whole)
+    if not whole:
+        path.unlink()
+    else:
+        write_whole(path, text.getvalue())
+
+
+def _before(text: str, epochs: int) -> bool:
+    return text.isdecimal() and int(text) < epochs
+
+
+def disk_error(error: Exception, folder: RunFolder) -> Exception:
+    """An OSError that says what is wrong with the disk and where the run can go on."""
+    reason = " ".join(str(error).split()).rstrip(".")
+    if isinstance(error, tf.errors.OpError):
+        said = [text for text in _DISK if text in reason]
+        if not said:
+            return error
+        reason = f"'{folder.tensorboard}' could not be written: {said[0]}"
+    state = read_state(folder.checkpoints)
+    where = "no checkpoint was saved before"
+    if state is not None:
+        where = f"'{state['checkpoint']}' (step {state['step']}) is whole: continue with --resume"
+    return OSError(f"Training stopped: {reason}; {where}.")

@@ -1,0 +1,104 @@
+"""What `--help` prints: every setting of a run, and what the names among them stand for."""
+
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Container
+
+from amr_tf.optimizers import SCHEDULES
+from amr_tf.registry import Registry
+from amr_tf.runs.config import REGISTRIES, TrainingConfig, flag_name
+from amr_tf.runs.trackers import TRACKERS
+
+_WIDTH = 100
+_INDENT = 4
+_MORE = "--helpfull says what each of them is.\n"
+# The registries of `--help`, in order, and the flag that each belongs to.
+_LISTED = (
+    *("method", "mixer", "architecture", "dataset", "augmentation", "probe"),
+    *("reconstruction_loss", "gan_loss", "discriminator_augmentation"),
+)
+
+
+def short_help(usage: str, further: dict[str, str], leave_out: Container[str] = ()) -> str:
+    """The settings of a run in two screens, with what each name stands for.
+
+    Args:
+        usage: the command's first lines.
+        further: the command's own flags and what they do.
+        leave_out: names of fields that are not flags of the command.
+    """
+    lines = [usage.strip(), ""]
+    groups: dict[str, list] = {}
+    for field in dataclasses.fields(TrainingConfig):
+        if field.name in leave_out:
+            continue
+        groups.setdefault(field.metadata["group"], []).append(field)
+    if further:
+        lines += ["Command"] + [_line(f"--{name}", text) for name, text in further.items()]
+    for group, fields in groups.items():
+        lines.append(group)
+        lines += [_line(_flag(field), field.metadata["help"]) for field in fields]
+    lines += ["", "A name may carry parameters, quoted on a shell: --mixer='gaussian(sigma=0.3)'."]
+    lines += [
+        "A flag that is not set has its method's default; these are the parameters' defaults:"
+    ]
+    for name in _LISTED:
+        registry = REGISTRIES[name]
+        entries = [registry.describe(entry) for entry in registry.names()]
+        lines += _wrapped(f"--{name}", entries)
+    optimizers = REGISTRIES["autoencoder_optimizer"]
+    names = (name for name in optimizers.names() if name != "adam_l2")
+    own = [optimizers.canonical("adam_l2"), *names]
+    lines += _wrapped("--..._optimizer", own)
+    lines += _wrapped("learning_rate=", SCHEDULES.names())
+    lines += _wrapped("--trackers", [TRACKERS.describe(name) for name in TRACKERS.names()])
+    return "\n".join([*lines, "", _MORE])
+
+
+def full_help(usage: str, further: dict[str, str], leave_out: Container[str] = ()) -> str:
+    """`short_help`, and below it every name with its parameters and the first line of its docs."""
+    lines = [short_help(usage, further, leave_out).removesuffix(_MORE)]
+    registries = {f"--{name}": REGISTRIES[name] for name in _LISTED}
+    registries |= {"--..._optimizer": REGISTRIES["autoencoder_optimizer"]}
+    registries |= {"learning_rate=": SCHEDULES, "--trackers": TRACKERS}
+    for title, registry in registries.items():
+        lines += [title, *_entries(registry)]
+    return "\n".join(lines) + "\n"
+
+
+def _entries(registry: Registry) -> list[str]:
+    lines = []
+    for name in registry.names():
+        own = registry.describe(name)
+        lines += textwrap.wrap(own, _WIDTH, initial_indent="  ", subsequent_indent="      ")
+        doc = (inspect.getdoc(registry.get(name)) or "").partition("\n\n")[0]
+        lines += textwrap.wrap(doc, _WIDTH, initial_indent="      ", subsequent_indent="      ")
+    return [*lines, ""]
+
+
+def _flag(field: dataclasses.Field) -> str:
+    default = "" if field.default is None else field.default
+    return f"--{flag_name(field)}={default}"
+
+
+def _line(flag: str, text: str) -> str:
+    return f"  {flag:<28} {text}"
+
+
+def _wrapped(title: str, entries: list[str]) -> list[str]:
+    """A title and its entries, so many a line as fit; an entry is not broken where it fits one."""
+    lines = [f"  {title}"]
+    indent = " " * (_INDENT + 2)
+    current = ""
+    for entry in entries:
+        longer = f"{current}, {entry}" if current else entry
+        if current and len(indent + longer) > _WIDTH:
+            lines.append(f"{indent}{current},")
+            current = entry
+        else:
+            current = longer
+    return [
+        *lines,
+        *textwrap.wrap(current, _WIDTH, initial_indent=indent, subsequent_indent=indent),
+    ]

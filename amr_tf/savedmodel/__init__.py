@@ -1,0 +1,1 @@
+"""Exports: a folder for each version, which serves a model without this package."""

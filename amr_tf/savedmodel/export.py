@@ -1,0 +1,130 @@
+"""Exports: a version folder with everything that serves a model without this package."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from amr_tf.data import ImageData
+from amr_tf.models.base import ResynthesisModel
+from amr_tf.registry import unknown_name
+from amr_tf.runs.folder import RunFolder
+from amr_tf.savedmodel import converted
+from amr_tf.savedmodel.card import write_card
+from amr_tf.savedmodel.metadata import describe, write_metadata
+from amr_tf.savedmodel.signatures import endpoints, label_mixer_of
+from amr_tf.savedmodel.verify import (
+    Requests,
+    check_differences,
+    example_requests,
+    policy_of,
+    replay_in_fresh_process,
+    write_record,
+)
+from amr_tf.savedmodel.versions import check_directory, check_keep, partial_folder, prune, publish
+from amr_tf.savedmodel.warmup import write_warmup
+
+FORMATS = ("keras", "tflite", "onnx")
+_EXAMPLES = 3
+_VERIFY_SEED = 0
+
+
+def export_model(
+    model: ResynthesisModel,
+    directory: str | pathlib.Path,
+    keep: int | None = None,
+    formats: Sequence[str] = ("keras",),
+    run: RunFolder | None = None,
+    data: ImageData | None = None,
+    notify: Callable[[str], Any] = print,
+) -> pathlib.Path:
+    """Writes a model as the next version of a SavedModel for TF Serving.
+
+    The version folder holds the SavedModel with the signatures of `amr_tf.savedmodel.signatures`,
+    warm-up requests, a model card `README.md` with `metadata.json` and, with `data`, a sheet of
+    samples, and the model in further formats. It is written aside, replayed against the model in a
+    fresh process that cannot import this package, and moved into place whole; a failure or a kill
+    leaves the earlier versions as they were.
+
+    Args:
+        model: a `ResynthesisModel`.
+        directory: the servable's folder, such as "saved_models/digits"; versions are numbered
+            subfolders, and its name is the model's.
+        keep: how many versions remain, the newest ones, or None for all.
+        formats: further files, among "keras" (`model.keras`, which `keras.saving.load_model`
+            reads), "tflite" (`decoder.tflite`) and "onnx" (`decoder.onnx` and `encoder.onnx`; needs
+            the packages tf2onnx and onnx).
+        run: the `amr_tf.runs.folder.RunFolder` that the model comes from, for the card; or
+            None.
+        data: the `ImageData` to draw samples from, or None.
+        notify: called with a sentence for what is left out, such as warm-up requests where
+            tensorflow-serving-api is not installed.
+
+    Returns:
+        The path of the new version.
+
+    Raises:
+        ValueError: a format that is not known or that the networks cannot be converted to, a `keep`
+            below 1, a model whose outputs are not finite, or a SavedModel that does not answer what
+            the model does.
+        FileExistsError: `directory` is a file.
+    """
+    check_arguments(directory, keep, formats)
+    directory = pathlib.Path(directory)
+    name = directory.resolve().name
+    with partial_folder(directory) as partial:
+        version = partial / "version"
+        requests = example_requests(model, _example_images(model))
+        write_saved_model(model, version)
+        _verify(model, version, requests, partial / "record.npz")
+        converted.write(model, version, formats)
+        write_warmup(version, name, requests, notify)
+        facts = describe(model, name, version, run, data)
+        write_card(version, model, facts, run, data, notify)
+        path = publish(version, directory, lambda number: write_metadata(version, facts, number))
+    prune(directory, keep)
+    return path
+
+
+def check_arguments(
+    directory: str | pathlib.Path, keep: int | None = None, formats: Sequence[str] = ()
+) -> None:
+    """Raises what `export_model` raises for arguments that are wrong, before any work."""
+    check_directory(directory)
+    check_keep(keep)
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown_name("format", name, FORMATS)
+    converted.check_packages(formats)
+
+
+def write_saved_model(model: ResynthesisModel, path: str | pathlib.Path) -> None:
+    """Writes the SavedModel alone, unverified; `path` is made.
+
+    Args:
+        model: a `ResynthesisModel`.
+        path: a folder that is not there.
+    """
+    archive = keras.export.ExportArchive()
+    for network in (model.encoder, model.decoder, label_mixer_of(model)):
+        if network is not None:
+            archive.track(network)
+    for name, (function, specs) in endpoints(model).items():
+        archive.add_endpoint(name, function, input_signature=specs)
+    archive.write_out(str(path), verbose=False)
+
+
+def _example_images(model: ResynthesisModel) -> np.ndarray:
+    """Noise: any image is as good for a comparison, and the data may not be there."""
+    shape = (_EXAMPLES, *model.image_shape)
+    return np.random.default_rng(_VERIFY_SEED).uniform(-1, 1, shape).astype("float32")
+
+
+def _verify(
+    model: ResynthesisModel, version: pathlib.Path, requests: Requests, record: pathlib.Path
+) -> None:
+    write_record(record, [requests])
+    (differences,) = replay_in_fresh_process([(version, record)])
+    check_differences(differences, [requests], policy_of(model))

@@ -1,1 +1,0 @@
-"""Serving: exports of models, and an app that serves one."""
