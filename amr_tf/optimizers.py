@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from amr_tf import checks
@@ -116,23 +117,52 @@ class AdamL2(keras.optimizers.Adam):
             learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, name=name, **kwargs
         )
         self.l2_weight_decay = l2_weight_decay
+        self._shared: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def _distributed_tf_update_step(
+        self, distribution: tf.distribute.Strategy, grads_and_vars: Any, learning_rate: Tensor
+    ) -> None:
+        # What all variables share is computed once. Keras calls this in graphs and without.
+        self._shared = self._bias_corrections()
+        try:
+            super()._distributed_tf_update_step(distribution, grads_and_vars, learning_rate)
+        finally:
+            self._shared = None
+
+    def _bias_corrections(self) -> tuple[Tensor, Tensor, Tensor]:
+        """beta_1 and beta_2 to the power of the step, and epsilon as TensorFlow's kernel takes it.
+
+        The kernel adds it to the root of the uncorrected second moment; times the correction's
+        root it is the algorithm's own.
+        """
+        step = ops.cast(self.iterations + 1, "float32")
+        powers = ops.power(self.beta_1, step), ops.power(self.beta_2, step)
+        return (*powers, self.epsilon * ops.sqrt(1.0 - powers[1]))
 
     def update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
     ) -> None:
-        dtype = variable.dtype
         index = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[index], self._velocities[index]
-        step = ops.cast(self.iterations + 1, dtype)
-        momentum_correction = 1.0 - ops.power(ops.cast(self.beta_1, dtype), step)
-        velocity_correction = 1.0 - ops.power(ops.cast(self.beta_2, dtype), step)
-        decay = self.l2_weight_decay * ops.convert_to_tensor(variable)
-        gradient = ops.cast(gradient, dtype) + decay
-        self.assign_add(momentum, (gradient - momentum) * (1.0 - self.beta_1))
-        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1.0 - self.beta_2))
-        scale = ops.sqrt(ops.convert_to_tensor(velocity) / velocity_correction) + self.epsilon
-        rate = ops.cast(learning_rate, dtype) / momentum_correction
-        self.assign_sub(variable, rate * ops.convert_to_tensor(momentum) / scale)
+        target = variable.value if isinstance(variable, keras.Variable) else variable
+        dtype = target.dtype
+        shared = self._shared or self._bias_corrections()
+        beta_1_power, beta_2_power, epsilon = (tf.cast(value, dtype) for value in shared)
+        gradient = tf.cast(tf.convert_to_tensor(gradient), dtype)
+        if self.l2_weight_decay:
+            gradient += self.l2_weight_decay * target
+        # One kernel in place of thirty operations, which took half of the time to trace a step.
+        tf.raw_ops.ResourceApplyAdam(
+            var=target.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=beta_1_power,
+            beta2_power=beta_2_power,
+            lr=tf.cast(learning_rate, dtype),
+            beta1=tf.constant(self.beta_1, dtype),
+            beta2=tf.constant(self.beta_2, dtype),
+            epsilon=epsilon,
+            grad=gradient,
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "l2_weight_decay": self.l2_weight_decay}
