@@ -124,8 +124,9 @@ class AdamL2(keras.optimizers.Adam):
     ) -> None:
         # What all variables share is computed once. Keras calls this in graphs and without.
         self._shared = self._bias_corrections()
+        rate = tf.convert_to_tensor(learning_rate)
         try:
-            super()._distributed_tf_update_step(distribution, grads_and_vars, learning_rate)
+            super()._distributed_tf_update_step(distribution, grads_and_vars, rate)
         finally:
             self._shared = None
 

@@ -45,13 +45,14 @@ def main():
     images = tf.random.uniform((options.batch, 32, 32, 3), -1, 1)
     labels = tf.random.uniform((options.batch,), 0, 10, dtype="int32")
     train = tf.function(model.train_on, autograph=False)
-    durations, totals = profiled(lambda: float(train(images, labels)["loss"]))
+    durations, totals, operations = profiled(lambda: float(train(images, labels)["loss"]))
     step = statistics.median(durations)
     for (network, kind), milliseconds in totals.most_common():
         share = 100 * milliseconds / sum(totals.values())
         print(f"{network:14} {kind:14} {milliseconds:7.1f} ms {share:5.1f} %")
     work = 2 * options.batch * products(model)
     print(f"A step takes {1e3 * step:.0f} ms, {options.batch / step:.0f} images/s (profiled).")
+    print(f"It is {operations} operations.")
     print(
         f"Its convolutions: {work / 1e9:.1f} GFLOP, {work / step / 1e9:.0f} GFLOP/s over the step."
     )
@@ -59,7 +60,7 @@ def main():
 
 
 def profiled(step):
-    """Durations of steps in seconds, and milliseconds a step by network and kind of operation."""
+    """Durations of steps in seconds, milliseconds a step by network and kind, and operations."""
     for _ in range(3):
         step()
     durations = []
@@ -72,14 +73,15 @@ def profiled(step):
         tf.profiler.experimental.stop()
         space = xplane_pb2.XSpace()
         space.ParseFromString(next(pathlib.Path(folder).rglob("*.xplane.pb")).read_bytes())
-    totals = collections.Counter()
+    totals, operations = collections.Counter(), 0
     for plane in space.planes:
         for line in plane.lines:
             for event in line.events:
                 name = plane.event_metadata[event.metadata_id].name
                 if is_operation(name):
                     totals[classify(name)] += event.duration_ps / 1e9 / STEPS
-    return durations, totals
+                    operations += 1
+    return durations, totals, operations // STEPS
 
 
 def is_operation(name):
