@@ -33,6 +33,53 @@ def test_steps_against_numpy():
     np.testing.assert_allclose(variable, numpy_adam(start, gradients), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float64", 1e-6), ("float16", 1e-3), ("bfloat16", 1e-2)]
+)
+def test_variables_of_other_dtypes(dtype, tolerance):
+    start, gradient = np.array([0.5, -0.25, 1.0]), np.array([0.5, -0.125, 2.0])
+    variable = keras.Variable(start, dtype=dtype)
+    AdamL2(0.01, epsilon=1e-3, l2_weight_decay=0.1).apply([tf.cast(gradient, dtype)], [variable])
+    expected = numpy_adam(start, [gradient])
+    np.testing.assert_allclose(tf.cast(variable, "float64"), expected, atol=tolerance)
+
+
+def test_gradients_of_a_few_rows():
+    table = keras.Variable(np.ones((3, 2), "float32"))
+    rows = tf.IndexedSlices(tf.constant([[0.5, -0.2]]), tf.constant([1]), tf.constant([3, 2]))
+    optimizer = AdamL2(0.01, epsilon=1e-3, l2_weight_decay=0.1)
+    optimizer.apply([rows], [table])
+    dense = np.array([[0, 0], [0.5, -0.2], [0, 0]])
+    np.testing.assert_allclose(table, numpy_adam(np.ones((3, 2)), [dense]), atol=1e-6)
+
+
+def test_a_schedule_gives_the_rate_of_each_step():
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [1.0, 0.25])
+    variable = keras.Variable([0.0])
+    optimizer = AdamL2(schedule, l2_weight_decay=0.0)
+    found = []
+    for _ in range(2):  # A gradient that stays moves a weight by the rate.
+        optimizer.apply([tf.constant([3.0])], [variable])
+        found.append(float(variable[0]))
+    np.testing.assert_allclose(found, [-1.0, -1.25], rtol=1e-5)
+
+
+def test_an_update_is_a_small_program():
+    """One kernel for each variable, and a few operations more: tracing them is what takes long."""
+    variables = [keras.Variable(np.ones(3, "float32")) for _ in range(20)]
+    optimizer = AdamL2(1e-3)
+    optimizer.build(variables)
+
+    @tf.function
+    def update():
+        optimizer.apply([tf.ones(3)] * 20, variables)
+
+    operations = [op.type for op in update.get_concrete_function().graph.get_operations()]
+    assert operations.count("ResourceApplyAdam") == 20
+    # Each reads the variable, adds its penalty, and has a few constants.
+    assert len([kind for kind in operations if kind not in ("Const", "Placeholder")]) < 20 * 8
+
+
 def test_decay_is_coupled():
     """Without a gradient but the penalty's, Adam still takes a whole step towards zero."""
     variable = keras.Variable(np.array([2.0, -3.0], "float32"))
