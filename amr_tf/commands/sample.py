@@ -1,6 +1,7 @@
 """Draws new images: python -m amr_tf.sample --run=runs/digits
 
-A VAE's codes come from its prior, other methods' from a Gaussian mixture fitted on training codes.
+Models that were trained on mixes draw mixes of training images. Others, or all with --kind=codes,
+draw codes: a VAE from its prior, the rest from a Gaussian mixture fitted on training codes.
 """
 
 from absl import flags
@@ -11,7 +12,9 @@ from amr_tf.files import user_path
 from amr_tf.runs.comparison import caption_of
 from amr_tf.runs.config import in_short
 from amr_tf.runs.folder import load_run, load_run_data, which_epoch
-from amr_tf.runs.sampling import add_density
+from amr_tf.runs.sampling import add_density, mixes_of
+
+KINDS = ("mixes", "codes")
 
 
 def define(values: flags.FlagValues) -> None:
@@ -22,7 +25,15 @@ def define(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_integer("columns", 8, "Images in a row.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer(
-        "seed", 0, "Seed of the codes.", lower_bound=0, upper_bound=2**31 - 1, flag_values=values
+        "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=2**31 - 1, flag_values=values
+    )
+    flags.DEFINE_enum(
+        "kind",
+        None,
+        KINDS,
+        "Mixes of training images, or images of codes that are drawn; by default mixes where the "
+        "model was trained on them.",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "out", None, "PNG to write; by default samples.png in the run's folder.", flag_values=values
@@ -40,14 +51,22 @@ def main(given: flags.FlagValues, arguments: list[str]) -> None:
     dataset = in_short("dataset", config.dataset)
     if len(model.image_shape) != 3:
         raise ValueError(f"Data set '{dataset}' holds points; only images are drawn.")
-    if not model.unit_prior:
+    kind = given.kind or ("mixes" if model.trains_on_mixes and model.mixer else "codes")
+    if kind == "mixes" and model.mixer is None:
+        raise ValueError(f"The model of '{given.run}' has no mixer: --kind=mixes needs one.")
+    if kind == "mixes" or not model.unit_prior:
         data = load_run_data(given.run, config, given.data_dir, given.allow_changed_data)
-        add_density(given.run, model, data)
-    title = f"{dataset}, {caption_of(config)}: samples"
-    figure = sheet_figure(model.sample(given.count, seed=given.seed), given.columns, title)
+    if kind == "mixes":
+        images = mixes_of(model, data, given.count, given.seed)
+        what = f"mixes of {model.mixer.k} training images"
+    else:
+        if not model.unit_prior:
+            add_density(given.run, model, data)
+        images, what = model.sample(given.count, seed=given.seed), "samples"
+    figure = sheet_figure(images, given.columns, f"{dataset}, {caption_of(config)}: {what}")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
-    print(f"Drew {path} with {which_epoch(given.run, given.epoch, model)}.")
+    print(f"Drew {path} ({what}) with {which_epoch(given.run, given.epoch, model)}.")
 
 
 COMMAND = Command("sample", __doc__, define, main)

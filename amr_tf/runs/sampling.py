@@ -1,4 +1,4 @@
-"""New images from a run: the density of its codes, fitted once and kept in its folder."""
+"""New images from a run: mixes of training images, or a density of codes, fitted once and kept."""
 
 import pathlib
 from collections.abc import Callable
@@ -16,6 +16,27 @@ def some_images(data: ImageData, count: int = _FITTED, seed: int = 0) -> np.ndar
     """Up to `count` training images, float32 (N, H, W, C) in [-1, 1], drawn at random."""
     chosen = np.random.default_rng(seed).permutation(len(data.train))[:count]
     return prepared(data.train, np.sort(chosen), data.image_size)
+
+
+def mixes_of(model: Any, data: ImageData, count: int, seed: int = 0) -> np.ndarray:
+    """Mixes of training images drawn at random, with coefficients drawn as in training.
+
+    Args:
+        model: a model with a mixer.
+        data: its `ImageData`.
+        count: how many mixes. With more of them than images, images are taken several times.
+        seed: of the images, their partners and the coefficients.
+
+    Returns:
+        float32 (count, H, W, C).
+    """
+    rounds = range(-(-count // len(data.train)))
+    made = []
+    for number in rounds:
+        wanted = min(count - number * len(data.train), len(data.train))
+        images = some_images(data, max(wanted, model.mixer.k), seed + number)
+        made.append(model.mix(images, seed=seed + number)[:wanted])
+    return np.concatenate(made)
 
 
 def add_density(

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory):
     """A folder of runs whose models are untrained."""
     folder = tmp_path_factory.mktemp("sample")
-    for name in ("amr", "vae"):
+    for name in ("amr", "vae", "ae_gan"):
         config = TrainingConfig(
             method=name, image_size=8, architecture="convolutional(depth=2)", train_subset=200
         )
@@ -35,18 +35,26 @@ def pixels(path):
         return np.asarray(image.convert("RGB"))
 
 
-@pytest.mark.parametrize("name", ["amr", "vae"])
-def test_a_grid_of_different_images(folder, name):
-    flags = (f"--run={name}", "--count=6", "--columns=3")
+@pytest.mark.parametrize(
+    ("name", "kind", "what", "densities"),
+    [
+        ("amr", (), "mixes of 2 training images", 0),
+        ("vae", (), "samples", 0),  # A prior needs no density.
+        ("ae_gan", (), "samples", 1),
+        ("amr", ("--kind=codes",), "samples", 1),
+    ],
+)
+def test_a_grid_of_different_images(folder, name, kind, what, densities):
+    flags = (f"--run={name}", *kind, "--count=6", "--columns=3")
     code, out, err = run("sample", *flags, cwd=folder)
     assert code == 0, err
-    assert f"Drew {name}/samples.png with the best epoch (step 0)." in "".join(out)
+    assert f"Drew {name}/samples.png ({what}) with the best epoch (step 0)." in "".join(out)
     drawn = pixels(folder / name / "samples.png")
     assert drawn.shape[1] == int(120 * 3 * 0.75)
     cells = [drawn[48:130, start : start + 82].astype(int) for start in (0, 90, 180)]
     assert all(np.abs(one - other).mean() > 1 for one, other in zip(cells, cells[1:]))
-    # A density is fitted once and kept; a prior needs none.
-    assert len(list((folder / name).glob("density-*.npz"))) == (name == "amr")
+    # It is fitted once and kept.
+    assert len(list((folder / name).glob("density-*.npz"))) == densities
     again = run("sample", *flags, "--out=again.png", cwd=folder)
     assert again[0] == 0, again[2]
     np.testing.assert_array_equal(pixels(folder / "again.png"), drawn)
@@ -77,6 +85,7 @@ def test_the_title_leaves_out_what_is_the_default(folder, monkeypatch):
         (("--run=vae", "--out=grid.jpg"), "--out must end in .png; got 'grid.jpg'."),
         (("--run=vae", "--epoch=first"), "Unknown epoch 'first'"),
         (("--run=vae", "--count=0"), "count"),
+        (("--run=ae_gan", "--kind=mixes"), "The model of 'ae_gan' has no mixer: --kind=mixes"),
     ],
 )
 def test_what_is_refused(folder, flags, message):
