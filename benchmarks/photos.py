@@ -79,12 +79,13 @@ def config_of(flags):
     return config_from_flags(TrainingConfig, flag_values=values)
 
 
-class StopAfter(keras.callbacks.Callback):
-    """Stops after so many minutes or steps, whichever comes first, and shows how it goes."""
+class Budgets(keras.callbacks.Callback):
+    """Measures after each budget of minutes, and stops after the last or at a step."""
 
-    def __init__(self, minutes, steps, show, clock=time.time):
+    def __init__(self, minutes, steps, keep, show, clock=time.time):
         super().__init__()
-        self.minutes, self.steps, self.show, self.clock = minutes, steps, show, clock
+        self.minutes, self.steps, self.clock = sorted(minutes), steps, clock
+        self.keep, self.show = keep, show
         self.start, self.seconds = None, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
@@ -95,12 +96,19 @@ class StopAfter(keras.callbacks.Callback):
         if made % 100 == 0:
             shown = {name: round(float(value), 3) for name, value in (logs or {}).items()}
             print(made, round(self.seconds), shown, flush=True)
-            self.model.use_averages(True)
-            self.show(self.model)
-            self.model.use_averages(False)
-            self.start += self.clock() - self.start - self.seconds  # Showing costs no time.
-        if self.seconds > 60 * self.minutes or made == self.steps:
-            self.model.stop_training = True
+            self._aside(self.show)
+        if self.seconds > 60 * self.minutes[0] or made == self.steps:
+            took = {"steps": made, "seconds": round(self.seconds)}
+            self._aside(lambda model: self.keep(model, self.minutes[0], took))
+            self.minutes = [] if made == self.steps else self.minutes[1:]
+            self.model.stop_training = not self.minutes
+
+    def _aside(self, function):
+        """Calls a function with the model as it is used, which costs no time."""
+        self.model.use_averages(True)
+        function(self.model)
+        self.model.use_averages(False)
+        self.start += self.clock() - self.start - self.seconds
 
 
 def batches(images, labels, batch_size, seed):
@@ -115,15 +123,14 @@ def batches(images, labels, batch_size, seed):
     return data.map(mirrored).batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def train(flags, train_images, train_labels, *budget):
-    """A model trained by a recipe, and what its training took."""
+def train(flags, train_images, train_labels, *budgets):
+    """Trains a model by a recipe; what it makes is kept by `Budgets`."""
     config = config_of(flags)
     keras.utils.set_random_seed(config.seed)
     model = build_model(config, train_images.shape[1:], int(train_labels.max()) + 1)
-    stop = StopAfter(*budget)
+    stop = Budgets(*budgets)
     data = batches(train_images, train_labels, config.batch_size, config.seed)
     model.fit(data, epochs=1, steps_per_epoch=10**6, shuffle=False, callbacks=[stop], verbose=0)
-    return model, {"steps": model.steps_made, "seconds": round(stop.seconds)}
 
 
 def decoded(model, images, partners):
@@ -187,9 +194,11 @@ def pictures_of(data_dir, image_size):
 
 
 def ours(name, options, pictures, path):
-    """What a recipe of this package makes of the held-out images, and what it took."""
+    """For each budget a path, what a recipe makes of the held-out images, and what it took."""
     train_images, train_labels, held_out, _, partners = pictures
     few = held_out[:64], partners[:, :64] % 64
+    flags = [*RECIPES[name], *options.flags.split(";")] if options.flags else RECIPES[name]
+    kept = []
 
     def show(model):
         made = decoded(model, *few)
@@ -197,26 +206,32 @@ def ours(name, options, pictures, path):
         error = np.abs(few[0] - made["reconstructions"]).mean()
         print(f"error of 64 held-out images {error:.4f}", flush=True)
 
-    flags = [*RECIPES[name], *options.flags.split(";")] if options.flags else RECIPES[name]
-    given = options.minutes, options.steps, show, CLOCKS[options.clock]
-    model, took = train(flags, train_images, train_labels, *given)
-    model.save(f"{path}.keras")
-    made = decoded(model, held_out, partners)
-    made["train_codes"] = model.encode(train_images)
-    model.fit_density(train_images)
-    made["samples"] = np.clip(model.sample(len(held_out), seed=0), -1, 1)
-    return made, {"flags": flags, **took}
+    def keep(model, minutes, took):
+        where = path.with_name(f"{path.name}_{minutes:g}min")
+        made = decoded(model, held_out, partners)
+        made["train_codes"] = model.encode(train_images)
+        model.fit_density(train_images)
+        made["samples"] = np.clip(model.sample(len(held_out), seed=0), -1, 1)
+        model.density = None
+        model.save(f"{where}.keras")
+        kept.append((where, made, {"flags": flags, **took}))
+
+    given = options.minutes, options.steps, keep, show, CLOCKS[options.clock]
+    train(flags, train_images, train_labels, *given)
+    return kept
 
 
 def theirs(name, options, pictures, path):
-    """What one of pythae's models makes of the held-out images, and what it took."""
-    file, result = path.with_name("pictures.npz"), f"{path}.npz"
+    """The same of one of pythae's models, which trains anew for each budget."""
+    file = path.with_name("pictures.npz")
     np.savez(file, train=pictures[0], held_out=pictures[2], partners=pictures[4])
     script = pathlib.Path(__file__).with_name("photos_pythae.py")
-    given = [file, name, result, options.minutes, options.steps, options.clock]
-    subprocess.run([options.pythae, script, *map(str, given)], check=True)
-    made = dict(np.load(result))
-    return made, {key: int(made.pop(key)) for key in ("steps", "seconds")}
+    for minutes in options.minutes:
+        where = path.with_name(f"{path.name}_{minutes:g}min")
+        given = [file, name, f"{where}.npz", minutes, options.steps, options.clock]
+        subprocess.run([options.pythae, script, *map(str, given)], check=True)
+        made = dict(np.load(f"{where}.npz"))
+        yield where, made, {key: int(made.pop(key)) for key in ("steps", "seconds")}
 
 
 def arguments():
@@ -228,7 +243,8 @@ def arguments():
     parser.add_argument("--name", default="", help="added to the names of results")
     parser.add_argument("--pythae", help="the Python of an environment with pythae and torch")
     parser.add_argument("--models", default="ae,vae,vaegan,rae", help="pythae's")
-    parser.add_argument("--minutes", type=float, default=10.0)
+    minutes = lambda text: [float(part) for part in text.split(",")]  # noqa: E731
+    parser.add_argument("--minutes", type=minutes, default=[10.0], help="10,60 measures at both")
     parser.add_argument("--steps", type=int, default=10**6)
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--out", default="runs/photos")
@@ -246,8 +262,9 @@ def main():
     trained = {}
     for name, job in jobs:  # All trainings first: measuring warms nothing up for them.
         path = out / f"{'pythae_' if job is theirs else ''}{name}{options.name}"
-        trained[path] = job(name, options, pictures, path)
-        save_png(f"{path}.png", grid(held_out, trained[path][0], partners))
+        for where, made, took in job(name, options, pictures, path):
+            trained[where] = made, took
+            save_png(f"{where}.png", grid(held_out, made, partners))
     classifier, extractor = pooled_extractor(
         train_images, train_labels, out / f"classifier-{options.image_size}.keras"
     )

@@ -94,7 +94,7 @@ def read_attribute_folder(
 def _locate(root: pathlib.Path, table: AttributeTable) -> list[pathlib.Path]:
     """The path of each file that the table names."""
     listed: dict[str, pathlib.Path] = {}
-    for folder in reversed([root / name for name in IMAGE_FOLDERS]):  # The first has the last word.
+    for folder in reversed([root / name for name in IMAGE_FOLDERS]):  # The first takes precedence.
         if folder.is_dir():
             listed.update((path.name, path) for path in folder.iterdir())
     missing = [file for file in table.files if file not in listed]

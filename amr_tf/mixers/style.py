@@ -10,24 +10,21 @@ from amr_tf.mixers.base import MIXERS, Mixer, another_seed, only_maps
 from amr_tf.mixers.mixup import dirichlet, stretch
 from amr_tf.types import Seed, Shape, Tensor
 
-_EPSILON = 1e-4
-
 
 @MIXERS.register("style")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class StyleMixup(Mixer):
     """Mixes what lies where, and what it looks like, each with coefficients of its own.
 
-    The look of an image is the mean and the standard deviation of each feature map of its code, and
-    its layout is what is left when they are taken out (adaptive instance normalisation; Huang &
-    Belongie 2017). Layouts are summed with one set of coefficients, looks with the other. So a mix
-    can have the layout of one image and the look of another, and is one picture then, not two that
-    are laid over each other: the aim of the swapping auto-encoder (Park et al. 2020), without a
-    second network.
+    The look of an image is the mean of each feature map of its code, and its layout is what is
+    left. Layouts are summed with one set of coefficients, looks with the other. So a mix can have
+    the layout of one image and the look of another, and is then one picture, not two that are laid
+    over each other: the aim of the swapping auto-encoder (Park et al. 2020), without a second
+    network.
 
-    A sum of unrelated codes is shorter than each of them. As in `SphericalMixup`, a mix in parts is
-    as long as its parents: the variances of its maps, and the squared length of their means, are
-    the weighted means of theirs. A code mixed with itself stays as it is.
+    A sum of unrelated codes is shorter than each of them. As in `SphericalMixup`, the sums are
+    stretched to the weighted mean of their parents' squared lengths, layout and look each for
+    itself. A code mixed with itself stays as it is.
 
     Both sets are drawn from Dirichlet(1, ..., 1), one of each an example. A share `swaps` of the
     examples is drawn as whole swaps instead: the layout of the first image, the look of the second.
@@ -99,15 +96,15 @@ class StyleMixup(Mixer):
     def combine(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         of_layout, of_look = _both(ops.cast(coefficients, "float32"))
         codes = ops.cast(stack, "float32")
-        means = _mean(codes)
-        centred = codes - means
-        layout = ops.sum(of_layout * centred, axis=1, keepdims=True)
-        layout = layout / ops.sqrt(_mean(ops.square(layout)) + _EPSILON)
-        variance = ops.sum(of_look * _mean(ops.square(centred)), axis=1, keepdims=True)
-        variance = ops.maximum(variance, 0.0)  # Given coefficients may leave the simplex.
-        mean = ops.sum(of_look * means, axis=1, keepdims=True) * stretch(means, of_look)
-        mixed = layout * ops.sqrt(variance + _EPSILON) + mean
-        return ops.cast(ops.squeeze(mixed, axis=1), stack.dtype)
+        looks = ops.mean(codes, axis=(2, 3), keepdims=True)
+        mixed = _stretched_sum(codes - looks, of_layout) + _stretched_sum(looks, of_look)
+        return ops.cast(mixed, stack.dtype)
+
+
+def _stretched_sum(parts: Tensor, coefficients: Tensor) -> Tensor:
+    """The weighted sum over axis 1, as long as what it is made of."""
+    mixed = ops.sum(coefficients * parts, axis=1, keepdims=True) * stretch(parts, coefficients)
+    return ops.squeeze(mixed, axis=1)
 
 
 def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,8 +117,3 @@ def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
             for column in (slice(0, 1), slice(1, 2))
         )
     return (coefficients[..., :1], coefficients[..., 1:]) if sizes == 2 else 2 * (coefficients,)
-
-
-def _mean(codes: Tensor) -> Any:
-    """The mean over positions of codes (N, k, H, W, C), (N, k, 1, 1, C)."""
-    return ops.mean(codes, axis=(2, 3), keepdims=True)
