@@ -1,7 +1,8 @@
 """How time and memory of a training step grow with batch, width, replicas, data and steps:
 
-    python benchmarks/scaling.py batch width depth replicas data memory
+    python benchmarks/scaling.py batch width depth replicas data memory photos
 
+`photos` is the recipe of configs/photos64.cfg at several sizes, on 4,096 / width images at a time.
 Every figure is of a process of its own, since memory is the process's; a line says what was varied.
 """
 
@@ -23,6 +24,7 @@ SWEEPS = {
     "replicas": ("replicas", (1, 2)),
     "data": ("images", (1_000, 4_000, 16_000)),
     "memory": ("steps", (2_000,)),
+    "photos": ("photos", (16, 32, 64, 128, 256)),
 }
 
 
@@ -36,6 +38,7 @@ def main():
         ("replicas", 1),
         ("images", 0),
         ("steps", 20),
+        ("photos", 0),
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
@@ -75,10 +78,10 @@ def fitted(options):
     """Trains with `fit` on noise, as long as `options` say."""
     import numpy as np
 
-    import amr_tf
-
-    model = amr_tf.AMR.convolutional((options.width, options.width, 3), depth=options.depth)
-    model.compile()
+    if options.photos:
+        options.width, options.batch = options.photos, min(64, 4096 // options.photos)
+        options.steps = 10
+    model = photo_model(options.width) if options.photos else paper_model(options)
     steps_per_epoch = (options.images or options.batch * options.steps) // options.batch
     steps_per_epoch = min(steps_per_epoch, 250) if options.steps > 250 else steps_per_epoch
     epochs = max(1, options.steps // steps_per_epoch)
@@ -90,9 +93,32 @@ def fitted(options):
     )
     rate = options.batch / statistics.median(watch.durations[3:])
     text = f"{rate:.0f} images/s, peak {peak_mib()} MiB"
+    if options.photos:
+        networks = (model.encoder, model.decoder, model.discriminator)
+        counts = ", ".join(f"{network.count_params():,}" for network in networks)
+        codes = "x".join(map(str, model.latent_shape))
+        text += f", batch {options.batch}, codes {codes}, parameters {counts}"
     if len(watch.memory) > 1:
         text += ", memory after each epoch " + ", ".join(map(str, watch.memory)) + " MiB"
     return text
+
+
+def paper_model(options):
+    import amr_tf
+
+    model = amr_tf.AMR.convolutional((options.width, options.width, 3), depth=options.depth)
+    model.compile()
+    return model
+
+
+def photo_model(width):
+    from photos import config_of
+
+    from amr_tf.runs.build import build_model
+
+    root = pathlib.Path(__file__).resolve().parents[1]
+    config = config_of([f"--flagfile={root}/configs/photos64.cfg", f"--image_size={width}"])
+    return build_model(config, (width, width, 3), None)
 
 
 class Watch:
