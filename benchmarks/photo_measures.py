@@ -68,8 +68,8 @@ def measure(originals, made, partners, extractor, labels):
     Args:
         originals: held-out images (N, H, W, C) in [-1, 1].
         made: dictionary: "reconstructions" of them, "mixes_k2" and "mixes_k3" with their next
-            partners in equal parts, and where they exist "samples", and "train_codes" and
-            "held_out_codes" for a probe.
+            partners in equal parts, and where they exist "samples" of a density, "new" mixes of
+            training images, and "train_codes" and "held_out_codes" for a probe.
         partners: (3, N), the numbers of each image and of those that it is mixed with.
         extractor: from `pooled_extractor`.
         labels: of the training images and of the held-out ones.
@@ -77,7 +77,7 @@ def measure(originals, made, partners, extractor, labels):
     real = extract_features(originals, extractor)
     results = {"error": float(np.abs(originals - made["reconstructions"]).mean())}
     results["ms_ssim"] = ms_ssim(originals, made["reconstructions"])
-    for name in ("reconstructions", "mixes_k2", "mixes_k3", "samples"):
+    for name in ("reconstructions", "mixes_k2", "mixes_k3", "samples", "new"):
         if name in made:
             fake = extract_features(made[name], extractor)
             results[f"fd_{name}"] = frechet_distance(real, fake)

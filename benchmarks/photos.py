@@ -142,6 +142,20 @@ def decoded(model, images, partners):
     return {key: value if "codes" in key else np.clip(value, -1, 1) for key, value in made.items()}
 
 
+def all_of(model, pictures):
+    """Everything that is measured: `decoded`, codes for a probe, samples, and what is new."""
+    train_images, _, held_out, _, partners = pictures
+    made = decoded(model, held_out, partners)
+    made["train_codes"] = model.encode(train_images)
+    model.fit_density(train_images)
+    made["samples"] = np.clip(model.sample(len(held_out), seed=0), -1, 1)
+    model.density = None
+    if model.mixer is not None:  # As `amr sample` draws them.
+        chosen = np.random.default_rng(2).permutation(len(train_images))[: len(held_out)]
+        made["new"] = np.clip(model.mix(train_images[chosen], seed=0), -1, 1)
+    return made
+
+
 def mixed_codes(mixer, codes, permutations):
     """Equal parts of codes as a mixer makes them.
 
@@ -208,17 +222,19 @@ def ours(name, options, pictures, path):
 
     def keep(model, minutes, took):
         where = path.with_name(f"{path.name}_{minutes:g}min")
-        made = decoded(model, held_out, partners)
-        made["train_codes"] = model.encode(train_images)
-        model.fit_density(train_images)
-        made["samples"] = np.clip(model.sample(len(held_out), seed=0), -1, 1)
-        model.density = None
+        kept.append((where, all_of(model, pictures), {"flags": flags, **took}))
         model.save(f"{where}.keras")
-        kept.append((where, made, {"flags": flags, **took}))
 
     given = options.minutes, options.steps, keep, show, CLOCKS[options.clock]
     train(flags, train_images, train_labels, *given)
     return kept
+
+
+def saved(name, options, pictures, path):
+    """The same of a model that has been trained."""
+    model = keras.saving.load_model(name)
+    where = pathlib.Path(options.out) / pathlib.Path(name).stem
+    return [(where, all_of(model, pictures), {"steps": model.steps_made})]
 
 
 def theirs(name, options, pictures, path):
@@ -239,6 +255,7 @@ def arguments():
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--image_size", type=int, default=64)
     parser.add_argument("--recipes", default="residual,convolutional,ae_gan")
+    parser.add_argument("--saved", default="", help=".keras files to measure as they are")
     parser.add_argument("--flags", default="", help="added to each recipe, with ; between them")
     parser.add_argument("--name", default="", help="added to the names of results")
     parser.add_argument("--pythae", help="the Python of an environment with pythae and torch")
@@ -258,6 +275,7 @@ def main():
     pictures = pictures_of(options.data_dir, options.image_size)
     train_images, train_labels, held_out, labels, partners = pictures
     jobs = [(name, ours) for name in filter(None, options.recipes.split(","))]
+    jobs += [(name, saved) for name in filter(None, options.saved.split(","))]
     jobs += [(name, theirs) for name in options.models.split(",") if options.pythae]
     trained = {}
     for name, job in jobs:  # All trainings first: measuring warms nothing up for them.
