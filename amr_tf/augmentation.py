@@ -39,7 +39,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
         saturation: the same of the colours' saturation, 0 to 1. For 3 channels.
         hue: the largest change, where 1 is half the circle of colours, 0 to 1. For 3 channels.
         seed: an integer, or None for one drawn from Keras' global seed.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
         images: (N, H, W, C) in [-1, 1].
@@ -187,7 +187,7 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
         cutout: the width of a square that becomes 0, as a share of the image's width.
         seed: an integer, or None for one drawn from Keras' global seed. The state of the random
             generator is saved with the layer.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
         images: (groups * N, H, W, C).

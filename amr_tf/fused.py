@@ -166,7 +166,7 @@ class LeakyReLU(keras.layers.LeakyReLU):
 
     Args:
         negative_slope: of the function below zero, at least 0.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
         inputs: any shape.
@@ -201,7 +201,7 @@ class InstanceNormalization(keras.layers.GroupNormalization):
 
     Args:
         epsilon: added to the variance.
-        **kwargs: further arguments of `keras.layers.GroupNormalization`, without groups.
+        **kwargs: passed on to `keras.layers.GroupNormalization`, without groups.
 
     Call arguments:
         inputs: (N, H, W, C).

@@ -50,7 +50,7 @@ class GaussianSampling(SeedStateSaving, keras.layers.Layer):
 
     Args:
         seed: an integer, or None for one drawn from Keras' global seed.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
         mean: any shape.
@@ -83,7 +83,7 @@ class SpaceToDepth(keras.layers.Layer):
 
     Args:
         size: the squares' width in pixels, at least 1.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
         inputs: (N, H, W, C), with H and W multiples of `size`.

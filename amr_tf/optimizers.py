@@ -82,7 +82,7 @@ class AdamL2(keras.optimizers.Adam):
         l2_weight_decay: coefficient w; each variable's gradient becomes `gradient + w * variable`.
             It holds for every trained variable, biases and normalisation parameters included.
         name: the optimizer's name.
-        **kwargs: further arguments of `keras.optimizers.Adam`, but not `amsgrad`.
+        **kwargs: passed on to `keras.optimizers.Adam`, but not `amsgrad`.
 
     Raises:
         ValueError: a value out of its range, or `weight_decay` or `amsgrad` is given.

@@ -145,7 +145,7 @@ class OriginalACAI(ACAI):
             gan_loss: "least_squares", or another for experiments.
             adversarial_weight: weight of the auto-encoder's adversarial term.
             critic_blend: gamma, the share of the real image in the regulariser's blend, 0 to 1.
-            **kwargs: further arguments of `ResynthesisModel.compile`.
+            **kwargs: passed on to `ResynthesisModel.compile`.
         """
         super().compile(
             autoencoder_optimizer,

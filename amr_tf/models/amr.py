@@ -69,7 +69,7 @@ class AMR(ResynthesisModel):
                 (Mescheder et al. 2018, "Which training methods for GANs do actually converge?",
                 R1), shown in `discriminator_regularization_loss`. It takes two more passes through
                 the discriminator.
-            **kwargs: further arguments of `ResynthesisModel.compile`.
+            **kwargs: passed on to `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, **kwargs)
         self.remember(

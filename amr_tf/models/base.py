@@ -76,7 +76,7 @@ class ResynthesisModel(keras.Model):
         discriminator_augmentation: a layer that changes at random, in training, what the
             discriminator sees, such as an `amr_tf.DiffAugment`; or None. It is called with the
             images of all groups (real images, reconstructions, mixes) and the number of `groups`.
-        **kwargs: further arguments of `keras.Model`.
+        **kwargs: passed on to `keras.Model`.
 
     Raises:
         ValueError: a network is missing, is not built or does not fit the others, or the method

@@ -30,7 +30,7 @@ class GAIA(ResynthesisModel):
 
     Args:
         discriminator: `keras.Model` from images to images.
-        **kwargs: further arguments of `ResynthesisModel`.
+        **kwargs: passed on to `ResynthesisModel`.
 
     Raises:
         ValueError: the discriminator does not return images, or there is no mixer.
@@ -80,7 +80,7 @@ class GAIA(ResynthesisModel):
             balance_target: how much of the error on real images the error on mixes is held at
                 (gamma in BEGAN), 0 to 1.
             balance_rate: how fast the weight of mixes moves (lambda_k in BEGAN), at least 0.
-            **kwargs: further arguments of `ResynthesisModel.compile`.
+            **kwargs: passed on to `ResynthesisModel.compile`.
 
         Raises:
             ValueError: as `ResynthesisModel.compile`, or a reconstruction loss that takes logits.

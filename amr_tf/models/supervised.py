@@ -32,7 +32,7 @@ class SupervisedAMR(AMR):
         mixer: a mixer for AMR's unsupervised mixes, or None for none beside the supervised ones.
         probe: as in `ResynthesisModel`.
         label_mixer: a mixer that mixes by labels, such as `SupervisedBernoulliMixup`.
-        **kwargs: further arguments of `ResynthesisModel`.
+        **kwargs: passed on to `ResynthesisModel`.
 
     Raises:
         ValueError: networks that do not fit, or a label mixer that takes no labels.
@@ -83,7 +83,7 @@ class SupervisedAMR(AMR):
             label_mixer: a mixer by labels, or the call string of one, such as
                 "supervised_bernoulli(estimator='concrete')".
             seed: of both mixers.
-            **kwargs: further arguments of `ResynthesisModel.create`.
+            **kwargs: passed on to `ResynthesisModel.create`.
         """
         if isinstance(label_mixer, str):
             label_mixer = mixers.get(label_mixer, num_labels=num_classes, seed=seed)
@@ -119,7 +119,7 @@ class SupervisedAMR(AMR):
         Args:
             *optimizers: of the players, as in `ResynthesisModel.compile`.
             class_weight: weight of the mixes' class loss in the auto-encoder's loss.
-            **kwargs: further arguments of `ResynthesisModel.compile`.
+            **kwargs: passed on to `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, **kwargs)
         self.remember(class_weight=class_weight)

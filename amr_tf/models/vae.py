@@ -33,7 +33,7 @@ class VAE(ResynthesisModel):
         decoder: `keras.Model` from codes to images.
         discriminator: None.
         mixer: a mixer without weights of its own, or None.
-        **kwargs: further arguments of `ResynthesisModel`.
+        **kwargs: passed on to `ResynthesisModel`.
 
     Raises:
         ValueError: a discriminator, a mixer that learns in training, or networks that do not fit.
@@ -87,7 +87,7 @@ class VAE(ResynthesisModel):
                 that ends in a tanh.
             gan_loss: not used.
             kl_weight: weight of the divergence from the prior, beta in Higgins et al. (2017).
-            **kwargs: further arguments of `ResynthesisModel.compile`.
+            **kwargs: passed on to `ResynthesisModel.compile`.
         """
         super().compile(
             autoencoder_optimizer,
