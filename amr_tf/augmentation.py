@@ -1,4 +1,4 @@
-"""Augmentation: random changes of the training images, and of what the discriminator sees."""
+"""Random augmentation of training images and of the discriminator's input."""
 
 import math
 from collections.abc import Sequence
@@ -24,32 +24,32 @@ FLIPS = ("horizontal", "vertical", "horizontal_and_vertical")
 @AUGMENTATIONS.register("standard")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
-    """Flips, shifts and colour jitter of images in [-1, 1], by Keras' own layers.
+    """Randomly flips, shifts and colour-jitters images in [-1, 1].
 
-    Each image gets changes of its own. A model applies them in training only. The state of the
-    random generator is saved, so a resumed training continues its draws.
+    Each image is changed independently. The layer is active in training only. The state of the
+    random generator is saved, so a resumed run continues the same random sequence.
 
     Args:
         flip: "horizontal", "vertical", "horizontal_and_vertical", or None.
-        shift: the largest shift, as a share of height and width, at least 0 and below 0.5. It is
-            rounded up to whole pixels, so that nothing is blurred. What becomes visible at the
-            border is the image's reflection.
-        brightness: the largest change, as a share of the range of values, 0 to 1.
-        contrast: the largest change of the factor, 0 to 1.
-        saturation: the same of the colours' saturation, 0 to 1. For 3 channels.
-        hue: the largest change, where 1 is half the circle of colours, 0 to 1. For 3 channels.
-        seed: an integer, or None for one drawn from Keras' global seed.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        shift: largest shift as a share of height and width, at least 0 and below 0.5. It is
+            rounded up to whole pixels to avoid blurring. The border is filled by reflection.
+        brightness: largest change, as a share of the value range, 0 to 1.
+        contrast: largest change of the contrast factor, 0 to 1.
+        saturation: largest change of the saturation, 0 to 1. Needs 3 channels.
+        hue: largest change, where 1 is half of the colour circle, 0 to 1. Needs 3 channels.
+        seed: an integer, or None to draw one from Keras' global seed.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
         images: (N, H, W, C) in [-1, 1].
-        training: whether anything is changed.
+        training: whether to change the images.
 
     Returns:
-        float32 images, shaped as `images`.
+        float32 images with the shape of `images`.
 
     Raises:
-        ValueError: a value out of range, or `saturation` or `hue` for images without colours.
+        ValueError: a value is out of range, or `saturation` or `hue` is set for images that do not
+            have 3 channels.
 
     Example:
 
@@ -69,7 +69,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # Always float32: these are the images that reconstructions are compared with.
+        # Always float32, since reconstructions are compared with these images.
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
         if flip is not None and flip not in FLIPS:
             raise ValueError(f"flip must be {', '.join(FLIPS)} or None; got {flip!r}.")
@@ -93,13 +93,13 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
     def _layers_of(self) -> list[keras.layers.Layer]:
         layers = keras.layers
         unit = {"value_range": (0, 1), "dtype": "float32"}
-        # Keras' saturation leaves an image as it is at a factor of a half.
+        # In Keras' saturation layer, a factor of 0.5 leaves an image unchanged.
         around_half = (0.5 - self.saturation / 2, 0.5 + self.saturation / 2)
-        # One layer for both directions would flip in both or in none.
+        # A single layer for both directions would flip both or neither.
         flips = [] if self.flip is None else self.flip.split("_and_")
         made = {
             "brightness": lambda: layers.RandomBrightness(self.brightness, **unit),
-            # A single number would only ever increase it.
+            # A single number would only increase the contrast.
             "contrast": lambda: layers.RandomContrast((self.contrast, self.contrast), **unit),
             "saturation": lambda: layers.RandomSaturation(around_half, **unit),
             "hue": lambda: layers.RandomHue(self.hue, **unit),
@@ -122,7 +122,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
             return ops.cast(images, "float32")
         changed = (ops.cast(images, "float32") + 1.0) / 2.0
         for layer in self._steps:
-            # A layer's own generator would not be saved.
+            # The layers' own generators would not be saved.
             drawn = layer.get_random_transformation(
                 changed, training=True, seed=self.seed_generator
             )
@@ -132,7 +132,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
         return ops.clip(2.0 * changed - 1.0, -1.0, 1.0)
 
     def _shifted(self, images: Tensor) -> Tensor:
-        """Crops of the images with a reflected border; XLA cannot compile Keras' translation."""
+        """Crops the images with a reflected border; XLA cannot compile Keras' translation."""
         height, width = images.shape[1:3]
         borders = [math.ceil(self.shift * side) for side in (height, width)]
         images = ops.pad(
@@ -170,28 +170,29 @@ def _is_number(value: Any) -> bool:
 @DISCRIMINATOR_AUGMENTATIONS.register("diff_augment")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class DiffAugment(SeedStateSaving, keras.layers.Layer):
-    """Differentiable augmentation of real and fake images alike (Zhao et al. 2020).
+    """Differentiable augmentation of real and fake images (Zhao et al. 2020).
 
-    With few images a discriminator learns them by heart; changes at random keep it from that, and
-    since the auto-encoder's gradient passes through them, they do not leak into what is decoded.
-    All groups of a step, such as real images, reconstructions and mixes, are changed in the same
-    way example by example, so that features of an image and its reconstruction can be compared.
-    The defaults are the paper's, for images in [-1, 1].
+    A discriminator memorises small data sets; random augmentation prevents this. Since the
+    auto-encoder's gradient passes through the augmentation, it does not leak into decoded images.
+    An example is changed in the same way in all groups of a step, such as real images,
+    reconstructions and mixes, so that features of an image and its reconstruction are comparable.
+    The defaults are those of that paper, for images in [-1, 1].
 
     Args:
-        brightness: what is added to an image lies within this much of 0.
-        saturation: the factor of a pixel's distance from its grey lies within this much of 1.
-        contrast: the factor of a pixel's distance from the image's mean lies within this much of 1.
-        translation: the largest shift along each axis, as a share of the image's width. What
-            comes in is 0.
-        cutout: the width of a square that becomes 0, as a share of the image's width.
-        seed: an integer, or None for one drawn from Keras' global seed. The state of the random
+        brightness: largest absolute value added to an image.
+        saturation: largest deviation from 1 of the factor of a pixel's distance from its grey.
+        contrast: largest deviation from 1 of the factor of a pixel's distance from the image's
+            mean.
+        translation: largest shift along each axis, as a share of the image's size, 0 to 1. The
+            border is filled with 0.
+        cutout: size of a rectangle that is set to 0, as a share of the image's size, 0 to 1.
+        seed: an integer, or None to draw one from Keras' global seed. The state of the random
             generator is saved with the layer.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
         images: (groups * N, H, W, C).
-        groups: how many groups of N images there are.
+        groups: number of groups of N images.
 
     Returns:
         Images of the same shape and dtype.
@@ -248,7 +249,7 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
         return ops.cast(x, images.dtype)
 
     def _draw(self, count: Tensor, groups: int, largest: float) -> Tensor:
-        """Uniform numbers within `largest` of 0, (groups * count, 1, 1, 1), alike in all groups."""
+        """Draws (groups * count, 1, 1, 1) numbers in +-`largest`, the same in all groups."""
         drawn = keras.random.uniform((count, 1, 1, 1), -largest, largest, seed=self.seed_generator)
         return ops.tile(drawn, (groups, 1, 1, 1))
 
@@ -261,23 +262,23 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
 
 
 def _scaled(images: Tensor, axes: int | tuple[int, ...], factors: Tensor) -> Tensor:
-    """Images with their distance from the mean over some axes multiplied."""
+    """Scales the images' distance from their mean over some axes."""
     mean = ops.mean(images, axis=axes, keepdims=True)
     return mean + factors * (images - mean)
 
 
 def _shifted(images: Tensor, axis: int, shares: Tensor) -> Tensor:
-    """Images shifted along an axis by shares of its length, in whole pixels, with 0 coming in."""
+    """Shifts images along an axis by shares of its length, in whole pixels, and fills with 0."""
     length = images.shape[axis]
     shift = ops.cast(ops.round(shares * length), "int32")[:, :, 0, 0]
-    # A matrix for each image, whose rows choose a pixel, or none outside of the image.
+    # One matrix per image, each row of which selects a pixel, or none outside the image.
     chosen = ops.one_hot(ops.arange(length, dtype="int32")[None] - shift, length, dtype="float32")
     equation = "nij,njwc->niwc" if axis == 1 else "nij,nhjc->nhic"
     return ops.einsum(equation, chosen, images)
 
 
 def _square(images: Tensor, places: Sequence[Tensor], share: float) -> Tensor:
-    """1 in a square of each image and 0 elsewhere, (N, H, W, 1)."""
+    """Returns 1 in a rectangle of each image and 0 elsewhere, (N, H, W, 1)."""
     inside = 1.0
     for axis, place in zip((1, 2), places):
         length = images.shape[axis]

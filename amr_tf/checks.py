@@ -1,4 +1,4 @@
-"""Checks of what users hand in: one clear sentence before any work starts."""
+"""Checks of user input, each with a one-sentence error before any work starts."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-# Resizing and float arithmetic may leave [-1, 1] by rounding.
+# Resizing and float arithmetic may exceed [-1, 1] by rounding errors.
 RANGE_TOLERANCE = 1e-4
 _DECODED_LIMIT = 10.0
 _CHUNK = 4096
@@ -20,7 +20,7 @@ def check_positive_integer(name: str, value: Any) -> None:
 
 
 def check_steps(steps: Any) -> None:
-    """Raises a ValueError unless `steps`, from end to end, is an integer of at least 2."""
+    """Raises a ValueError unless `steps`, which includes both ends, is an integer of at least 2."""
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
         raise ValueError(f"steps must be an integer of at least 2; got {steps!r}.")
 
@@ -33,7 +33,7 @@ def check_not_negative_integer(name: str, value: Any) -> None:
 
 def check_not_negative(name: str, value: Any) -> None:
     """Raises a ValueError unless `value` is a finite number of at least 0."""
-    # Through float: NumPy does not take integers of more than 64 bits.
+    # Converted to float, since NumPy does not support integers of more than 64 bits.
     if not isinstance(value, (int, float, np.number)) or not _is_finite(value) or value < 0:
         raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}.")
 
@@ -73,7 +73,7 @@ def check_momentum(name: str, value: Any) -> None:
 
 
 def check_same_images(model: Any, data: Any) -> None:
-    """Raises a ValueError unless a model takes images, or points, as an `ImageData` has them."""
+    """Raises a ValueError unless an `ImageData` holds images of the model's shape."""
     if model.image_shape != data.image_shape:
         raise ValueError(
             f"The model takes images of {model.image_shape}; data set '{data.name}' has "
@@ -82,7 +82,7 @@ def check_same_images(model: Any, data: Any) -> None:
 
 
 def check_squares(name: str, *arrays: np.ndarray) -> None:
-    """Raises a ValueError unless numbers of arrays that are not empty have finite squares."""
+    """Raises a ValueError unless all numbers are small enough for finite squares."""
     if any(np.abs(array).max(initial=0) > _LARGEST_WITH_SQUARE for array in arrays):
         raise ValueError(
             f"{name} must lie within +-{_LARGEST_WITH_SQUARE:g}, so that their squares do."
@@ -93,9 +93,9 @@ def check_shape(name: str, shape: Iterable, expected: Sequence[int | str]) -> No
     """Raises a ValueError unless `shape` is (N, *expected).
 
     Args:
-        name: what to call the tensor in the message.
-        shape: its shape, None for a size that is not known.
-        expected: sizes, or the name of a size that may be any, such as "classes".
+        name: the tensor's name in the message.
+        shape: its shape, with None for unknown sizes.
+        expected: the sizes; a name, such as "classes", stands for any size.
     """
     shape = tuple(shape)
     fits = len(shape) == len(expected) + 1 and all(
@@ -108,12 +108,12 @@ def check_shape(name: str, shape: Iterable, expected: Sequence[int | str]) -> No
 
 
 def is_floating(dtype: Any) -> bool:
-    """Whether a NumPy dtype is floating point: bfloat16, which NumPy does not know, is too."""
+    """Whether a dtype is floating point, including bfloat16, which NumPy does not know."""
     return np.issubdtype(dtype, np.floating) or dtype == ml_dtypes.bfloat16
 
 
 def not_floating(name: str, dtype: Any) -> str:
-    """The sentence for images of another type."""
+    """Returns the error message for images that are not floating point."""
     return (
         f"{name} must be floating point with values in [-1, 1]; got {dtype}. For uint8 images use "
         "images / 127.5 - 1."
@@ -121,21 +121,21 @@ def not_floating(name: str, dtype: Any) -> str:
 
 
 def as_images(images: Any, image_shape: tuple[int, ...], name: str = "images") -> np.ndarray:
-    """Images for a trained model to work on, as float32.
+    """Checks images for a trained model and converts them to float32.
 
-    A decoder without an output activation may leave [-1, 1], and what it made must be welcome; so
-    only values that no decoder makes, such as those from 0 to 255, are refused.
+    Decoded images are accepted too. A decoder without an output activation may exceed [-1, 1], so
+    only values that a decoder does not produce, such as those from 0 to 255, are rejected.
 
     Args:
-        images: what can be made an array of shape (N, *image_shape).
+        images: an array-like of shape (N, *image_shape).
         image_shape: (H, W, C).
-        name: what to call the array in the message.
+        name: the array's name in the message.
 
     Returns:
-        A NumPy array, float32.
+        A float32 NumPy array.
 
     Raises:
-        ValueError: another shape or type, or values far from [-1, 1].
+        ValueError: the shape or dtype is wrong, or values are far outside [-1, 1].
     """
     images = np.asarray(images)
     check_images(images, image_shape, name, limit=_DECODED_LIMIT)
@@ -150,8 +150,8 @@ def check_images(
     Args:
         images: array of shape (N, *image_shape).
         image_shape: (H, W, C).
-        name: what to call the array in the message.
-        limit: the largest absolute value that is allowed.
+        name: the array's name in the message.
+        limit: the largest absolute value allowed.
     """
     if not is_floating(images.dtype):
         raise ValueError(not_floating(name, images.dtype))
@@ -168,14 +168,14 @@ def check_images(
 
 
 def check_labels(labels: Any, count: int, num_classes: int, name: str = "labels") -> None:
-    """Raises a ValueError unless `labels` holds `count` classes.
+    """Raises a ValueError unless `labels` holds `count` class labels.
 
     Args:
-        labels: integers (count,) below `num_classes`, -1 for an unlabelled image; or one-hot rows
-            (count, num_classes), all zero for an unlabelled image.
-        count: how many.
-        num_classes: how many classes there are.
-        name: what to call the array in the message.
+        labels: integers (count,) or (count, 1) below `num_classes`, -1 for an unlabelled image; or
+            one-hot rows (count, num_classes), all zero for an unlabelled image.
+        count: number of labels.
+        num_classes: number of classes.
+        name: the array's name in the message.
     """
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] > 1:
@@ -218,7 +218,7 @@ def check_attributes(labels: Any, count: int, attributes: int, name: str = "labe
 
 
 def check_batch_size(batch_size: int, k: int) -> None:
-    """Raises a ValueError if a batch cannot hold the k examples of a mix."""
+    """Raises a ValueError if a batch holds fewer than k examples."""
     if batch_size < k:
         raise ValueError(
             f"A batch of {batch_size} is too small to mix k = {k} examples: "

@@ -1,4 +1,4 @@
-"""Layers with the results of Keras' own for less work: fused layers, and gradients by hand."""
+"""Faster equivalents of Keras layers: fused layers, and hand-written gradients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,36 +10,36 @@ from keras import ops
 
 from amr_tf.types import Shape, Tensor
 
-# Along one axis a copied pixel meets weights 2; 1 and 2; 0 and 1; 0 of a 3-tap kernel, in the order
-# in which a transposed convolution, which turns its kernel, takes them. Rows times columns.
+# Along one axis, a copied pixel is multiplied by the weights 2; 1 and 2; 0 and 1; 0 of a 3-tap
+# kernel, in the order of a transposed convolution, which flips its kernel. Rows times columns.
 _AXIS_SUMS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype="float32")
 _KERNEL_SUMS = np.kron(_AXIS_SUMS, _AXIS_SUMS)
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")
 class UpsampledConv2D(keras.layers.Conv2D):
-    """A 3x3 "same" convolution of images that are first enlarged twofold (nearest neighbour).
+    """Nearest-neighbour upsampling by 2 followed by a 3x3 "same" convolution.
 
-    Each pixel of the enlarged image is a copy of one of four, so the nine products of the
-    convolution are at most four different ones: together both are one transposed convolution of
-    stride 2, whose 4x4 kernel holds sums of this layer's weights. That is 4/9 of the
-    multiplications, and the enlarged image is never written to memory.
+    The upsampled image repeats each pixel, so the nine products of the convolution involve at most
+    four different pixels. Both operations together are one transposed convolution of stride 2,
+    whose 4x4 kernel holds sums of this layer's weights. This takes 4/9 of the multiplications and
+    never stores the upsampled image.
 
     Args:
-        filters: channels of the output.
-        kernel_size: 3.
-        padding: "same".
-        **kwargs: see `keras.layers.Conv2D`; strides are 1.
+        filters: number of output channels.
+        kernel_size: must be 3.
+        padding: must be "same".
+        **kwargs: see `keras.layers.Conv2D`; strides must be 1.
 
     Call arguments:
         inputs: (N, H, W, C).
 
     Returns:
-        (N, 2H, 2W, filters), as `Conv2D(filters, 3, padding="same")(UpSampling2D(2)(inputs))`
-        but for rounding; the weights are those of the convolution.
+        (N, 2H, 2W, filters), equal to `Conv2D(filters, 3, padding="same")(UpSampling2D(2)(inputs))`
+        with the same weights, up to rounding.
 
     Raises:
-        ValueError: another kernel size, padding or stride.
+        ValueError: the kernel size, padding, stride, dilation rate or number of groups differs.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class UpsampledConv2D(keras.layers.Conv2D):
         _check_geometry(self, (3, 3))
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
-        """The convolution of the enlarged `inputs`, to which Keras adds bias and activation."""
+        """Convolves the upsampled `inputs`; Keras adds bias and activation."""
         return ops.conv_transpose(
             inputs,
             _transposed_kernel(ops.convert_to_tensor(kernel)),
@@ -70,16 +70,15 @@ class UpsampledConv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="amr_tf")
 class DeferredConv2D(keras.layers.Conv2D):
-    """A 1x1 convolution that leaves the multiplication to the layer that follows.
+    """A 1x1 convolution that defers the multiplication to the next layer.
 
-    What follows must be a `ComposedConv2D`, with nothing between them. The pixels get `padding`
-    zeros on each side *before* the convolution, so the border of its output is its bias, as in
-    the published networks.
+    The next layer must be a `ComposedConv2D`. The image is padded with `padding` zeros on each side
+    *before* the convolution, so the border of the output is its bias, as in the published networks.
 
     Args:
-        filters: channels of the output.
-        padding: zeros on each side.
-        **kwargs: `kernel_initializer` and what else of `keras.layers.Conv2D` concerns weights.
+        filters: number of output channels.
+        padding: number of zeros on each side.
+        **kwargs: arguments of `keras.layers.Conv2D` about weights, such as `kernel_initializer`.
 
     Call arguments:
         inputs: (N, H, W, C).
@@ -116,18 +115,18 @@ class DeferredConv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="amr_tf")
 class ComposedConv2D(keras.layers.Conv2D):
-    """A "same" convolution of what a `DeferredConv2D` left to compute.
+    """A "same" convolution that also computes the preceding `DeferredConv2D`.
 
-    With no activation between them two convolutions are one, whose kernel is their product: here
-    of C + 1 input channels, in place of the many that the first would have written.
+    Two convolutions without an activation between them are equivalent to one, whose kernel is their
+    product. It has C + 1 input channels instead of the many outputs of the first convolution.
 
-    The arguments are those of `keras.layers.Conv2D`, with strides of 1 and padding "same".
+    See `keras.layers.Conv2D` for the arguments. Strides must be 1 and padding "same".
 
     Call arguments:
         inputs: the pair that `DeferredConv2D` returns.
 
     Returns:
-        (N, H, W, filters), the result of the two convolutions in turn but for rounding.
+        (N, H, W, filters), equal to applying both convolutions in turn, up to rounding.
     """
 
     def __init__(
@@ -135,7 +134,7 @@ class ComposedConv2D(keras.layers.Conv2D):
     ) -> None:
         super().__init__(filters, kernel_size, padding=padding, **kwargs)
         _check_geometry(self)
-        self.input_spec = None  # Keras' is that of a single input.
+        self.input_spec = None  # Keras expects a single input.
 
     def build(self, input_shape: tuple[Shape, Shape]) -> None:
         pixels, affine = input_shape
@@ -143,7 +142,7 @@ class ComposedConv2D(keras.layers.Conv2D):
         self.input_spec = None
 
     def convolution_op(self, inputs: tuple[Tensor, Tensor], kernel: Tensor) -> Tensor:
-        """Both convolutions of a `DeferredConv2D`'s pair; Keras adds bias and activation."""
+        """Applies both convolutions; Keras adds bias and activation."""
         pixels, affine = inputs
         kernel = ops.convert_to_tensor(kernel)
         composed = ops.einsum("io,hwof->hwif", ops.cast(affine, kernel.dtype), kernel)
@@ -158,19 +157,19 @@ class ComposedConv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="amr_tf")
 class LeakyReLU(keras.layers.LeakyReLU):
-    """`keras.layers.LeakyReLU` that needs only its output for the gradient, which has its sign.
+    """`keras.layers.LeakyReLU` with a gradient computed from its output, whose sign suffices.
 
-    TensorFlow's own takes the gradient from the input. That keeps a second tensor in memory, and
-    its optimizer of graphs (the remapper) gives up on a convolution whose output is used twice, and
-    with it on all fusions of the training step.
+    TensorFlow computes the gradient from the input. This keeps a second tensor in memory. It also
+    uses a convolution's output twice, which prevents TensorFlow's graph optimizer (the remapper)
+    from fusing operations of the training step.
 
     Args:
-        negative_slope: of the function below zero, at least 0.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        negative_slope: slope below zero, at least 0.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
         inputs: any shape.
-        training: whether a gradient by hand is used; an exported graph has no need of it.
+        training: whether to use the hand-written gradient, which exported graphs do not need.
     """
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
@@ -194,21 +193,20 @@ def _leaky_relu(inputs: tf.Tensor, slope: float) -> tf.Tensor:
 class InstanceNormalization(keras.layers.GroupNormalization):
     """Normalises each feature map of each example by its own mean and variance.
 
-    As `keras.layers.GroupNormalization(groups=-1)`, with its weights, but faster on a CPU: the
-    means over pixels are matrix products, which read the maps in the order in which they lie in
-    memory, and the gradient is written out, with two such means. Statistics are float32 whatever
-    the policy.
+    Equivalent to `keras.layers.GroupNormalization(groups=-1)`, with the same weights, but faster on
+    a CPU: means over pixels are computed as matrix products, which read memory in order, and the
+    hand-written gradient needs only two such means. Statistics are always float32.
 
     Args:
-        epsilon: added to the variance.
-        **kwargs: further arguments of `keras.layers.GroupNormalization`, without groups.
+        epsilon: constant added to the variance.
+        **kwargs: passed on to `keras.layers.GroupNormalization`, except `groups`.
 
     Call arguments:
         inputs: (N, H, W, C).
-        training: whether the gradient by hand is used.
+        training: whether to use the hand-written gradient.
 
     Returns:
-        Shaped as `inputs`.
+        Normalised maps with the shape of `inputs`.
 
     Reference: [Instance normalization](https://arxiv.org/abs/1607.08022).
     """
@@ -231,24 +229,24 @@ class InstanceNormalization(keras.layers.GroupNormalization):
 def _normalized(
     maps: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Normalised maps (N, pixels, C), and what their gradient needs."""
+    """Returns normalised maps (N, pixels, C), and the tensors that their gradient needs."""
     centred = maps - _mean(maps)
     scale = tf.math.rsqrt(_mean(tf.square(centred)) + epsilon)
     return centred * (gamma * scale) + beta, centred, scale
 
 
 def _mean(maps: tf.Tensor) -> tf.Tensor:
-    """The mean over pixels of maps (N, pixels, C), (N, 1, C)."""
-    if tf.config.list_physical_devices("GPU"):  # Whose products may be of 10 bits (TF32).
+    """Returns the mean over pixels, (N, 1, C), of maps (N, pixels, C)."""
+    if tf.config.list_physical_devices("GPU"):  # Matrix products may round to 10 bits (TF32).
         return tf.reduce_mean(maps, axis=1, keepdims=True)
     pixels = tf.shape(maps)[1] if maps.shape[1] is None else maps.shape[1]
     return tf.matmul(tf.fill((1, 1, pixels), 1.0 / tf.cast(pixels, "float32")), maps)
 
 
 def _normalize(maps: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """Normalised maps (N, pixels, C), with a gradient by hand.
+    """Returns normalised maps (N, pixels, C), with a hand-written gradient.
 
-    With x' = centred * scale it is dx = gamma * scale * (dy - mean(dy) - x' * mean(dy * x')).
+    With x' = centred * scale, dx = gamma * scale * (dy - mean(dy) - x' * mean(dy * x')).
     """
 
     @tf.custom_gradient
@@ -270,14 +268,14 @@ def _normalize(maps: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: floa
 
 
 def _transposed_kernel(kernel: Tensor) -> Tensor:
-    """(4, 4, filters, C) of (3, 3, C, filters): what a pixel adds around its four copies."""
+    """Converts a kernel (3, 3, C, filters) to that of the transposed convolution."""
     weights = ops.reshape(kernel, (9, -1))
     sums = ops.matmul(ops.cast(_KERNEL_SUMS, kernel.dtype), weights)
     return ops.transpose(ops.reshape(sums, (4, 4, *kernel.shape[2:])), (0, 1, 3, 2))
 
 
 def _check_geometry(layer: keras.layers.Layer, kernel_size: tuple[int, int] | None = None) -> None:
-    """Raises a ValueError unless a convolution is "same", of stride 1, and of a kernel size."""
+    """Raises a ValueError unless a convolution is "same", with stride 1 and the kernel size."""
     allowed = (kernel_size or layer.kernel_size, (1, 1), (1, 1), "same", 1)
     names = ("kernel_size", "strides", "dilation_rate", "padding", "groups")
     for name, expected in zip(names, allowed):

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub, as Keras puts them there, with our model card as front page."""
+"""Uploads models to the Hugging Face Hub in Keras' format, with a model card of this library."""
 
 import contextlib
 import importlib.util
@@ -29,28 +29,28 @@ def push_to_hub(
     """Uploads a model to the Hugging Face Hub, from where Keras loads it.
 
     The files are those of `model.save("hf://USER/NAME")`: the config and the weights, of the
-    optimizers too. In place of Keras' front page there is a model card, with a sheet of samples
-    where there are data. Of a front page that is there already, the settings between the lines of
-    `---`, such as `license`, are kept.
+    optimizers too. The front page is a model card instead of Keras' own, with a sheet of samples if
+    `data` are given. If the repository already has a front page, its metadata between the `---`
+    lines, such as `license`, are kept.
 
-    It needs the package `huggingface_hub` and a token that may write, from `hf auth login` or in
+    Requires the package `huggingface_hub` and a token with write access, from `hf auth login` or in
     `HF_TOKEN`.
 
     Args:
         model: a `ResynthesisModel`.
-        repo_id: the repository, "USER/NAME"; made where it is not there.
-        run: the `RunFolder` that the model comes from, for the card; or None.
-        data: the `ImageData` to draw samples from, which everybody can see who sees the model; or
-            None for no sheet.
-        private: whether a repository that is made is private; None for the account's setting.
-        notify: called with a sentence if no samples can be drawn.
+        repo_id: the repository, "USER/NAME"; created if it does not exist.
+        run: the `RunFolder` of the model, for the card; or None.
+        data: the `ImageData` for the sheet of samples, which is as public as the model; or None
+            for no sheet.
+        private: whether to create a private repository; None for the account's setting.
+        notify: called with a message if no samples can be drawn.
 
     Returns:
-        The repository's address.
+        The repository's URL.
 
     Raises:
         ValueError: `repo_id` has another form, or the package is not installed.
-        OSError: the Hub cannot be reached, or refuses.
+        OSError: the Hub cannot be reached or refuses the request.
 
     Example:
 
@@ -73,9 +73,9 @@ def push_to_hub(
 
 
 def make_repository(repo_id: str, private: bool | None = None) -> str:
-    """Makes a repository of the Hub where it is not there; returns its address.
+    """Creates a repository on the Hub unless it exists, and returns its URL.
 
-    What is wrong with the name, the token or the network is told before any long work.
+    Called first, so that errors in the name, the token or the network are reported early.
 
     Args:
         repo_id: see `push_to_hub`.
@@ -93,14 +93,14 @@ def make_repository(repo_id: str, private: bool | None = None) -> str:
 
 
 def _api() -> Any:
-    """The Hub's client; `HF_ENDPOINT` and `HF_TOKEN` are its own to read."""
+    """Returns the Hub's client, which reads `HF_ENDPOINT` and `HF_TOKEN` itself."""
     import huggingface_hub
 
     return huggingface_hub.HfApi(library_name="keras", library_version=keras.__version__)
 
 
 def _write_front_page(path: pathlib.Path, repo_id: str, card: str) -> None:
-    """Writes the card below its settings, of which those that the repository has are kept."""
+    """Writes the card with its metadata; metadata already in the repository are kept."""
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -116,9 +116,9 @@ def _write_front_page(path: pathlib.Path, repo_id: str, card: str) -> None:
 
 @contextlib.contextmanager
 def _told(repo_id: str) -> Iterator[None]:
-    """Makes one sentence that names the repository of what the client raises."""
+    """Converts the client's errors to an OSError that names the repository."""
     try:
         yield
-    except Exception as error:  # Of the client, of httpx, and of hf_xet.
+    except Exception as error:  # The client, httpx and hf_xet raise various exceptions.
         reason = " ".join(str(error).split()).rstrip(".")
         raise OSError(f"'{repo_id}' on the Hugging Face Hub: {reason}.") from error

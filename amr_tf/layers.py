@@ -1,4 +1,4 @@
-"""Layers that Keras does not have in the form the method needs."""
+"""Layers that Keras lacks in the form this library needs."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from amr_tf.types import Seed, Shape, Tensor
 
 _EPSILON = 1e-12
 _SEED_STATE = "seed_generator_state"
-# Odd and large: the seeds of replicas do not meet those of neighbouring seeds.
+# Odd and large, so that replicas' seeds do not collide with nearby seeds.
 _SEEDS_BETWEEN_REPLICAS = 1_640_531_527
 
 
 class ReplicaSeedGenerator(keras.random.SeedGenerator):
     """A `keras.random.SeedGenerator` that draws differently on each replica of a strategy.
 
-    Its state is the same on all replicas, and the first one draws what it would without a strategy.
+    Its state is the same on all replicas. The first replica draws as it would without a strategy.
     """
 
     def next(self, ordered: bool = True) -> Tensor:
@@ -29,9 +29,9 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
 
 
 class SeedStateSaving(keras.layers.Layer):
-    """Base of layers with a `seed_generator`: saves the generator's state with the layer.
+    """Base class for layers with a `seed_generator`: saves the generator's state with the layer.
 
-    Keras leaves it out of files, but a training that is resumed must continue its draws.
+    Keras does not save this state, but a resumed run must continue the same random sequence.
     """
 
     def save_own_variables(self, store: Any) -> None:
@@ -46,23 +46,23 @@ class SeedStateSaving(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="amr_tf")
 class GaussianSampling(SeedStateSaving, keras.layers.Layer):
-    """Draws from a diagonal Gaussian by the reparametrisation of Kingma & Welling (2013).
+    """Samples a diagonal Gaussian with the reparametrisation trick (Kingma & Welling 2013).
 
     Args:
-        seed: an integer, or None for one drawn from Keras' global seed.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        seed: an integer, or None to draw one from Keras' global seed.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
         mean: any shape.
-        log_variance: shaped as `mean`.
-        seed: an integer for draws that are the same at each call, or None.
+        log_variance: the same shape as `mean`.
+        seed: an integer for reproducible draws, or None.
 
     Returns:
         `mean + exp(log_variance / 2) * epsilon`, float32, with epsilon ~ N(0, 1).
     """
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
-        # Always float32: exp and the small variances of a trained encoder need it.
+        # Always float32, which exp and the small variances of a trained encoder need.
         super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
         self.seed = seed
         self.seed_generator = ReplicaSeedGenerator(seed)
@@ -79,17 +79,17 @@ class GaussianSampling(SeedStateSaving, keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="amr_tf")
 class SpaceToDepth(keras.layers.Layer):
-    """Makes the pixels of each square of `size` x `size` the channels of one position.
+    """Rearranges each square of `size` x `size` pixels into the channels of one position.
 
     Args:
-        size: the squares' width in pixels, at least 1.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        size: width of the squares in pixels, at least 1.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
         inputs: (N, H, W, C), with H and W multiples of `size`.
 
     Returns:
-        (N, H / size, W / size, size^2 C), of the inputs' dtype.
+        (N, H / size, W / size, size^2 C), with the dtype of `inputs`.
 
     Example:
 
@@ -122,26 +122,26 @@ class SpaceToDepth(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="amr_tf")
 class SpectralNormalization(keras.layers.SpectralNormalization):
-    """Divides a layer's kernel by its largest singular value, as Miyato et al. (2018) do.
+    """Divides a layer's kernel by its largest singular value (Miyato et al. 2018).
 
-    Unlike `keras.layers.SpectralNormalization`, which overwrites the kernel with the normalised
-    one in every training call, this layer keeps the raw kernel as the weight that is trained and
-    lets the gradient flow through the singular value: `kernel / sigma(kernel)` is recomputed in
-    each call, with `sigma = v' W u` and the vectors `u`, `v` held constant (their algorithm 1 and
-    equation 12). A call with `training=True` stores the new `u`; a training step that calls the
-    layer once thus makes `power_iterations` iterations, and inference changes nothing.
+    `keras.layers.SpectralNormalization` overwrites the kernel with the normalised one in every
+    training call. This layer instead trains the raw kernel and lets gradients flow through the
+    singular value: each call computes `kernel / sigma(kernel)`, with `sigma = v' W u` and the
+    vectors `u` and `v` held constant (algorithm 1 and equation 12 of the paper). A call with
+    `training=True` stores the new `u`, so each training step that calls the layer once makes
+    `power_iterations` iterations. Inference changes nothing.
 
     Args:
-        layer: a layer with a `kernel` whose last axis is its outputs (`Conv2D`, `Dense`, ...).
-        power_iterations: number of power iterations a call makes, at least 1.
+        layer: a layer whose `kernel` has its outputs on the last axis (`Conv2D`, `Dense`, ...).
+        power_iterations: number of power iterations per call, at least 1.
         **kwargs: see `keras.layers.Wrapper`.
 
     Call arguments:
-        inputs: what the wrapped layer takes.
+        inputs: inputs of the wrapped layer.
         training: whether to store the updated `u`.
 
     Returns:
-        What the wrapped layer returns, with its kernel normalised.
+        The output of the wrapped layer with its kernel normalised.
 
     Example:
 
@@ -153,8 +153,8 @@ class SpectralNormalization(keras.layers.SpectralNormalization):
     """
 
     def __init__(self, layer: keras.layers.Layer, power_iterations: int = 1, **kwargs: Any) -> None:
-        # The singular value is estimated in float32 whatever the policy: in bfloat16 it would be
-        # off by up to a percent. The wrapped layer keeps its own policy and casts for itself.
+        # The singular value is always estimated in float32, since in bfloat16 it would be off by
+        # up to a percent. The wrapped layer keeps its own policy and casts its inputs.
         kwargs.update(dtype="float32", autocast=False)
         super().__init__(layer, power_iterations=power_iterations, **kwargs)
 
@@ -167,12 +167,12 @@ class SpectralNormalization(keras.layers.SpectralNormalization):
         if training:
             self.vector_u.assign(vector_u)
         kernel = ops.convert_to_tensor(self.kernel) / ops.maximum(sigma, _EPSILON)
-        # Lends the wrapped layer another kernel for the length of one call.
+        # Replaces the wrapped layer's kernel for the duration of the call.
         with keras.StatelessScope(state_mapping=[(self.kernel, kernel)]):
             return self.layer(inputs)
 
     def spectral_norm(self) -> tuple[Tensor, Tensor]:
-        """The next `u`, shape (1, outputs), and the estimate of sigma, a scalar."""
+        """Returns the next `u`, of shape (1, outputs), and the estimate of sigma, a scalar."""
         weights = ops.reshape(self.kernel, (-1, self.kernel_shape[-1]))
         frozen = ops.stop_gradient(weights)
         vector_u = ops.convert_to_tensor(self.vector_u)

@@ -1,7 +1,7 @@
-"""The losses of the method: functions of tensors, nothing else.
+"""Losses and metrics as pure functions of tensors.
 
-Every function returns a float32 scalar, the mean over the batch, and computes in float32
-whatever the precision of its inputs.
+They compute in float32 whatever the precision of their inputs, and return a float32 scalar, the
+mean over the batch.
 """
 
 import functools
@@ -23,14 +23,14 @@ GAN_LOSSES = Registry("GAN loss", skip=2)
 
 
 def reconstruction_loss(loss: str | Callable) -> Callable:
-    """A function of (images, reconstructions) that returns a scalar.
+    """Returns a reconstruction loss, a function of (images, reconstructions) to a scalar.
 
     Args:
         loss: a call string of `RECONSTRUCTION_LOSSES`, a function, or a `keras.losses.Loss`.
 
     Raises:
-        ValueError: an unknown name or parameter, or a cross-entropy of Keras, which takes
-            probabilities as targets.
+        ValueError: a name or parameter is unknown, or the loss is a Keras cross-entropy, whose
+            targets are probabilities.
     """
     function = _loss(RECONSTRUCTION_LOSSES, loss)
     if _keras_from_logits(function) is not None:
@@ -42,14 +42,14 @@ def reconstruction_loss(loss: str | Callable) -> Callable:
 
 
 def gan_loss(loss: str | Callable) -> Callable:
-    """A function of (logits, target) that returns a scalar.
+    """Returns a GAN loss, a function of (logits, target) to a scalar.
 
     Args:
-        loss: a call string of `GAN_LOSSES`, a function of (logits, target), or a loss of Keras,
-            whose arguments come in Keras' order, (y_true, y_pred).
+        loss: a call string of `GAN_LOSSES`, a function of (logits, target), or a Keras loss, with
+            arguments in Keras' order (y_true, y_pred).
 
     Raises:
-        ValueError: an unknown name or parameter, or a loss of Keras that expects probabilities.
+        ValueError: a name or parameter is unknown, or a Keras loss expects probabilities.
     """
     function = _loss(GAN_LOSSES, loss)
     if not isinstance(function, keras.losses.Loss) and _first_parameter(function) != "y_true":
@@ -68,17 +68,17 @@ def gan_loss(loss: str | Callable) -> Callable:
 
 
 def generator_loss(loss: Callable) -> Callable:
-    """What the auto-encoder minimises of a GAN loss, a function of (logits, target).
+    """Returns the generator's version of a GAN loss, which the auto-encoder minimises.
 
-    It is the loss itself, unless that has another one as its attribute `generator`.
+    This is the loss's attribute `generator` if it has one, else the loss itself.
     """
     return getattr(getattr(loss, "func", loss), "generator", loss)
 
 
 def takes_logits(loss: Callable) -> bool:
-    """Whether a reconstruction loss takes the decoder's logits and not its images.
+    """Whether a reconstruction loss takes the decoder's logits instead of its images.
 
-    A function says so by an attribute `from_logits = True`. It is then no distance between codes.
+    Such a function has an attribute `from_logits = True`. It cannot compare codes.
     """
     return getattr(getattr(loss, "func", loss), "from_logits", False) is True
 
@@ -103,7 +103,7 @@ def _first_parameter(function: Callable) -> str | None:
 
 
 def _keras_from_logits(function: Callable) -> bool | None:
-    """The setting `from_logits` of a cross-entropy of Keras, class or function, else None."""
+    """Returns `from_logits` of a Keras cross-entropy (object or function), else None."""
     if isinstance(function, keras.losses.Loss):
         return getattr(function, "from_logits", None)
     parameter = _parameters(function).get("from_logits")
@@ -115,7 +115,7 @@ def _keras_from_logits(function: Callable) -> bool | None:
 def _parameters(function: Callable) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(function).parameters
-    except (TypeError, ValueError):  # Of some built-in functions.
+    except (TypeError, ValueError):  # Some built-in functions have no signature.
         return {}
 
 
@@ -125,29 +125,29 @@ def _float32(*tensors: Any) -> tuple:
 
 @RECONSTRUCTION_LOSSES.register("mean_absolute_error")
 def mean_absolute_error(images: Tensor, reconstructions: Tensor) -> Tensor:
-    """Mean over all elements of `|x - g(f(x))|`, the loss of the published tables' runs."""
+    """Mean of `|x - g(f(x))|` over all elements, used for the paper's published tables."""
     images, reconstructions = _float32(images, reconstructions)
     return ops.mean(ops.abs(images - reconstructions))
 
 
 @RECONSTRUCTION_LOSSES.register("mean_squared_error")
 def mean_squared_error(images: Tensor, reconstructions: Tensor) -> Tensor:
-    """Mean over all elements of `(x - g(f(x)))^2`, as in Berthelot et al. (2019)."""
+    """Mean of `(x - g(f(x)))^2` over all elements, as in Berthelot et al. (2019)."""
     images, reconstructions = _float32(images, reconstructions)
     return ops.mean(ops.square(images - reconstructions))
 
 
 @RECONSTRUCTION_LOSSES.register("binary_crossentropy")
 def binary_crossentropy(images: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy of pixels as Bernoulli variables, summed over pixels (for dSprites).
+    """Cross-entropy of Bernoulli pixels, summed over pixels (used for dSprites).
 
-    It is computed from the decoder's logits l, the input of its tanh: the decoded image is
-    `tanh(l) = 2 sigmoid(2 l) - 1`, so a pixel is on with probability `sigmoid(2 l)`. Computed from
-    the images, its gradient would be 0 once tanh is rounded to 1.
+    It is computed from the decoder's logits l, the inputs of its tanh. The decoded image is
+    `tanh(l) = 2 sigmoid(2 l) - 1`, so a pixel is on with probability `sigmoid(2 l)`. If it were
+    computed from the images, the gradient would vanish once tanh rounds to 1.
 
     Args:
         images: values in [-1, 1], mapped to probabilities by (x + 1) / 2.
-        logits: shaped as `images`.
+        logits: the same shape as `images`.
     """
     images, logits = _float32(images, logits)
     target = (images + 1.0) / 2.0
@@ -162,7 +162,7 @@ binary_crossentropy.from_logits = True  # type: ignore[attr-defined]
 def gan_binary_crossentropy(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean cross-entropy of the discriminator's logits against `target` (paper, equation 2).
 
-    Used with target 1 for the auto-encoder it is the non-saturating generator loss.
+    With target 1 for the auto-encoder, it is the non-saturating generator loss.
 
     Args:
         logits: shape (N,).
@@ -175,7 +175,7 @@ def gan_binary_crossentropy(logits: Tensor, target: Tensor | float) -> Tensor:
 
 @GAN_LOSSES.register("least_squares")
 def gan_least_squares(logits: Tensor, target: Tensor | float) -> Tensor:
-    """Mean of `(D - target)^2` (Mao et al. 2017). Arguments as `gan_binary_crossentropy`."""
+    """Mean of `(D - target)^2` (Mao et al. 2017); see `gan_binary_crossentropy` for arguments."""
     logits, target = _float32(logits, target)
     return ops.mean(ops.square(logits - target))
 
@@ -184,8 +184,8 @@ def gan_least_squares(logits: Tensor, target: Tensor | float) -> Tensor:
 def gan_hinge(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean of `max(0, 1 - s D)`, with s = 1 for real and -1 for fake (Lim & Ye 2017).
 
-    The auto-encoder minimises `-s D` in its place, which does not end at the margin. Arguments as
-    `gan_binary_crossentropy`.
+    The auto-encoder minimises `-s D` instead, which has no margin. See `gan_binary_crossentropy`
+    for the arguments.
     """
     logits, target = _float32(logits, target)
     return ops.mean(ops.relu(1.0 - (2.0 * target - 1.0) * logits))
@@ -201,27 +201,27 @@ gan_hinge.generator = _signed_logits  # type: ignore[attr-defined]
 
 
 def feature_distance(features: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-    """Mean absolute distance between lists of feature maps, a mean over the list's entries.
+    """Mean absolute difference between lists of feature maps, averaged over the list.
 
-    The features of a real image and of its reconstruction in the discriminator (Larsen et al. 2016,
-    "Autoencoding beyond pixels using a learned similarity metric").
+    It compares the discriminator's features of real images and their reconstructions (Larsen et
+    al. 2016, "Autoencoding beyond pixels using a learned similarity metric").
 
     Args:
         features: a list of tensors (N, ...).
-        others: as many tensors of the same shapes.
+        others: a list of tensors with the same shapes.
     """
     distances = [mean_absolute_error(one, other) for one, other in zip(features, others)]
     return sum(distances) / len(distances)
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(0, 1)), summed over a code, mean over the batch.
+    """KL(N(mean, variance) || N(0, 1)), summed over each code and averaged over the batch.
 
-    Kingma & Welling (2013), appendix B.
+    See Kingma & Welling (2013), appendix B.
 
     Args:
         mean: (N, ...).
-        log_variance: shaped as `mean`.
+        log_variance: the same shape as `mean`.
     """
     mean, log_variance = _float32(mean, log_variance)
     divergence = 0.5 * (ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance)
@@ -231,13 +231,14 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 def label_crossentropy(
     targets: Tensor, logits: Tensor, weights: Tensor, multi_label: bool = False
 ) -> Tensor:
-    """Mean cross-entropy over what is known of the labels; 0 where nothing is.
+    """Mean cross-entropy over the known labels, or 0 if there are none.
 
     Args:
         targets: (N, classes) probabilities: one-hot or mixed classes, or attributes in [0, 1].
         logits: (N, classes).
-        weights: what counts: (N,) for classes and (N, classes) for attributes, 0 or 1.
-        multi_label: whether the columns are attributes, each with a cross-entropy of its own.
+        weights: 1 for known labels and 0 for unknown ones, (N,) for classes and (N, classes) for
+            attributes.
+        multi_label: whether the columns are attributes, each with its own binary cross-entropy.
     """
     targets, logits = _float32(targets, logits)
     if multi_label:
@@ -250,9 +251,9 @@ def label_crossentropy(
 def label_accuracy(
     targets: Tensor, logits: Tensor, weights: Tensor, multi_label: bool = False
 ) -> Tensor:
-    """The share of known labels that the largest logit (or each attribute's sign) gets right.
+    """Share of known labels predicted correctly by the largest logit (or each logit's sign).
 
-    Arguments as `label_crossentropy`.
+    See `label_crossentropy` for the arguments.
     """
     targets, logits = _float32(targets, logits)
     if multi_label:
@@ -263,10 +264,10 @@ def label_accuracy(
 
 
 def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of `values` where `weights`, of the same shape, is 1; 0 where it is 0 everywhere.
+    """Mean of `values` where `weights`, of the same shape, is 1; 0 if all weights are 0.
 
-    On one of several replicas the divisor is their mean weight: then the replicas' results have
-    the mean over the global batch as their mean.
+    With several replicas, the divisor is the mean over replicas of the sum of weights, so that the
+    mean of the replicas' results is the mean over the global batch.
     """
     values, weights = _float32(values, weights)
     known = replicas.mean(ops.sum(weights))
@@ -276,18 +277,18 @@ def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
 def label_targets(
     labels: Array, num_classes: int, multi_label: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Labels as `fit` takes them, as targets and weights for `label_crossentropy`.
+    """Converts labels as `fit` takes them to targets and weights for `label_crossentropy`.
 
     Args:
-        labels: class numbers (N,) or (N, 1), -1 for unlabelled, or one-hot rows (N, classes), or
-            attributes (N, attributes) in {0, 1}, -1 for unknown.
+        labels: class numbers (N,) or (N, 1), with -1 for unlabelled; one-hot rows (N, classes),
+            all zero for unlabelled; or attributes (N, attributes) in {0, 1}, with -1 for unknown.
         num_classes: number of classes or attributes.
         multi_label: whether the columns are attributes.
 
     Returns:
-        Targets, float32 (N, num_classes); weights, float32, (N,) for classes and
-        (N, num_classes) for attributes. Unknown entries have weight 0, and a target that favours
-        nothing: 0.5 for an attribute, 1 / num_classes for a class.
+        Targets, float32 (N, num_classes), and weights, float32, (N,) for classes or
+        (N, num_classes) for attributes. Unknown entries have weight 0 and an uninformative target:
+        0.5 for an attribute, 1 / num_classes for a class.
     """
     labels = ops.convert_to_tensor(labels)
     if labels.dtype == "bool":

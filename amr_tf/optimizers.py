@@ -1,4 +1,4 @@
-"""Optimizers by name, and Adam with the weight decay that the paper's runs used."""
+"""Optimizers by name, and Adam with the weight decay of the paper's runs."""
 
 import inspect
 import re
@@ -17,7 +17,7 @@ SCHEDULES = Registry("learning rate schedule", context={"name": "Keras"})
 
 
 class _Optimizers(Registry):
-    """A registry whose entries take a schedule's call string as their learning rate."""
+    """A registry of optimizers whose learning rate may be a schedule's call string."""
 
     def check_value(self, title: str, parameter: inspect.Parameter, value: Any) -> None:
         schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -46,11 +46,11 @@ class _Optimizers(Registry):
 OPTIMIZERS = _Optimizers(
     "optimizer", context={"name": "Keras"}, nested={"learning_rate": SCHEDULES}
 )
-"""Optimizers by the names that `--autoencoder_optimizer` and its siblings take."""
+"""Optimizers by the names that flags such as `--autoencoder_optimizer` take."""
 
 
 def get(optimizer: str | dict | keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """An optimizer from a call string, or from what `keras.optimizers.get` takes.
+    """Returns an optimizer from a call string or any argument of `keras.optimizers.get`.
 
     Example:
 
@@ -65,27 +65,27 @@ def get(optimizer: str | dict | keras.optimizers.Optimizer) -> keras.optimizers.
 @OPTIMIZERS.register("adam_l2")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class AdamL2(keras.optimizers.Adam):
-    """Adam with an L2 penalty added to the gradient before its moments are taken.
+    """Adam with L2 weight decay that is added to the gradient before its moments are computed.
 
-    Two things differ from `keras.optimizers.Adam`. The decay is coupled; Keras' `weight_decay` is
-    decoupled (AdamW), shrinks the weights beside the update and gives other results. And `epsilon`
-    is added after the bias correction, as in Kingma and Ba's algorithm 1 and in PyTorch: Keras
-    adds it before, where it weighs ten times as much in the first step at beta_2 = 0.99, enough
-    to change the updates of a spectrally normalised discriminator, whose gradients are small. The
-    defaults are the paper's (section 4.1).
+    There are two differences from `keras.optimizers.Adam`. The decay is coupled, whereas Keras'
+    `weight_decay` is decoupled (AdamW), which gives different results. And `epsilon` is added after
+    the bias correction, as in Kingma and Ba's algorithm 1 and in PyTorch. Keras adds it before,
+    where it has ten times the effect in the first step at beta_2 = 0.99. This is enough to change
+    the updates of a spectrally normalised discriminator, whose gradients are small. The defaults
+    are those of the paper (section 4.1).
 
     Args:
         learning_rate: a float or a `keras.optimizers.schedules.LearningRateSchedule`.
-        beta_1: decay of the first moment, at least 0 and below 1.
-        beta_2: decay of the second moment, at least 0 and below 1.
-        epsilon: added to the root of the second moment.
+        beta_1: decay rate of the first moment, at least 0 and below 1.
+        beta_2: decay rate of the second moment, at least 0 and below 1.
+        epsilon: constant added to the square root of the second moment.
         l2_weight_decay: coefficient w; each variable's gradient becomes `gradient + w * variable`.
-            It holds for every trained variable, biases and normalisation parameters included.
+            It applies to every trained variable, including biases and normalisation parameters.
         name: the optimizer's name.
-        **kwargs: further arguments of `keras.optimizers.Adam`, but not `amsgrad`.
+        **kwargs: passed on to `keras.optimizers.Adam`, but not `amsgrad`.
 
     Raises:
-        ValueError: a value out of its range, or `weight_decay` or `amsgrad` is given.
+        ValueError: a value is out of range, or `weight_decay` or `amsgrad` is given.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class AdamL2(keras.optimizers.Adam):
     def _distributed_tf_update_step(
         self, distribution: tf.distribute.Strategy, grads_and_vars: Any, learning_rate: Tensor
     ) -> None:
-        # What all variables share is computed once. Keras calls this in graphs and without.
+        # Computes once what all variables share. Keras calls this in graphs and eagerly.
         self._shared = self._bias_corrections()
         rate = tf.convert_to_tensor(learning_rate)
         try:
@@ -131,10 +131,10 @@ class AdamL2(keras.optimizers.Adam):
             self._shared = None
 
     def _bias_corrections(self) -> tuple[Tensor, Tensor, Tensor]:
-        """beta_1 and beta_2 to the power of the step, and epsilon as TensorFlow's kernel takes it.
+        """Returns beta_1 and beta_2 to the power of the step, and epsilon for TensorFlow's kernel.
 
-        The kernel adds it to the root of the uncorrected second moment; times the correction's
-        root it is the algorithm's own.
+        The kernel adds epsilon to the root of the uncorrected second moment, so it is multiplied
+        by the root of the bias correction.
         """
         step = ops.cast(self.iterations + 1, "float32")
         powers = ops.power(self.beta_1, step), ops.power(self.beta_2, step)
@@ -151,7 +151,7 @@ class AdamL2(keras.optimizers.Adam):
         gradient = tf.cast(tf.convert_to_tensor(gradient), dtype)
         if self.l2_weight_decay:
             gradient += self.l2_weight_decay * target
-        # One kernel in place of thirty operations, which took half of the time to trace a step.
+        # One kernel instead of thirty operations, whose tracing took half of a step's tracing time.
         tf.raw_ops.ResourceApplyAdam(
             var=target.handle,
             m=self._momentums[index].value.handle,
@@ -174,7 +174,7 @@ _WRAPPERS = ("LossScaleOptimizer", "MultiOptimizer", "Optimizer")
 
 
 def _register_optimizers() -> None:
-    """Registers Keras' own under the names that Keras knows them by: `AdamW` is "adamw"."""
+    """Registers Keras' optimizers under Keras' own names, such as "adamw" for `AdamW`."""
     for name, entry in vars(keras.optimizers).items():
         is_optimizer = isinstance(entry, type) and issubclass(entry, keras.optimizers.Optimizer)
         if is_optimizer and name not in _WRAPPERS:
@@ -182,7 +182,7 @@ def _register_optimizers() -> None:
 
 
 def _register_schedules() -> None:
-    """Registers Keras' own in snake case: `CosineDecay` is "cosine_decay"."""
+    """Registers Keras' schedules in snake case, such as "cosine_decay" for `CosineDecay`."""
     for name, entry in vars(keras.optimizers.schedules).items():
         if isinstance(entry, type) and name != "LearningRateSchedule":
             SCHEDULES.register(re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower())(entry)

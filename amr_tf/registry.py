@@ -1,8 +1,8 @@
-"""Names for what a flag selects, and call strings, which give a name its parameters.
+"""Registries of the objects that flags select by name, and call strings with parameters.
 
-A call string is a name, or a name with parameters as Python writes them: `mixup`,
-`gaussian(sigma=0.3)`, `celeba(attributes=('Male', 'Smiling'), crop=140)`. Values are literals; a
-value may be a call again, as in `adam(learning_rate=cosine_decay(...))`. Nothing is evaluated.
+A call string is a name, optionally with parameters in Python's syntax: `mixup`,
+`gaussian(sigma=0.3)`, `celeba(attributes=('Male', 'Smiling'), crop=140)`. Values are literals or
+nested calls, as in `adam(learning_rate=cosine_decay(...))`. Nothing is evaluated.
 """
 
 import ast
@@ -17,13 +17,13 @@ import keras
 
 _Entry = TypeVar("_Entry", bound=Callable)
 _LONGEST = 10_000
-# Constructors from here on up take what every Keras object takes (name, dtype, trainable).
+# From these classes on, constructors only take general Keras arguments (name, dtype, trainable).
 _KERAS_BASES = (object, keras.layers.Layer, keras.Model)
 _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def unknown_name(kind: str, name: Any, known: Iterable[str]) -> ValueError:
-    """The error for a `name` that is not among the `known`, with the nearest one that is.
+    """Returns the error for an unknown `name`, which suggests the closest of the `known` names.
 
     Returns:
         A `ValueError`, for the caller to raise.
@@ -31,7 +31,7 @@ def unknown_name(kind: str, name: Any, known: Iterable[str]) -> ValueError:
     known = sorted(known)
     nearest = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-    # As repr does it: a name may hold a line break, and the sentence is one line.
+    # repr escapes line breaks, so that the message stays on one line.
     allowed = f"Allowed: {', '.join(known)}." if known else "It takes none."
     return ValueError(f"Unknown {kind} {str(name)!r}.{hint} {allowed}")
 
@@ -40,8 +40,8 @@ class Call(NamedTuple):
     """A parsed call string.
 
     Attributes:
-        name: what is called.
-        arguments: a dictionary from parameters to values; a nested call is its text.
+        name: the name of the entry that is called.
+        arguments: a dictionary from parameters to values. Nested calls are kept as strings.
     """
 
     name: str
@@ -59,10 +59,10 @@ def parse_call(text: str, kind: str = "call") -> Call:
 
     Args:
         text: the call string.
-        kind: what it stands for, in words, for error messages ("mixer").
+        kind: the kind of object called, for error messages ("mixer").
 
     Raises:
-        ValueError: the text has another form, or a value is not a literal.
+        ValueError: the text is malformed, or a value is neither a literal nor a call.
 
     Example:
 
@@ -79,7 +79,7 @@ def parse_call(text: str, kind: str = "call") -> Call:
     if len(text) > _LONGEST:
         raise ValueError(f"{wrong}: it has more than {_LONGEST:,} characters.")
     try:
-        with warnings.catch_warnings():  # Of "1is 2" Python's parser would print a warning.
+        with warnings.catch_warnings():  # Python's parser warns about texts such as "1is 2".
             warnings.simplefilter("ignore")
             node = ast.parse("f" + text.strip()[text.strip().index("(") :], mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -119,14 +119,14 @@ def _value(node: ast.expr, wrong: str) -> Any:
 
 
 def split_calls(text: str, kind: str = "calls") -> list[str]:
-    """The call strings in a text that has commas between them.
+    """Splits a comma-separated text into call strings.
 
     Args:
         text: such as "tensorboard,mlflow(experiment='digits')".
-        kind: what it stands for, in words, for error messages.
+        kind: the kind of objects called, for error messages.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the text is malformed.
 
     Example:
 
@@ -149,13 +149,13 @@ def split_calls(text: str, kind: str = "calls") -> list[str]:
 
 
 def keyword_parameters(entry: Callable, method: str = "__init__") -> dict[str, inspect.Parameter]:
-    """The parameters that a function, or a method of a class, takes by name, inherited ones too.
+    """Returns the keyword parameters of a function or a class's method, including inherited ones.
 
-    A method whose signature ends in `**kwargs` is taken to hand these on to the base class.
+    A method with `**kwargs` is assumed to pass these on to the base class.
 
     Args:
-        entry: a function, or a class.
-        method: of a class, the method to look at.
+        entry: a function or a class.
+        method: the method to inspect if `entry` is a class.
     """
     if not isinstance(entry, type):
         return _keywords(entry)
@@ -166,7 +166,7 @@ def keyword_parameters(entry: Callable, method: str = "__init__") -> dict[str, i
         function = owner.__dict__.get(method)
         if function is None:
             continue
-        function = getattr(function, "__func__", function)  # Of a class method.
+        function = getattr(function, "__func__", function)  # Unwraps a class method.
         found |= {key: value for key, value in _keywords(function).items() if key not in found}
         kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
         if inspect.Parameter.VAR_KEYWORD not in kinds:
@@ -180,28 +180,28 @@ def _keywords(function: Callable) -> dict[str, inspect.Parameter]:
 
 
 def is_literal(value: Any) -> bool:
-    """Whether a value can stand in a call string."""
+    """Whether a value can be written in a call string."""
     if isinstance(value, (tuple, list)):
         return all(map(is_literal, value))
     if isinstance(value, float):
-        return math.isfinite(value)  # Python writes no other as a literal.
+        return math.isfinite(value)  # Python has no literals for the others.
     return value is None or isinstance(value, (bool, int, str))
 
 
 class Registry:
     """Functions or classes by name, built from call strings.
 
-    An entry's parameters and their defaults are read from its signature. Some are not the call
-    string's to set but come from the run (a mixer's `k`, a network's image shape): these are the
-    registry's `context`.
+    An entry's parameters and their defaults are read from its signature. Parameters that come from
+    the run instead of the call string (a mixer's `k`, a network's image shape) form the registry's
+    `context`.
 
     Args:
-        kind: what is registered, in words, for error messages ("mixer", "data set").
-        context: dictionary from the names of parameters that `build` is given to what sets them,
-            in words ("--k", "the data").
-        skip: how many of a function's first parameters are its inputs (a loss' tensors).
-        nested: registries of the parameters whose values are call strings themselves, or tuples of
-            such, by the parameters' names.
+        kind: the kind of registered objects, for error messages ("mixer", "data set").
+        context: dictionary from parameters that are passed to `build` to a description of their
+            origin ("--k", "the data").
+        skip: number of leading parameters of functions that are inputs (a loss's tensors).
+        nested: registries for parameters whose values are call strings, or tuples of call strings,
+            by parameter name.
 
     Example:
 
@@ -227,14 +227,14 @@ class Registry:
         self._entries: dict[str, Callable] = {}
 
     def register(self, name: str, replace: bool = False) -> Callable[[_Entry], _Entry]:
-        """A decorator that registers what it decorates as `name`.
+        """Returns a decorator that registers a function or class as `name`.
 
         Args:
             name: letters, digits, "_", "-" and "."; "none" is reserved.
-            replace: whether the name may be taken: the new entry then takes the old one's place.
+            replace: whether to replace an entry with the same name.
 
         Raises:
-            ValueError: the name is taken, or cannot stand in a call string.
+            ValueError: the name is taken or cannot be used in a call string.
         """
         if not name.replace("-", "_").replace(".", "_").isidentifier() or name == "none":
             raise ValueError(f"A {self.kind} cannot be called {name!r}: use letters, digits and _.")
@@ -251,42 +251,42 @@ class Registry:
         return decorate
 
     def names(self) -> list[str]:
-        """The registered names, sorted."""
+        """Returns the registered names, sorted."""
         return sorted(self._entries)
 
     def get(self, name: str) -> Any:
-        """The entry registered as `name`.
+        """Returns the entry registered as `name`.
 
         Raises:
-            ValueError: there is none; the message names the nearest name that is allowed.
+            ValueError: there is none; the message suggests the closest name.
         """
         if name not in self._entries:
             raise unknown_name(self.kind, name, self._entries)
         return self._entries[name]
 
     def parameters(self, name: str) -> dict[str, inspect.Parameter]:
-        """The parameters that a call string may set for the entry `name`, in order."""
-        # A class' inputs are those of the objects that it makes.
+        """Returns the parameters that a call string may set for the entry `name`, in order."""
+        # The constructor of a class does not take the inputs.
         inputs = 0 if isinstance(self.get(name), type) else self.skip
         found = list(self._signature(name).items())[inputs:]
         return {key: value for key, value in found if key not in self.context}
 
     def takes(self, name: str, parameter: str) -> bool:
-        """Whether the entry `name` has a parameter, its own or of the context."""
+        """Whether the entry `name` has a parameter, including those of the context."""
         return parameter in self._signature(name)
 
     def _signature(self, name: str) -> dict[str, inspect.Parameter]:
         return keyword_parameters(self.get(name))
 
     def parse(self, call: str | Call) -> Call:
-        """A call string's name and arguments, checked against the entry's signature.
+        """Parses a call string and checks it against the entry's signature.
 
         Args:
-            call: a call string; or a `Call`, whose values need not be literals.
+            call: a call string, or a `Call`, whose values need not be literals.
 
         Raises:
-            ValueError: the text has another form, nothing is registered under the name, or a
-                parameter is unknown, missing, set elsewhere, or not of its default's kind.
+            ValueError: the text is malformed, the name is not registered, or a parameter is
+                unknown, missing, part of the context, or of another type than its default.
         """
         name, arguments = call if isinstance(call, Call) else parse_call(call, self.kind)
         known = self.parameters(name)
@@ -303,15 +303,14 @@ class Registry:
         return Call(name, arguments)
 
     def check_value(self, title: str, parameter: inspect.Parameter, value: Any) -> None:
-        """Raises a ValueError for a value that is not of its default's kind."""
+        """Raises a ValueError if a value does not match the type of the parameter's default."""
         _check_kind(title, parameter, value)
 
     def canonical(self, text: str) -> str:
-        """The call string with its defaults written out, in the signature's order, and so for calls
-        among its values.
+        """Writes out a call string's defaults, in the signature's order, also in nested calls.
 
-        Two texts that mean the same become equal, and the text keeps its meaning should a default
-        change. Defaults of None and False, which stand for "not used", are left out.
+        Equivalent texts become equal, and the text keeps its meaning if a default changes later.
+        Defaults of None and False, which mean "not used", are left out.
         """
         name, arguments = self.parse(text)
         values = {**self._defaults(name), **arguments}
@@ -324,7 +323,7 @@ class Registry:
         return str(Call(name, given))
 
     def _nested_value(self, key: str, value: Any, form: str) -> Any:
-        """A parameter's value with the calls in it in a form, "canonical" or "short"."""
+        """Converts the calls in a parameter's value to a form, "canonical" or "short"."""
         registry = self.nested.get(key)
         if registry is None:
             return value
@@ -333,7 +332,7 @@ class Registry:
         return getattr(registry, form)(value) if isinstance(value, str) else value
 
     def short(self, text: str) -> str:
-        """The call string without parameters that have their defaults, for people to read."""
+        """Shortens a call string for display by omitting parameters with default values."""
         name, arguments = self.parse(text)
         defaults = self._defaults(name)
         given = {
@@ -344,7 +343,7 @@ class Registry:
         return str(Call(name, given))
 
     def describe(self, name: str) -> str:
-        """The entry as a call string with its defaults, for help texts."""
+        """Returns the entry as a call string with its defaults, for help texts."""
         defaults = {key: value.default for key, value in self.parameters(name).items()}
         return str(Call(name, {key: value for key, value in defaults.items() if is_literal(value)}))
 
@@ -357,14 +356,15 @@ class Registry:
         }
 
     def build(self, call: str | Call, /, **context: Any) -> Any:
-        """Calls the entry that a call string names.
+        """Calls the entry named by a call string.
 
         Args:
-            call: as `parse` takes it.
-            **context: values of the registry's context; what the entry does not take is left out.
+            call: a call string or `Call`, see `parse`.
+            **context: values of the registry's context. Those that the entry does not take are
+                ignored.
 
         Raises:
-            ValueError: as `parse`, or as the entry raises it.
+            ValueError: raised by `parse` or by the entry.
         """
         name, arguments = self.parse(call)
         takes = self._signature(name)
@@ -377,7 +377,7 @@ def _unused(value: Any) -> bool:
 
 
 def _check_kind(title: str, parameter: inspect.Parameter, value: Any) -> None:
-    """Raises a ValueError for a text where the default is a number, and so on."""
+    """Raises a ValueError unless a value has the type of the default (number, text, bool)."""
     default = parameter.default
     kinds: tuple[type, ...]
     if isinstance(default, bool):

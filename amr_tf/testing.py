@@ -1,4 +1,4 @@
-"""A contract that every method keeps, as a test class for pytest.
+"""A contract for methods, as a test class for pytest.
 
     # test_mine.py
     from amr_tf.testing import MethodContract
@@ -6,8 +6,8 @@
     class TestMine(MethodContract):
         method = "mine"  # As registered in amr_tf.models.METHODS.
 
-A method that passes is alive when it starts, learns in seconds, and does what Keras' users expect
-of a model: it is saved, resumed, exported, and trained in mixed precision and on replicas.
+A method that passes is not degenerate at the start and learns within seconds. It can be saved,
+resumed, exported, and trained in mixed precision and on replicas, as Keras users expect.
 """
 
 import functools
@@ -36,16 +36,15 @@ class Digits(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What a short training of a method showed.
+    """Results of a short training of a method.
 
     Attributes:
-        spread: at the start, the standard deviation over images of what is decoded, mean over
-            pixels.
+        spread: standard deviation of decoded images at the start, averaged over pixels.
         error: mean squared error of held-out reconstructions.
-        mean_image_error: that of the mean training image, for every held-out image.
-        probe_accuracy: of a logistic regression on frozen codes, on held-out images.
+        mean_image_error: mean squared error of the mean training image on held-out images.
+        probe_accuracy: held-out accuracy of a logistic regression on frozen codes.
         history: dictionary from metrics to their values by epoch.
-        still: names of trained variables that did not change.
+        still: names of trainable variables that did not change.
         model: the trained model.
     """
 
@@ -60,7 +59,7 @@ class Learned(NamedTuple):
 
 @functools.cache
 def digits(image_size: int) -> Digits:
-    """The digits at a size, of which a fifth of the training images is held out."""
+    """Loads the digits at a size, holding out a fifth of the training images."""
     data = load("digits", image_size=image_size, validation_fraction=0.2)
     parts = []
     for split in (data.train, data.validation):
@@ -69,14 +68,14 @@ def digits(image_size: int) -> Digits:
 
 
 def learn(method: str, image_size: int, epochs: int, rate: float, seed: int = 0) -> Learned:
-    """Trains a method with its own defaults on the digits, and measures what it has learned.
+    """Trains a method with its defaults on the digits, and measures what it has learned.
 
     Args:
         method: a call string of `METHODS`.
         image_size: width of the images.
-        epochs: how long.
-        rate: by how much every player's learning rate is multiplied.
-        seed: of the weights and the order of images.
+        epochs: number of epochs.
+        rate: factor for every player's learning rate.
+        seed: seed of the weights and the order of images.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -115,12 +114,12 @@ def learn(method: str, image_size: int, epochs: int, rate: float, seed: int = 0)
 
 
 def make(method: str, image_size: int = 8, seed: int = 0, **sizes: Any) -> Any:
-    """The compiled model of a method with its own defaults, for the digits.
+    """Creates and compiles a method's model with its defaults, for the digits.
 
     Args:
         method: a call string of `METHODS`.
         image_size: width of the images.
-        seed: of the mixer.
+        seed: seed of the random generators.
         **sizes: parameters of the architecture.
     """
     cls, created, compiled = METHODS.split(method)
@@ -130,16 +129,17 @@ def make(method: str, image_size: int = 8, seed: int = 0, **sizes: Any) -> Any:
 
 
 class MethodContract:
-    """What a method must keep; derive from it, name the method, and let pytest run it.
+    """Tests that every method must pass: subclass it and set `method`, and pytest runs them.
 
     Attributes:
         method: a call string of `METHODS`.
-        image_size: width of the digits that it learns.
-        epochs: epochs of its training.
-        rate: by how much the learning rates are multiplied, since the training is short.
-        least_spread: of decoded images at the start.
-        most_error: of held-out reconstructions, as a share of the mean image's error.
-        least_accuracy: of a linear probe on frozen codes, on held-out images.
+        image_size: width of the digits to train on.
+        epochs: number of epochs to train.
+        rate: factor for the learning rates, since the training is short.
+        least_spread: smallest allowed spread of decoded images at the start.
+        most_error: largest allowed error of held-out reconstructions, as a share of the mean
+            image's error.
+        least_accuracy: smallest allowed held-out accuracy of a linear probe on frozen codes.
     """
 
     method: str
@@ -153,7 +153,7 @@ class MethodContract:
 
     @classmethod
     def learned(cls) -> Learned:
-        """The method's short training, made once."""
+        """Returns the results of the method's short training, which runs only once."""
         if "_learned" not in cls.__dict__:
             cls._learned = learn(cls.method, cls.image_size, cls.epochs, cls.rate)
         return cls._learned
@@ -200,8 +200,8 @@ class MethodContract:
                     assert size > decay, f"{variable.path}: {size} against {decay}"
 
     def test_a_saved_model_continues(self, tmp_path: pathlib.Path) -> None:
-        # A fresh one: the step that `learned` has traced may be of a batch of any size, and its
-        # kernels round otherwise than those of a size that is known.
+        # A new model: the step traced by `learned` may accept any batch size, and its kernels round
+        # differently from those for a known size.
         model = make(self.method, depth=2)
         images, labels = digits(8).images[:64], digits(8).labels[:64]
         options = {"batch_size": 32, "epochs": 1, "shuffle": False, "verbose": 0}
@@ -248,7 +248,7 @@ class MethodContract:
 
 
 def _train_on_two_replicas(method: str, queue: Any) -> None:
-    """Trains for two steps; puts the metrics, and how far the replicas' weights are apart."""
+    """Trains for two steps; returns the metrics and the replicas' largest weight difference."""
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )

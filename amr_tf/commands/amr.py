@@ -12,13 +12,13 @@ _COMPLETION = "--completion="
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command that the first argument names.
+    """Runs the command named by the first argument.
 
     Args:
         arguments: the command's name and its flags; None for those of the command line.
 
     Raises:
-        SystemExit: at the command's end, with its exit code.
+        SystemExit: when the command ends, with its exit code.
     """
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in COMMANDS:
@@ -38,5 +38,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def command(name: str) -> running.Command:
-    """The command of that name."""
+    """Returns the command with the given name."""
     return importlib.import_module(f"amr_tf.commands.{name}").COMMAND

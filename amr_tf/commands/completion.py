@@ -1,6 +1,6 @@
-"""Shell completion of `amr`: a script with the names of all commands and flags in it.
+"""Shell completion of `amr`, by a script that contains the names of all commands and flags.
 
-The names are written down, since asking the package for them at each key takes seconds.
+The script contains them because importing the package on every completion would take seconds.
 """
 
 import importlib
@@ -8,7 +8,7 @@ import importlib
 from amr_tf.commands import COMMANDS
 from amr_tf.registry import unknown_name
 
-# Flags of every command that its own flags do not name.
+# Flags of every command, besides its own.
 _OF_ALL = ("--flagfile=", "--help", "--helpfull", "--version")
 _BASH = """\
 # Completion of amr in bash: put this line into ~/.bashrc
@@ -57,13 +57,13 @@ _SHELLS = {"bash": (_BASH, "words"), "zsh": (_ZSH, "words_of")}
 
 
 def script(shell: str) -> str:
-    """A script that teaches a shell the commands of `amr` and their flags.
+    """Returns a completion script for the commands of `amr` and their flags.
 
     Args:
-        shell: `bash` or `zsh`.
+        shell: "bash" or "zsh".
 
     Raises:
-        ValueError: another shell.
+        ValueError: the shell is not supported.
     """
     if shell not in _SHELLS:
         raise unknown_name("shell", shell, _SHELLS)
@@ -74,7 +74,7 @@ def script(shell: str) -> str:
 
 
 def _flags(name: str) -> list[str]:
-    """A command's flags as they are typed: with = where a value follows."""
+    """Returns a command's flags as typed, with = if they take a value."""
     values = importlib.import_module(f"amr_tf.commands.{name}").COMMAND.new_flags()
     own = [f"--{flag}" + ("" if values[flag].boolean else "=") for flag in values]
     return sorted([*own, *_OF_ALL])

@@ -1,6 +1,6 @@
 """Evaluates a run: python -m amr_tf.evaluate --run=runs/digits
 
-Prints a table and writes the same figures as JSON, evaluation.json in the run's folder.
+Prints a table, and writes the results to evaluation.json in the run's folder.
 """
 
 import json
@@ -26,19 +26,19 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_list(
         "measures",
         [],
-        f"What else to measure: {', '.join(MEASURES)}. Disentanglement needs data with factors, "
+        f"Further measures: {', '.join(MEASURES)}. Disentanglement needs data with factors, "
         "interpolation the data set lines.",
         flag_values=values,
     )
     flags.DEFINE_string(
         "inception_weights",
         None,
-        "Keras' InceptionV3 weights for image_quality: a file, or imagenet to download them; by "
-        "default features of a classifier that is trained on the data set.",
+        "Keras' InceptionV3 weights for image_quality: a file, or imagenet to download them. By "
+        "default, features are those of a classifier trained on the data set.",
         flag_values=values,
     )
     flags.DEFINE_string(
-        "out", None, "JSON to write; by default evaluation.json in the run.", flag_values=values
+        "out", None, "JSON to write; defaults to evaluation.json in the run.", flag_values=values
     )
     define_run_flags(values)
 

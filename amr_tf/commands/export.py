@@ -1,6 +1,6 @@
 """Exports a run for TF Serving: python -m amr_tf.export --run=runs/digits
 
-Writes the next version, saved_models/NAME/1, 2, ...: a SavedModel with signatures that encode,
+Writes the next version (saved_models/NAME/1, 2, ...): a SavedModel with signatures to encode,
 decode, mix and interpolate, a model card, and the model in further formats.
 """
 
@@ -17,29 +17,29 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "out",
         None,
-        "The servable's folder; by default saved_models/ and the run folder's name.",
+        "Folder of the servable; defaults to saved_models/ and the run folder's name.",
         flag_values=values,
     )
     flags.DEFINE_integer(
-        "keep", None, "Versions that remain, the newest; by default all.", flag_values=values
+        "keep", None, "Number of newest versions to keep; defaults to all.", flag_values=values
     )
     flags.DEFINE_list(
         "formats",
         ["keras"],
-        f"Formats beside the SavedModel: {', '.join(FORMATS)}; onnx needs tf2onnx and onnx.",
+        f"Formats besides the SavedModel: {', '.join(FORMATS)}; onnx needs tf2onnx and onnx.",
         flag_values=values,
     )
     flags.DEFINE_string(
         "hub",
         None,
-        "USER/NAME on the Hugging Face Hub, where the model is uploaded as well, for "
+        "Also upload the model to the Hugging Face Hub as USER/NAME, for "
         "keras.saving.load_model('hf://USER/NAME'); needs huggingface_hub.",
         flag_values=values,
     )
     flags.DEFINE_bool(
         "hub_private",
         None,
-        "Whether a repository that --hub makes is private; by default as the account has it set.",
+        "Whether --hub creates a private repository; defaults to the account's setting.",
         flag_values=values,
     )
     define_run_flags(values)

@@ -1,6 +1,6 @@
 """Draws mixes of held-out images: python -m amr_tf.interpolate --run=runs/digits
 
-With several runs each image stands in a row for each of them: --run=runs/aegan,runs/acai,runs/k2
+Several runs are compared in rows, on the same images: --run=runs/aegan,runs/acai,runs/k2
 """
 
 import pathlib
@@ -29,7 +29,7 @@ from amr_tf.registry import unknown_name
 from amr_tf.runs.comparison import caption_of, load_runs
 from amr_tf.runs.folder import RunFolder, which_epoch
 
-_CODES = 1000  # How many images' codes are drawn: t-SNE of more takes minutes.
+_CODES = 1000  # Number of codes to draw; t-SNE of more takes minutes.
 
 
 def _lines(models: Models, data: ImageData, title: str, given: flags.FlagValues) -> Figure:
@@ -52,7 +52,7 @@ def _crossovers(models: Models, data: ImageData, title: str, given: flags.FlagVa
 def _labels(models: Models, data: ImageData, title: str, given: flags.FlagValues) -> Figure:
     pairs = given.pairs or 4
     drawn = draw_labelled_pairs(data.held_out, data.image_size, pairs, given.seed)
-    names: Any = data.class_names  # Labelled data have some.
+    names: Any = data.class_names  # Not None for labelled data.
     return label_mix_figure(models, *drawn, names, title, seed=given.seed)
 
 
@@ -84,10 +84,10 @@ _FIGURES = {
     "codes": _codes,
     "looks": _looks,
 }
-# What is asked of models before anything is drawn.
+# Checks of the models before anything is drawn.
 _CHECKS = {"labels": check_label_mixers, "looks": check_look_mixers}
 _FILMS = {"line": _line_rows, "bernoulli": _crossover_rows}
-# What a single run's images are called, under a title that names the run.
+# Captions for a single run, which the title names.
 _SINGLE = {"line": "latent space", "bernoulli": "crossover", "labels": "mix", "triangle": "mixes"}
 
 
@@ -98,17 +98,17 @@ def _draw(
 
 
 def _run_folders(value: str) -> list[str]:
-    """The folders that a value of --run names; the name of one folder may hold commas."""
+    """Returns the folders in a value of --run; the name of a single run may contain commas."""
     if RunFolder(value).config.exists():
         return [value]
     return [path for path in value.split(",") if path]
 
 
 def _out_path(out: str | None, paths: list[str], kind: str) -> pathlib.Path:
-    """The file to write.
+    """Returns the path of the file to write.
 
     Raises:
-        ValueError: it has an ending that this kind cannot be written to.
+        ValueError: its ending is not allowed for this kind.
     """
     if out is None:
         name = "interpolation" if len(paths) == 1 else "comparison"
@@ -134,48 +134,49 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string(
         "run",
         None,
-        "Folder of a training run; several, with commas or by repeating the flag, are compared.",
+        "Folder of a training run. Several are compared: separate them by commas or repeat the "
+        "flag.",
         required=True,
         flag_values=values,
     )
     flags.DEFINE_string(
         "kind",
         "line",
-        "line: from one image to another; triangle: mixes of three; bernoulli: feature maps "
-        "replaced one by one; labels: mixes under several labels (supervised_amr); codes: PCA and "
-        "t-SNE; looks: the layout of one with the look of another (mixer style).",
+        "line: from one image to another; triangle: mixes of three images; bernoulli: feature maps "
+        "replaced one by one; labels: mixes with several labels (supervised_amr); codes: PCA and "
+        "t-SNE; looks: the layout of one image with the look of another (mixer style).",
         flag_values=values,
     )
     flags.DEFINE_string(
         "out",
         None,
-        "File to write: .png, or for kinds line and bernoulli a film, .gif or .mp4; by default a "
+        "File to write: .png, or for kinds line and bernoulli a film (.gif or .mp4); defaults to a "
         "PNG in the (first) run's folder.",
         flag_values=values,
     )
     flags.DEFINE_integer(
         "pairs",
         None,
-        "Pairs of images, or triples; by default 4, triangles 1, looks 6.",
+        "Number of pairs of images, or triples; defaults to 4 (triangle: 1, looks: 6).",
         lower_bound=1,
         flag_values=values,
     )
     flags.DEFINE_integer(
         "steps",
         None,
-        "Images from end to end, ends included; by default 9, along a triangle's side 7.",
+        "Number of images from end to end, including both; defaults to 9 (triangle: 7).",
         lower_bound=2,
         flag_values=values,
     )
     flags.DEFINE_integer(
-        "seed", 0, "Seed that draws the images.", lower_bound=0, flag_values=values
+        "seed", 0, "Seed for choosing the images.", lower_bound=0, flag_values=values
     )
-    flags.DEFINE_integer("fps", 8, "Frames a second of a film.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("fps", 8, "Frames per second of films.", lower_bound=1, flag_values=values)
     flags.DEFINE_string(
         "path",
         None,
-        "Kind line goes straight (linear) or around the origin (spherical). Default: as the mixer "
-        "of the model does.",
+        "Path of kind line: straight (linear) or around the origin (spherical); defaults to the "
+        "path of the model's mixer.",
         flag_values=values,
     )
     define_run_flags(values)

@@ -1,8 +1,8 @@
-"""Fills a table of the paper: python -m amr_tf.reproduce --table=1 --dataset=mnist --epochs=8
+"""Reproduces a table of the paper: python -m amr_tf.reproduce --table=1 --dataset=mnist --epochs=8
 
-Runs the cells one after the other, several seeds each, and writes report.md, report.csv and
-report.html into --out after every run. Ctrl-C or a kill loses at most the running epoch: the same
-command goes on where it was. Flags of amr_tf.train that are given here hold for every cell.
+Trains the cells one after another, each with several seeds, and writes report.md, report.csv and
+report.html to --out after every run. After Ctrl-C or a kill, at most the running epoch is lost; run
+the same command to continue. Flags of amr_tf.train apply to every cell.
 """
 
 import shlex
@@ -16,7 +16,7 @@ from amr_tf.paper import Plan, estimate_seconds, find_cells, reproduce, write_re
 from amr_tf.runs import flagfiles
 from amr_tf.runs.config import TrainingConfig
 
-# What the cells and the plan determine.
+# Flags that the cells and the plan determine.
 _NOT_OURS = ("run_dir", "dataset", "method", "mixer", "k", "lambda_", "seed", "monitor")
 
 
@@ -33,31 +33,31 @@ def define(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_integer(
-        "runs", 3, "Runs of each cell, with the seeds 0, 1, ...", flag_values=values
+        "runs", 3, "Number of runs per cell, with the seeds 0, 1, ...", flag_values=values
     )
     flags.DEFINE_list(
         "methods",
         [],
-        "Rows to fill, as ae_gan,amr_mixup_k2; by default all of the table.",
+        "Rows to reproduce, such as ae_gan,amr_mixup_k2; defaults to all.",
         flag_values=values,
     )
     flags.DEFINE_list(
         "lambdas",
         [],
-        "Lambdas to choose among by validation accuracy; by default the paper's.",
+        "Lambdas to select from by validation accuracy; default: the paper's.",
         flag_values=values,
     )
     flags.DEFINE_string(
         "out",
         None,
-        "Folder of runs and report; by default runs/tableTABLE_DATASET.",
+        "Folder of runs and report; defaults to runs/tableTABLE_DATASET.",
         flag_values=values,
     )
     flags.DEFINE_string(
-        "configs", None, "Folder of flagfiles; by default configs/paper.", flag_values=values
+        "configs", None, "Folder of flagfiles; defaults to configs/paper.", flag_values=values
     )
     flags.DEFINE_bool(
-        "dry_run", False, "List the runs with a measured estimate, and stop.", flag_values=values
+        "dry_run", False, "List the runs with estimated times, and stop.", flag_values=values
     )
 
 

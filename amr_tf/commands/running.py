@@ -1,9 +1,9 @@
-"""What the commands share: how they start, their flags and help, and errors in one sentence.
+"""Shared parts of the commands: startup, flags, help, and one-line errors.
 
-A ValueError or an OSError that this package raises, or a library that it calls, is the command's
-answer: one line, exit code 2. One that a mixer, data set or callback of the user's own raises, or a
-library that these call, is an error in that code and keeps its traceback. Code of the user's own
-that checks its parameters with `amr_tf.checks` answers in one line, too.
+A ValueError or OSError raised by this package, or by a library that it calls, is printed as one
+line, with exit code 2. If user-defined code (a mixer, data set or callback), or a library that it
+calls, raises one, it is treated as a bug in that code and keeps its traceback. User-defined code
+that checks its parameters with `amr_tf.checks` gets one-line errors too.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ from amr_tf.runs.config import TrainingConfig, flag_name
 from amr_tf.runs.help import full_help, short_help
 from amr_tf.version import described
 
-# A notebook's environment names a backend of matplotlib that this process may not have. Commands
-# draw into files.
+# Commands only draw to files. A notebook's environment may name a matplotlib backend that this
+# process lacks.
 if "ipykernel" not in sys.modules:
     os.environ["MPLBACKEND"] = "agg"
 
@@ -42,16 +42,16 @@ _HELP = {"help": False, "h": False, "?": False, "helpshort": False, "helpfull": 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A command: its flags, and what it does with their values.
+    """A command with its flags and its main function.
 
     Attributes:
         name: the command's name, as in `amr NAME` and `python -m amr_tf.NAME`.
-        doc: what `--help` begins with.
-        define: function of absl's `FlagValues` that defines the command's own flags in it.
-        main: function of the parsed `FlagValues` and of the arguments as they were given, a list;
-            returns the exit code, or None for 0.
-        leave_out: names of fields of `TrainingConfig` that are not flags of the command, the others
-            are; None for a command that takes none of them.
+        doc: first lines of the help text.
+        define: function that defines the command's own flags in an absl `FlagValues`.
+        main: function of the parsed `FlagValues` and the list of arguments as given; returns the
+            exit code, or None for 0.
+        leave_out: names of the `TrainingConfig` fields that are not flags of the command; all
+            others are. None if the command takes none of them.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Command:
     leave_out: tuple[str, ...] | None = None
 
     def new_flags(self) -> flags.FlagValues:
-        """The command's flags with their defaults, in an object of their own."""
+        """Returns the command's flags with their defaults, in a new object."""
         values = flags.FlagValues()
         if self.leave_out is not None:
             flagfiles.define_flags(TrainingConfig, values, self.leave_out)
@@ -71,24 +71,26 @@ class Command:
         return values
 
     def help(self, full: bool = False) -> str:
-        """What `--help` prints, or with `full` `--helpfull`."""
+        """Returns the text of `--help`, or of `--helpfull` if `full`."""
         values = self.new_flags()
         if self.leave_out is None:
             return _flags_help(self.doc, values.module_help(f"amr_tf.{self.name}"), full)
         fields = dataclasses.fields(TrainingConfig)
         of_run = {flag_name(field) for field in fields if field.name not in self.leave_out}
         further = {name: values[name].help or "" for name in values if name not in of_run}
-        further["flagfile=FILE"] = "Read flags, one a line; those behind it win."
+        further["flagfile=FILE"] = (
+            "Read flags from a file, one per line; later flags override them."
+        )
         return (full_help if full else short_help)(self.doc, further, self.leave_out)
 
     def run(self, arguments: Sequence[str] | None = None) -> NoReturn:
-        """Runs the command; what the user got wrong is told in one line, exit code 2.
+        """Runs the command; user errors are printed as one line, with exit code 2.
 
         Args:
-            arguments: the command line behind the command's name; None for `sys.argv`'s.
+            arguments: the arguments after the command's name; None for those of `sys.argv`.
 
         Raises:
-            SystemExit: at the command's end, with its exit code.
+            SystemExit: when the command ends, with its exit code.
         """
         given = list(sys.argv[1:] if arguments is None else arguments)
         _prepare_streams()
@@ -98,7 +100,7 @@ class Command:
         expanded = _expanded(given)
         for argument in expanded:
             name = argument.lstrip("-")
-            if name in _HELP and name != argument:  # No flag's value.
+            if name in _HELP and name != argument:  # Not the value of a flag.
                 print(self.help(_HELP[name]), end="")
                 sys.exit(0)
         values = self.new_flags()
@@ -109,36 +111,36 @@ class Command:
 
 
 def define_run_flags(values: flags.FlagValues) -> None:
-    """The flags of the commands that load a run's model and its data."""
+    """Defines the flags of commands that load a run's model and its data."""
     flags.DEFINE_string(
         "epoch",
         "best",
-        "best: the best epoch's model; last: the newest checkpoint's.",
+        "Model of the best epoch (best) or of the newest checkpoint (last).",
         flag_values=values,
     )
     flags.DEFINE_string(
-        "data_dir", None, "Where the data lie; by default the run's.", flag_values=values
+        "data_dir", None, "Folder of the data; defaults to the run's.", flag_values=values
     )
     define_allow_changed_data(values)
 
 
 def define_allow_changed_data(values: flags.FlagValues) -> None:
-    """The flag of the commands that load a run's data."""
+    """Defines the flag of commands that load a run's data."""
     flags.DEFINE_bool(
         "allow_changed_data",
         False,
-        "Go on with data that have changed since the run was trained.",
+        "Continue even if the data have changed since the run was trained.",
         flag_values=values,
     )
 
 
 def version() -> str:
-    """What `--version` prints."""
+    """Returns the text of `--version`."""
     return described(tf.__version__, keras.__version__)
 
 
 def _flags_help(doc: str, own: str, full: bool) -> str:
-    """The help text of a command all of whose flags are its own."""
+    """Returns the help text of a command without flags of `TrainingConfig`."""
     text = f"{doc}\nflags:\n{own}\n"
     if not full:
         return f"{text}\nTry --helpfull to get a list of all flags.\n"
@@ -148,12 +150,12 @@ def _flags_help(doc: str, own: str, full: bool) -> str:
 
 @contextlib.contextmanager
 def _among_absls(own: flags.FlagValues) -> Iterator[None]:
-    """Adds a command's flags to absl's; afterwards absl's are as they were.
+    """Adds a command's flags to absl's global flags, and removes them afterwards.
 
-    absl's parser, logging and debugger read one object, `flags.FLAGS`. A flag stays in it for as
-    long as its command runs, so that several commands can run in a process.
+    absl's parser, logging and debugger read the global `flags.FLAGS`. Flags stay in it only while
+    their command runs, so that several commands can run in one process.
     """
-    app.define_help_flags()  # They stay: absl defines them once.
+    app.define_help_flags()  # These are kept, since absl defines them only once.
     before = flagsaver.save_flag_values()
     try:
         flags.FLAGS.append_flag_values(own)
@@ -164,12 +166,12 @@ def _among_absls(own: flags.FlagValues) -> Iterator[None]:
         for name in own:
             if name in flags.FLAGS and flags.FLAGS[name] is own[name]:
                 delattr(flags.FLAGS, name)
-        # A module that was imported meanwhile keeps the flags that it defined.
+        # Modules imported in the meantime keep their flags.
         flagsaver.restore_flag_values({**flagsaver.save_flag_values(), **before})
 
 
 def _expanded(arguments: list[str]) -> list[str]:
-    """The arguments with flagfiles' flags in the files' places."""
+    """Replaces flagfiles in the arguments by the flags they hold."""
     try:
         return flagfiles.expand_flagfiles(arguments)
     except (ValueError, OSError) as error:
@@ -177,7 +179,7 @@ def _expanded(arguments: list[str]) -> list[str]:
 
 
 def _parser(own: flags.FlagValues) -> Callable[[list[str]], list[str]]:
-    """A parser of all flags; absl's would print errors above two lines of advice, exit code 1."""
+    """Returns a parser of all flags that prints errors as one line, with exit code 2."""
 
     def parse(argv: list[str]) -> list[str]:
         try:
@@ -191,14 +193,14 @@ def _parser(own: flags.FlagValues) -> Callable[[list[str]], list[str]]:
 
 
 def _guarded(main: Callable[[], int | None]) -> Callable[[list[str]], int | None]:
-    """absl's main function: `main` between the device's line and the report of an error."""
+    """Wraps `main` for absl: prints the device first, and errors as one line."""
 
     def guarded(argv: list[str]) -> int | None:
         if len(argv) > 1:
             fail(f"Arguments are flags, --name=value; got '{argv[1]}'.")
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # Other libraries' progress is not ours.
-        # To stderr: what a command prints may be read by a program.
+            logging.set_verbosity(logging.WARNING)  # Hides progress messages of libraries.
+        # To stderr, since programs may read a command's standard output.
         print(f"Device: {devices.describe()}", file=sys.stderr)
         reason = devices.unused_gpu()
         if reason is not None:
@@ -220,7 +222,7 @@ def _guarded(main: Callable[[], int | None]) -> Callable[[list[str]], int | None
 
 
 def is_from_own_code(error: BaseException | None) -> bool:
-    """Whether neither this package nor a library that it calls raised an error, or its cause."""
+    """Whether user-defined code, or a library that it calls, raised an error or its cause."""
     while isinstance(error, (ValueError, OSError)):
         frames = traceback.extract_tb(error.__traceback__)
         files = [path for path in map(_path_of, frames) if not _is_library(path)]
@@ -235,7 +237,7 @@ def _path_of(frame: traceback.FrameSummary) -> pathlib.Path:
 
 
 def _is_library(path: pathlib.Path) -> bool:
-    """Whether a file is of the Python installation, or none that somebody has written."""
+    """Whether a file belongs to the Python installation or was generated."""
     if path.is_relative_to(_PACKAGE):
         return False
     written = path.is_absolute() and not path.name.startswith("__autograph_generated_file")
@@ -245,29 +247,29 @@ def _is_library(path: pathlib.Path) -> bool:
 
 
 def _prepare_streams() -> None:
-    """Lets a command print whatever its standard output is: closed, or of another encoding."""
+    """Makes printing work even if standard output is closed or has a limited encoding."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # Closed by who started the command.
+        if stream is None:  # Closed by the parent process.
             setattr(sys, name, pathlib.Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, to its end
-        elif isinstance(stream, io.TextIOWrapper):  # Class names may hold anything.
+        elif isinstance(stream, io.TextIOWrapper):  # Class names may contain any characters.
             stream.reconfigure(errors="backslashreplace")
 
 
 def _end_of_pipe() -> NoReturn:
-    """Ends a command whose output nobody reads any more, such as `| head` has had enough."""
-    # Python would write once more, at its end.
+    """Exits when the reader of the output has closed it, such as `| head`."""
+    # Python would write to it again when it exits.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(128 + signal.SIGPIPE)
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
-    """Ends the process with an error of one line."""
+    """Prints a one-line error and exits."""
     print(f"error: {one_line(message)}", file=sys.stderr)
     sys.exit(code)
 
 
 def one_line(message: str) -> str:
-    """The message without line breaks or what steers a terminal: it may quote someone's file."""
+    """Removes line breaks and escapes control characters, which a quoted file may contain."""
     line = " ".join(message.split())
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)

@@ -1,7 +1,8 @@
-"""Draws new images: python -m amr_tf.sample --run=runs/digits
+"""Generates new images: python -m amr_tf.sample --run=runs/digits
 
-Models that were trained on mixes draw mixes of training images. Others, or all with --kind=codes,
-draw codes: a VAE from its prior, the rest from a Gaussian mixture fitted on training codes.
+Models that were trained on mixes mix training images. Other models, and all models with
+--kind=codes, decode codes drawn from the prior of a VAE, or else from a Gaussian mixture fitted to
+training codes.
 """
 
 from absl import flags
@@ -21,9 +22,9 @@ def define(values: flags.FlagValues) -> None:
     """Defines the command's own flags."""
     flags.DEFINE_string("run", None, "Folder of a training run.", required=True, flag_values=values)
     flags.DEFINE_integer(
-        "count", 64, "How many images.", lower_bound=1, upper_bound=4096, flag_values=values
+        "count", 64, "Number of images.", lower_bound=1, upper_bound=4096, flag_values=values
     )
-    flags.DEFINE_integer("columns", 8, "Images in a row.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("columns", 8, "Images per row.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer(
         "seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=2**31 - 1, flag_values=values
     )
@@ -36,7 +37,7 @@ def define(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_string(
-        "out", None, "PNG to write; by default samples.png in the run's folder.", flag_values=values
+        "out", None, "PNG to write; defaults to samples.png in the run folder.", flag_values=values
     )
     define_run_flags(values)
 

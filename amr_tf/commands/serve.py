@@ -1,7 +1,7 @@
 """Serves an exported model on this machine: python -m amr_tf.serve --model=saved_models/digits
 
-A web page to mix images with, at http://127.0.0.1:8501/, and TF Serving's REST API beside it. It
-needs pip install 'amr-tf[serve]'.
+Offers a web page for mixing images at http://127.0.0.1:8501/, and TF Serving's REST API. Needs
+pip install 'amr-tf[serve]'.
 """
 
 from absl import flags
@@ -15,27 +15,27 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "Folder that amr_tf.export wrote, such as saved_models/digits.",
+        "Folder written by amr_tf.export, such as saved_models/digits.",
         required=True,
         flag_values=values,
     )
     flags.DEFINE_integer(
         "version",
         None,
-        "Which of its versions; by default the newest.",
+        "Version to serve; defaults to the newest.",
         lower_bound=1,
         flag_values=values,
     )
     flags.DEFINE_string(
         "host",
         "127.0.0.1",
-        "Address to listen on; any but a loopback address lets others in.",
+        "Address to listen on; other machines can connect unless it is a loopback address.",
         flag_values=values,
     )
     flags.DEFINE_integer(
         "port",
         8501,
-        "Port to listen on; 0 for one that is free.",
+        "Port to listen on; 0 for a free one.",
         lower_bound=0,
         upper_bound=65535,
         flag_values=values,
@@ -43,13 +43,13 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_list(
         "allowed_hosts",
         [],
-        "Names under which a reverse proxy offers it, such as models.example.",
+        "Host names of a reverse proxy in front of the server, such as models.example.",
         flag_values=values,
     )
     flags.DEFINE_integer(
         "max_upload_mb",
         10,
-        "Megabytes that a request may have.",
+        "Maximum size of a request in megabytes.",
         lower_bound=1,
         upper_bound=1024,
         flag_values=values,

@@ -1,8 +1,8 @@
 """Trains a model: python -m amr_tf.train --flagfile=configs/digits.cfg --run_dir=runs/digits
 
-Everything about the run lands in --run_dir. Ctrl-C saves; --resume continues. A script of your own
-that registers mixers (`amr_tf.mixers.MIXERS`), data sets, losses or methods and then calls
-`amr_tf.train.run()` is this command with these names allowed, too.
+Everything about the run is written to --run_dir. Ctrl-C saves, --resume continues. To use your own
+mixers (`amr_tf.mixers.MIXERS`), data sets, losses or methods, register them in a script that then
+calls `amr_tf.train.run()`.
 """
 
 from absl import flags
@@ -19,12 +19,12 @@ from amr_tf.runs.folder import RunFolder
 def define(values: flags.FlagValues) -> None:
     """Defines the command's own flags."""
     flags.DEFINE_bool(
-        "resume", False, "Continue the run in --run_dir with its own settings.", flag_values=values
+        "resume", False, "Continue the run in --run_dir with its settings.", flag_values=values
     )
     flags.DEFINE_list(
         "final_probes",
         ["linear"],
-        f"Probes on frozen codes after training: {', '.join(PROBES)}; empty for none.",
+        f"Probes of frozen codes after training: {', '.join(PROBES)}; or empty.",
         flag_values=values,
     )
     define_allow_changed_data(values)
@@ -40,7 +40,7 @@ def main(given: flags.FlagValues, arguments: list[str]) -> int:
     results = train(config, given.resume, given.final_probes, given.allow_changed_data)
     if results is None:
         return 130
-    if not results:  # Another worker than the chief.
+    if not results:  # A worker other than the chief.
         return 0
     print(f"\nResults of the best epoch (also in {config.run_dir}/results.json):")
     print(results_table(results))

@@ -1,9 +1,9 @@
-"""Searches flags for the best probe: python -m amr_tf.tune --flagfile=configs/mnist.cfg \
+"""Searches flags for the best probe accuracy: python -m amr_tf.tune --flagfile=configs/mnist.cfg \
 --search=lambda:2,5,10,20,50 --search=k:2,3,4 --epochs=3 --out=runs/tune
 
-Flags of amr_tf.train hold for all trials. A kill loses at most the running epochs; the same
-command goes on. For parallel workers set KerasTuner's KERASTUNER_TUNER_ID (chief, worker0, ...),
-KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
+Flags of amr_tf.train apply to all trials. If the search is killed, at most the running epochs are
+lost; run the same command to continue. For parallel workers, set KerasTuner's KERASTUNER_TUNER_ID
+(chief, worker0, ...), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
 """
 
 import shlex
@@ -34,18 +34,18 @@ def define(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_string(
-        "oracle", "grid", f"Way of searching: {', '.join(ORACLES.names())}.", flag_values=values
+        "oracle", "grid", f"Search algorithm: {', '.join(ORACLES.names())}.", flag_values=values
     )
     flags.DEFINE_integer(
-        "max_trials", None, "Trials at most; by default all of a grid, else 10.", flag_values=values
+        "max_trials", None, "Most trials; defaults to the whole grid, else 10.", flag_values=values
     )
     flags.DEFINE_integer(
-        "executions", 1, "Runs of each trial, with different seeds.", flag_values=values
+        "executions", 1, "Number of runs per trial, with different seeds.", flag_values=values
     )
     flags.DEFINE_float(
         "worker_timeout",
         60.0,
-        "Seconds of silence after which a parallel worker is taken for lost.",
+        "Seconds without contact until a parallel worker is considered lost.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -70,7 +70,7 @@ def main(given: flags.FlagValues, arguments: list[str]) -> int:
     )
     tuner.search()
     if tuner.role == "worker":
-        return 0  # The chief knows all trials, a worker does not.
+        return 0  # Only the chief knows all trials.
     for failure in failures(tuner):
         print(failure)
     best = write_results(tuner, space.names, out)

@@ -1,4 +1,4 @@
-"""Data: named sources of images, and the pipeline that feeds them to a model."""
+"""Data: named data sets, and the pipeline that feeds them to a model."""
 
 # Importing a module registers its data sets.
 from amr_tf.data import (  # noqa: F401

@@ -1,4 +1,4 @@
-"""Folders of image files with a table of attributes: CelebA, CelebA-HQ, and one's own."""
+"""Folders of image files with a table of attributes: CelebA, CelebA-HQ, and custom ones."""
 
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ from amr_tf.data.splits import Split
 from amr_tf.data.tfds_sets import naming_damage, prepared_builder
 from amr_tf.files import user_path
 
-# Where the image files may lie: one's own layouts, CelebA's (with and without the folder that
-# it comes in), Kaggle's copy of it, CelebA-HQ's.
+# Possible folders of image files: custom layouts, CelebA's (with and without its outer folder),
+# Kaggle's copy of it, CelebA-HQ's.
 IMAGE_FOLDERS = (
     ".",
     "images",
@@ -47,26 +47,26 @@ def read_attribute_folder(
     name: str = "attribute_folder",
     cache: str = "auto",
 ) -> Source:
-    """Reads image files and the attributes that a table gives them.
+    """Reads image files and a table of their attributes.
 
     Args:
         folder: path of a folder with an attribute table (`attributes.find_table`, `read_table`),
-            image files in one of `IMAGE_FOLDERS`, and maybe a partition file (`read_test_files`).
-            Images that the table does not name are left out.
-        preprocessor: an `ImagePreprocessor`, which reads the files.
-        attributes: names of the attributes to choose, in order: a tuple, or a string with commas;
+            image files in any of `IMAGE_FOLDERS`, and optionally a partition file
+            (`read_test_files`). Images that are not in the table are left out.
+        preprocessor: the `ImagePreprocessor` that reads the files.
+        attributes: names of the attributes to use, in order: a tuple or a comma-separated string;
             None for all.
         on_error: "raise", or "skip" to leave out files that cannot be read.
-        name: the data set's name, for the error where no folder was named.
-        cache: where the decoded images are kept, as `read_image_folder` takes it.
+        name: the data set's name, for the error if no folder is given.
+        cache: where to keep the decoded images; see `read_image_folder`.
 
     Returns:
         A multi-label `Source`.
 
     Raises:
-        FileNotFoundError: there is no such folder, or none was named.
-        ValueError: the table or the partition is missing or wrong, an attribute is unknown, a
-            file is missing, no image, or smaller than `crop`, or files cannot be read.
+        FileNotFoundError: the folder does not exist or was not given.
+        ValueError: the table is missing or invalid, the partition is invalid, an attribute is
+            unknown, or a file is missing, cannot be read as an image, or is smaller than `crop`.
     """
     root = existing_folder(folder, name)
     table = read_table(find_table(root))
@@ -92,7 +92,7 @@ def read_attribute_folder(
 
 
 def _locate(root: pathlib.Path, table: AttributeTable) -> list[pathlib.Path]:
-    """The path of each file that the table names."""
+    """Returns the path of each file in the table."""
     listed: dict[str, pathlib.Path] = {}
     for folder in reversed([root / name for name in IMAGE_FOLDERS]):  # The first takes precedence.
         if folder.is_dir():
@@ -125,7 +125,7 @@ def _attribute_folder(
     max_pixels: int = MOST_PIXELS,
     cache: str = "auto",
 ) -> Source:
-    """Image files and a table of their attributes; see `read_attribute_folder`."""
+    """Image files in `data_dir`, with a table of attributes; see `read_attribute_folder`."""
     preprocessor = ImagePreprocessor(image_size or 32, 3, fit, crop, background, max_pixels)
     return read_attribute_folder(data_dir, preprocessor, attributes, on_error, cache=cache)
 
@@ -142,7 +142,7 @@ def _celeba_hq(
     max_pixels: int = MOST_PIXELS,
     cache: str = "auto",
 ) -> Source:
-    """A folder of CelebA-HQ's image files with their attributes."""
+    """CelebA-HQ's image files in `data_dir`, with their attributes."""
     preprocessor = ImagePreprocessor(image_size or 128, 3, fit, crop, background, max_pixels)
     return read_attribute_folder(data_dir, preprocessor, attributes, on_error, "celeba_hq", cache)
 
@@ -159,7 +159,7 @@ def _celeba(
     max_pixels: int = MOST_PIXELS,
     cache: str = "auto",
 ) -> Source:
-    """CelebA, aligned, 178 x 218 pixels: TFDS' `celeb_a`, or a folder with the original files."""
+    """Aligned CelebA (178 x 218 pixels): TFDS' `celeb_a`, or a folder with the original files."""
     preprocessor = ImagePreprocessor(image_size or 64, 3, fit, crop, background, max_pixels)
     if data_dir is None or _holds_prepared_celeba(data_dir):
         return _tfds_celeba(data_dir, preprocessor, attributes, cache)
@@ -198,7 +198,7 @@ def _tfds_celeba(
 def _read_tfds(
     builder: Any, split: str, names: Sequence[str], preprocessor: ImagePreprocessor, cache: str
 ) -> Split:
-    """Reads image by image: 160,000 of them would not fit into memory before they are resized."""
+    """Reads one image at a time, since 160,000 of them would not fit into memory unresized."""
     from PIL import Image
 
     def decode() -> Iterator[np.ndarray]:
@@ -226,7 +226,7 @@ def _read_tfds(
 
 
 def _examples(builder: Any, split: str, features: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The chosen features of a prepared data set's examples, one by one."""
+    """Yields the chosen features of each example in a prepared data set."""
     import tensorflow_datasets as tfds
 
     wanted = tfds.decode.PartialDecoding(features)

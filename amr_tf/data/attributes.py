@@ -1,4 +1,4 @@
-"""Tables of binary attributes of image files, and the choice among their columns."""
+"""Tables of binary attributes of image files, and the selection of columns."""
 
 import csv
 import dataclasses
@@ -10,7 +10,7 @@ import numpy as np
 from amr_tf.data.image_files import is_hidden
 from amr_tf.registry import unknown_name
 
-# CelebA's own table, Kaggle's copy of it, CelebA-HQ's, and a plain name for one's own.
+# CelebA's own table, Kaggle's copy of it, CelebA-HQ's, and a plain name for custom tables.
 TABLES = (
     "list_attr_celeba.txt",
     "list_attr_celeba.csv",
@@ -18,7 +18,7 @@ TABLES = (
     "attributes.csv",
 )
 PARTITIONS = ("list_eval_partition.txt", "list_eval_partition.csv")
-# Folders of CelebA's own copy that hold the table and the partition; "" is the data set's folder.
+# Folders of the original CelebA with the table and the partition; "" is the data set's folder.
 _TABLE_FOLDERS = ("", "Anno")
 _PARTITION_FOLDERS = ("", "Eval")
 _CSV = (".csv", ".tsv")
@@ -47,22 +47,22 @@ class AttributeTable:
 def choose_attributes(
     names: Sequence[str], attributes: Sequence[str] | str | None
 ) -> tuple[tuple[str, ...], list[int]]:
-    """Which of the attributes are asked for.
+    """Selects attributes by name.
 
     Args:
         names: all names, in the order of their columns.
-        attributes: the names asked for: a tuple, or a string with commas; None for all.
+        attributes: the names to select: a tuple or a comma-separated string; None for all.
 
     Returns:
-        A tuple of names in the order asked for, and their columns, a list of integers.
+        A tuple of the selected names in the given order, and a list of their column indices.
 
     Raises:
-        ValueError: a name is unknown or comes twice, or there is none.
+        ValueError: a name is unknown or repeated, or there is none.
     """
     names = tuple(names)
     if attributes is None:
         return names, list(range(len(names)))
-    # A comma at the end names nothing.
+    # Ignores trailing commas.
     parts = attributes.rstrip(", ").split(",") if isinstance(attributes, str) else attributes
     if not isinstance(parts, (tuple, list)) or not all(isinstance(part, str) for part in parts):
         raise ValueError(
@@ -79,12 +79,13 @@ def choose_attributes(
 
 
 def find_table(root: pathlib.Path) -> pathlib.Path:
-    """The path of a folder's attribute table: one of `TABLES`, or else its only CSV or TSV file.
+    """Finds a folder's attribute table: one of `TABLES`, or else its only CSV or TSV file.
 
-    Case does not matter, and a table may lie in a folder `Anno` as CelebA's does.
+    Names are matched regardless of case. The files of `TABLES` may also be in a folder `Anno`, as
+    in CelebA.
 
     Raises:
-        ValueError: there is none, or there are several.
+        ValueError: there is no table, or there are several CSV files.
     """
     known = _named(root, _TABLE_FOLDERS, TABLES)
     if known:
@@ -106,9 +107,9 @@ def find_table(root: pathlib.Path) -> pathlib.Path:
 
 
 def _named(root: pathlib.Path, folders: Sequence[str], names: Sequence[str]) -> list[pathlib.Path]:
-    """The files of the given names in some folders below `root`, in the order of the names."""
+    """Finds files by name in some folders below `root`, in the order of the names."""
     listed: dict[str, pathlib.Path] = {}
-    for folder in reversed([root / name for name in folders]):  # The first has the last word.
+    for folder in reversed([root / name for name in folders]):  # Earlier folders take precedence.
         if folder.is_dir():
             files = (path for path in sorted(folder.iterdir()) if path.is_file())
             listed.update((path.name.lower(), path) for path in files)
@@ -119,17 +120,17 @@ def read_table(path: pathlib.Path) -> AttributeTable:
     """Reads an attribute table.
 
     Args:
-        path: a CSV file (a header, whose first column is the file name and each other column an
-            attribute, then a row per file; with commas, semicolons or tabs), or a text file of
-            CelebA's form (the number of rows; the names; then a row per file, parted by spaces).
-            Values are 0 and 1, or -1 and 1.
+        path: a CSV file, or a text file in CelebA's format. A CSV file has a header and one row per
+            file, separated by commas, semicolons or tabs; the first column is the file name, the
+            others are attributes. CelebA's format has the number of rows, the names, and one row
+            per file, separated by spaces. Values are 0 and 1, or -1 and 1.
 
     Returns:
         An `AttributeTable`.
 
     Raises:
-        ValueError: the table has no header, no attributes or no rows, another number of rows or
-            columns than it says, a name, or a file, twice, or other values.
+        ValueError: the table has no header, attributes or rows, the number of rows or columns is
+            inconsistent, a name or file is repeated, or values are not allowed.
     """
     names, rows = _csv_table(path) if path.suffix.lower() in _CSV else _celeba_rows(path)
     if not names or not rows:
@@ -147,19 +148,18 @@ def read_table(path: pathlib.Path) -> AttributeTable:
 
 
 def read_test_files(root: pathlib.Path, table: AttributeTable) -> np.ndarray:
-    """Which rows of a table a folder's partition file keeps for tests.
+    """Reads which rows of a table a folder's partition file assigns to the test set.
 
     Args:
-        root: the folder, with or without one of `PARTITIONS`, there or in `Eval`: file names, each
-            with 0 (training), 1 (validation, here part of training) or 2 (test).
+        root: the folder, which may hold one of `PARTITIONS`, directly or in `Eval`. It lists file
+            names, each with 0 (training), 1 (validation, used for training here) or 2 (test).
         table: an `AttributeTable`.
 
     Returns:
         bool (rows,); all False without a partition file.
 
     Raises:
-        ValueError: the partition leaves a file of the table out, names one twice, or has other
-            values.
+        ValueError: the partition omits a file of the table, repeats one, or has other values.
     """
     paths = _named(root, _PARTITION_FOLDERS, PARTITIONS)
     if not paths:
@@ -182,7 +182,7 @@ def read_test_files(root: pathlib.Path, table: AttributeTable) -> np.ndarray:
 
 
 def _csv_table(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
-    """The attributes' names and the rows, each a list of strings, of a CSV file with a header."""
+    """Reads a CSV file with a header; returns the attributes' names and the rows of strings."""
     rows = _csv_rows(path)
     if not rows:
         return [], []
@@ -200,12 +200,12 @@ def _csv_table(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _is_data(row: list[str]) -> bool:
-    """Whether a row holds values, and not names."""
+    """Whether a row holds values instead of names."""
     return bool(row[1:]) and all(cell in (*_VALUES, "2") for cell in row[1:])
 
 
 def _csv_rows(path: pathlib.Path) -> list[list[str]]:
-    """The rows of a CSV file, each a list of strings, without what commas at their ends make."""
+    """Reads the rows of a CSV file as lists of strings, without empty cells at their ends."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
@@ -227,7 +227,7 @@ def _csv_rows(path: pathlib.Path) -> list[list[str]]:
 
 
 def _celeba_rows(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
-    """The names and rows of a text file of CelebA's form."""
+    """Reads the names and rows of a text file in CelebA's format."""
     lines = _words(path)
     if len(lines) < 2 or len(lines[0]) != 1 or not lines[0][0].isdecimal():
         raise ValueError(f"'{path}' must begin with the number of its rows, then the names.")
@@ -238,7 +238,7 @@ def _celeba_rows(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _words(path: pathlib.Path) -> list[list[str]]:
-    """The words of each line that has some."""
+    """Reads the words of each non-empty line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -247,7 +247,7 @@ def _words(path: pathlib.Path) -> list[list[str]]:
 
 
 def _binary(path: pathlib.Path, names: Sequence[str], rows: list[list[str]]) -> np.ndarray:
-    """The values as int64 (rows, attributes) in {0, 1}."""
+    """Converts the values to int64 (rows, attributes) in {0, 1}."""
     texts = np.array([row[1:] for row in rows])
     wrong = ~np.isin(texts, _VALUES)
     if wrong.any():
@@ -262,7 +262,7 @@ def _binary(path: pathlib.Path, names: Sequence[str], rows: list[list[str]]) -> 
 
 
 def _check_distinct(names: Sequence[str], where: str, kind: str) -> None:
-    """Raises a ValueError for the first of the names that comes twice."""
+    """Raises a ValueError for the first repeated name."""
     seen = set()
     for name in names:
         if name in seen:

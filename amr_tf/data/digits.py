@@ -1,4 +1,4 @@
-"""Real handwritten digits that need no download."""
+"""Real handwritten digits that do not need to be downloaded."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _TEST_FRACTION = 0.2
 
 @DATASETS.register("digits")
 def _digits() -> Source:
-    """1,797 real handwritten digits of 8x8 pixels that scikit-learn ships; a fifth is for tests."""
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels, a fifth of them for testing."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

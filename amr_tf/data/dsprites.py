@@ -1,18 +1,18 @@
-"""dSprites [Matthey et al. 2017], generated: every image follows from its factors by formula.
+"""dSprites [Matthey et al. 2017], generated: every image is computed from its factors.
 
-White sprites on black, in all combinations of five factors, the first slowest:
+White sprites on black, in all combinations of five factors, of which the first varies slowest:
 
 | factor | values |
 |---|---|
 | shape | square, ellipse, heart |
 | scale | 6, from 0.5 to 1 |
-| orientation | 40, from 0 to 2 pi, anticlockwise; as in the original the first and last agree |
+| orientation | 40, from 0 to 2 pi, anticlockwise; the first and last agree, as in the original |
 | x_position | 32, one pixel apart, to the right |
 | y_position | 32, one pixel apart, downwards |
 
-These are not the original's files (`dsprites_tfds` reads those): order, factors, size and mean
-ink are the original's, but outlines differ by pixels, the heart is another heart, and some small
-sprites at nearly the same angle look the same.
+These are not the original files, which `dsprites_tfds` reads. Order, factors, size and mean
+brightness match the original, but outlines differ by a few pixels, the heart has a different shape,
+and some small sprites at nearly the same angle look the same.
 """
 
 import dataclasses
@@ -37,23 +37,23 @@ COUNT = int(np.prod(FACTOR_SIZES))
 ATTRIBUTE_NAMES = ("square", "ellipse", "large", "right", "low")
 
 _TEST_FRACTION = 0.1
-_HALF_SIDE = 8.6  # Of the square, in pixels: its width then grows by two at each scale.
+_HALF_SIDE = 8.6  # Of the square, in pixels, so that its width grows by two at each scale.
 _AREA = (2 * _HALF_SIDE) ** 2
 _ELLIPSE_STRETCH = 1.25
-_HEART_AREA, _HEART_CENTRE = 3.66197, 0.29348  # Of the formula's curve; its centroid is (0, c).
-# A canvas is so large that moving the window of an image over it gives all positions.
+_HEART_AREA, _HEART_CENTRE = 3.66197, 0.29348  # Of the formula's curve, whose centroid is (0, c).
+# A canvas is large enough for a window of an image's size to take all positions.
 _CANVAS = IMAGE_SHAPE[0] + FACTOR_SIZES[3] - 1
 _CANVAS_CENTRE = _CANVAS // 2
 
 
 def factors_of(indices: np.ndarray) -> np.ndarray:
-    """The factors of images.
+    """Returns the factors of images.
 
     Args:
-        indices: integers (N,) in 0 to 737,279.
+        indices: integers (N,) from 0 to 737,279.
 
     Returns:
-        int64 (N, 5), the number of each factor's value, in the order of `FACTOR_NAMES`.
+        int64 (N, 5), the index of each factor's value, in the order of `FACTOR_NAMES`.
 
     Raises:
         ValueError: an index is out of range.
@@ -67,7 +67,7 @@ def factors_of(indices: np.ndarray) -> np.ndarray:
 
 
 def index_of(factors: np.ndarray) -> np.ndarray:
-    """The indices of images, the inverse of `factors_of`.
+    """Returns the indices of images, the inverse of `factors_of`.
 
     Args:
         factors: integers (N, 5), each below its entry of `FACTOR_SIZES`.
@@ -82,7 +82,7 @@ def index_of(factors: np.ndarray) -> np.ndarray:
 
 
 def render(factors: np.ndarray) -> np.ndarray:
-    """Draws images.
+    """Draws the images with the given factors.
 
     Args:
         factors: integers (N, 5), each below its entry of `FACTOR_SIZES`.
@@ -95,17 +95,17 @@ def render(factors: np.ndarray) -> np.ndarray:
     """
     shape, scale, orientation, x, y = _columns(factors)
     last = FACTOR_SIZES[3] - 1
-    # The window moves left and up where the sprite goes right and down.
+    # Moving the window left and up moves the sprite right and down.
     return _windows()[shape, scale, orientation, last - y, last - x][..., None]
 
 
 def draw_sprite(shape: str, scale: float, angle: float) -> np.ndarray:
-    """One sprite in the middle of an empty square; a pixel is white if its centre is inside.
+    """Draws a sprite in the middle of an empty square, with pixels whose centre is inside.
 
     Args:
         shape: "square", "ellipse" or "heart".
-        scale: size, 1 for the largest of the data set.
-        angle: in radians, anticlockwise.
+        scale: size, 1 for the largest in the data set.
+        angle: angle in radians, anticlockwise.
 
     Returns:
         bool (95, 95); the sprite's centroid lies at the corner between pixels 46 and 47.
@@ -136,10 +136,10 @@ _INSIDE = {"square": _in_square, "ellipse": _in_ellipse, "heart": _in_heart}
 
 @functools.cache
 def _windows() -> np.ndarray:
-    """All images without their channel axis, as a view into the 720 canvases.
+    """Returns all images without their channel axis, as a view into the 720 canvases.
 
-    uint8 (3, 6, 40, 32, 32, 64, 64), of which 6.5 MB are in memory. Positions are a pixel apart,
-    so that an image is a window of its sprite's canvas.
+    The result is uint8 (3, 6, 40, 32, 32, 64, 64), but takes only 6.5 MB. Since positions are one
+    pixel apart, an image is a window of its sprite's canvas.
     """
     sprites = [
         draw_sprite(shape, scale, angle)
@@ -152,7 +152,7 @@ def _windows() -> np.ndarray:
 
 
 def _columns(factors: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The five factors, each int64 (N,), checked."""
+    """Checks the factors and returns the five columns, each int64 (N,)."""
     factors = np.asarray(factors, dtype="int64")
     if factors.ndim != 2 or factors.shape[1] != len(FACTOR_SIZES):
         raise ValueError(f"factors must have the shape (N, 5); got {factors.shape}.")
@@ -165,14 +165,14 @@ def _columns(factors: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def attributes_of(factors: np.ndarray) -> np.ndarray:
-    """Binary attributes that follow from the factors; none is left out for being near a border.
+    """Returns binary attributes computed from the factors.
 
     Args:
         factors: integers (N, 5).
 
     Returns:
         int64 (N, 5) in {0, 1}, in the order of `ATTRIBUTE_NAMES`: a square; an ellipse; scale 0.8
-        or more; the sprite's centre in the right half; in the lower half of its positions.
+        or more; the right half of the x positions; the lower half of the y positions.
     """
     shape, scale, _, x, y = _columns(factors)
     half = FACTOR_SIZES[3] // 2
@@ -182,7 +182,7 @@ def attributes_of(factors: np.ndarray) -> np.ndarray:
 
 
 def factor_source(images: np.ndarray | LazyImages, factors: np.ndarray) -> Source:
-    """A `Source` of all sprites, classified by shape; a fixed tenth is for tests.
+    """Creates a `Source` of all sprites, labelled by shape, with a fixed tenth for testing.
 
     Args:
         images: array-like of uint8 (N, 64, 64, 1).
@@ -201,7 +201,7 @@ def factor_source(images: np.ndarray | LazyImages, factors: np.ndarray) -> Sourc
 
 @DATASETS.register("dsprites")
 def _dsprites() -> Source:
-    """737,280 generated sprites, labelled by shape, rendered where they are looked at."""
+    """737,280 generated sprites, labelled by shape and rendered on demand."""
     numbers = np.arange(COUNT)
     images = LazyImages(lambda chosen: render(factors_of(chosen)), numbers, IMAGE_SHAPE)
     return factor_source(images, factors_of(numbers))
@@ -209,7 +209,7 @@ def _dsprites() -> Source:
 
 @DATASETS.register("dsprites_attributes")
 def _dsprites_attributes(attributes: Sequence[str] | str | None = None) -> Source:
-    """The same sprites, labelled with binary attributes: see `attributes_of`."""
+    """The sprites of `dsprites`, labelled with binary attributes: see `attributes_of`."""
     names, columns = choose_attributes(ATTRIBUTE_NAMES, attributes)
     source = _dsprites()
 

@@ -1,4 +1,4 @@
-"""The original dSprites [Matthey et al. 2017], as TensorFlow Datasets prepares them."""
+"""The original dSprites [Matthey et al. 2017], as prepared by TensorFlow Datasets."""
 
 from typing import Any
 
@@ -17,18 +17,17 @@ _LABELS = tuple(f"label_{name}" for name in FACTOR_NAMES)
 def _dsprites_tfds(data_dir: str | None) -> Source:
     """The original 737,280 sprites, labelled by shape, in the order and splits of `dsprites`.
 
-    They are kept at a bit a pixel, 377 MB, and unpacked where they are looked at: as bytes they
-    would take 3 GB.
+    They are stored with one bit per pixel (377 MB instead of 3 GB) and unpacked on demand.
     """
     bits, factors = _read(prepared_builder("dsprites", data_dir))
-    # TFDS shuffles what it prepares.
+    # TFDS shuffles the images that it prepares.
     order = np.argsort(index_of(factors), kind="stable")
     images = LazyImages(lambda chosen: _unpack(bits[chosen]), order, IMAGE_SHAPE)
     return factor_source(images, factors[order])
 
 
 def _read(builder: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels of all images, uint8 (N, 512) of eight a byte, and int64 factors (N, 5)."""
+    """Reads the pixels of all images, uint8 (N, 512), eight per byte, and int64 factors (N, 5)."""
     import tensorflow_datasets as tfds
 
     wanted = tfds.decode.PartialDecoding(dict.fromkeys(("image", *_LABELS), True))

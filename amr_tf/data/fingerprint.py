@@ -1,4 +1,4 @@
-"""A fingerprint of data, which a run keeps: has anything changed since it was trained?"""
+"""Fingerprints of data, which tell whether data have changed since a run was trained."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from amr_tf.data.sources import ImageData
 from amr_tf.data.splits import Split
 
 _SPLITS = ("train", "validation", "test")
-_LOOKED_AT = 1000  # Images of a split whose pixels count, where they have no names.
+_LOOKED_AT = 1000  # Number of images of a split whose pixels are compared if they have no names.
 
 
 def fingerprint(data: ImageData) -> dict[str, Any]:
-    """What tells data from others: classes, and of each split the number of images and a digest.
+    """Returns the classes, and the number of images and a digest for each split.
 
-    The digest depends on the labels and on the images' names; without names, on the pixels of up
-    to 1,000 of them.
+    The digest depends on the labels and the images' names. If images have no names, it depends on
+    the pixels of up to 1,000 images instead.
 
     Args:
         data: an `ImageData`.
@@ -48,11 +48,11 @@ def _of_split(split: Split) -> dict[str, Any]:
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """What has changed between two fingerprints, in words; None if nothing.
+    """Describes the first difference between two fingerprints, or returns None.
 
     Args:
-        before: what a run has kept.
-        now: that of the data as they are.
+        before: the fingerprint saved with a run.
+        now: the fingerprint of the current data.
     """
     found = _classes(before.get("classes"), now.get("classes"))
     if found:

@@ -1,6 +1,6 @@
-"""Image files: which are found in a folder, how one is opened and decoded, and how many are read.
+"""Finding, opening and decoding image files.
 
-What becomes of a decoded picture is `amr_tf.data.preprocessing`'s.
+The decoded images are preprocessed by `amr_tf.data.preprocessing`.
 """
 
 import concurrent.futures
@@ -20,20 +20,20 @@ EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp"),
     *(".tif", ".tiff", ".gif"),
 )
-# Pictures that Pillow cannot read, or not safely; a folder's reader says how many it left out.
+# Pictures that Pillow cannot read, or not safely. Their number is reported in a warning.
 _OTHER_PICTURES = (
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".eps", ".psd", ".ico", ".tga"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
 )
-# Whatever a file is called. Pillow would hand one that holds PostScript to Ghostscript.
+# Allowed formats, whatever a file's extension: Pillow would pass PostScript to Ghostscript.
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
-# Made by systems, not by people; names that begin with a dot are left out as well.
+# Created by operating systems. Names that begin with a dot are ignored too.
 _SYSTEM_NAMES = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 MOST_PIXELS = 150_000_000
-"""Pixels that one image may have by default. A small file can say that it has any number."""
-# Images from here on up are decoded one at a time: a few together would fill the memory.
+"""Default limit of the pixels of an image. Even a small file can declare any number."""
+# Larger images are decoded one at a time, since a few together would fill the memory.
 _LARGE = 25_000_000
-_NAMED = 10  # Damaged files that an error names.
+_NAMED = 10  # Number of damaged files that an error names.
 _AT_ONCE = 4096
 ON_ERROR = ("raise", "skip")
 
@@ -41,30 +41,30 @@ _pillows_limit = threading.RLock()
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, or one that an operating system makes for itself."""
+    """Whether a file or folder is hidden or was created by an operating system."""
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 def find_images(folder: pathlib.Path, root: pathlib.Path | None = None) -> list[pathlib.Path]:
-    """Sorted paths of the image files in a folder, at any depth.
+    """Returns the sorted paths of the image files in a folder, at any depth.
 
-    Hidden files and folders are left out. Links are followed, but not to a folder that holds
-    the link, and each folder is looked at once.
+    Hidden files and folders are ignored. Links are followed, except to a folder that contains the
+    link. Each folder is visited once.
 
     Args:
-        folder: where to look.
-        root: the data set's folder, which holds `folder`; links to it are not followed either.
+        folder: the folder to search.
+        root: the data set's folder, which contains `folder`; links to it are not followed either.
     """
     return sorted(_walk(folder, root, EXTENSIONS))
 
 
 def holds_images(folder: pathlib.Path, root: pathlib.Path | None = None) -> bool:
-    """Whether `find_images` finds any."""
+    """Whether `find_images` finds any image files."""
     return next(_walk(folder, root, EXTENSIONS), None) is not None
 
 
 def warn_of_other_pictures(folder: pathlib.Path, root: pathlib.Path | None = None) -> None:
-    """Says how many pictures `find_images` leaves out, as their kinds cannot be read."""
+    """Logs a warning with the number of pictures in unsupported formats."""
     others = list(_walk(folder, root, _OTHER_PICTURES))
     if others:
         logging.warning(
@@ -78,7 +78,7 @@ def warn_of_other_pictures(folder: pathlib.Path, root: pathlib.Path | None = Non
 def _walk(
     folder: pathlib.Path, root: pathlib.Path | None, extensions: tuple[str, ...]
 ) -> Iterator[pathlib.Path]:
-    """The paths of files with one of the extensions, in no order."""
+    """Yields the paths of files with one of the extensions, in no particular order."""
     real = _real(folder)
     above = {*real.parents}
     if root is not None and folder != root:
@@ -86,7 +86,7 @@ def _walk(
     if real in above:
         return
     seen = set()
-    # Each with the real folder, and all that hold it or are on the way to it.
+    # Each with its real path, and all folders that contain it or lead to it.
     waiting = [(folder, real, above)]
     while waiting:
         place, real, above = waiting.pop()
@@ -107,8 +107,8 @@ def _real(path: str | os.PathLike) -> pathlib.Path:
 
 
 def _entries(folder: pathlib.Path) -> list[os.DirEntry]:
-    """What lies in a folder, by name, without what is hidden: `os.DirEntry`s."""
-    # Unlike paths they mostly know their kind without asking the disk again.
+    """Returns the entries of a folder that are not hidden, sorted by name."""
+    # Unlike paths, `os.DirEntry`s usually know their type without another disk access.
     with os.scandir(folder) as entries:
         return sorted(
             (entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name
@@ -130,12 +130,12 @@ def _is_file(entry: os.DirEntry) -> bool:
 
 
 def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Sorted paths of a folder's folders, without hidden ones."""
+    """Returns the sorted paths of a folder's subfolders, without hidden ones."""
     return [folder / entry.name for entry in _entries(folder) if _is_folder(entry)]
 
 
 def loose_images(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Sorted paths of the image files that lie in a folder itself, without hidden ones."""
+    """Returns the sorted paths of the image files directly in a folder, without hidden ones."""
     return [
         folder / entry.name
         for entry in _entries(folder)
@@ -145,14 +145,14 @@ def loose_images(folder: pathlib.Path) -> list[pathlib.Path]:
 
 @contextlib.contextmanager
 def opened(source: Any, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
-    """Opens an image file, whose pixels are read only when they are asked for.
+    """Opens an image file, whose pixels are read only when needed.
 
     Args:
         source: a path, or the bytes of a file.
-        max_pixels: images with more are refused.
+        max_pixels: the largest number of pixels allowed.
 
     Raises:
-        ValueError: it has more than `max_pixels` pixels.
+        ValueError: the image has more than `max_pixels` pixels, or its format is not supported.
     """
     with contextlib.ExitStack() as stack:
         file: Any
@@ -160,7 +160,7 @@ def opened(source: Any, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
             file = io.BytesIO(source)
         else:
             file = stack.enter_context(pathlib.Path(source).open("rb"))
-            file.peek(1)  # Threads wait for the disk here, not one after another below.
+            file.peek(1)  # Lets threads wait for the disk in parallel here, not in turn below.
         with _without_pillows_limit():
             try:
                 image = stack.enter_context(Image.open(file, formats=_FORMATS))
@@ -179,7 +179,7 @@ def opened(source: Any, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
 
 @contextlib.contextmanager
 def _without_pillows_limit() -> Iterator[None]:
-    """One thread at a time, without Pillow's own limit: it is one of the process, and warns."""
+    """Disables Pillow's own pixel limit, which is global, for one thread at a time."""
     with _pillows_limit:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -190,11 +190,11 @@ def _without_pillows_limit() -> Iterator[None]:
 
 
 def upright(image: Image.Image, background: tuple[int, int, int], channels: int) -> Image.Image:
-    """An image as a viewer shows it: turned as the camera says, without transparency.
+    """Applies an image's EXIF orientation and removes its transparency.
 
     Args:
-        image: of any mode.
-        background: red, green and blue from 0 to 255, on which transparency is laid.
+        image: an image of any mode.
+        background: background colour for transparency: red, green and blue from 0 to 255.
         channels: 1 for luminance, 3 for red, green and blue.
 
     Returns:
@@ -213,7 +213,7 @@ def upright(image: Image.Image, background: tuple[int, int, int], channels: int)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """A 16-bit grayscale image scaled to 8 bits, where Pillow's own conversion would clip it."""
+    """Scales a 16-bit greyscale image to 8 bits; Pillow's own conversion would clip it."""
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, whose range is not known")
     if not image.mode.startswith("I"):
@@ -234,11 +234,10 @@ def decoded(files: Sequence[Any], read: Callable[[Any], np.ndarray]) -> Iterator
 
     Args:
         files: paths, or the bytes of files.
-        read: from one of them to its pixels; raises `Damaged` for a file that is not an image that
-            can be read.
+        read: returns the pixels of a file, or raises `Damaged` if it cannot be read as an image.
 
     Yields:
-        For each file its pixels, or `Damaged`.
+        The pixels of each file, or `Damaged`.
     """
 
     def attempt(file: Any) -> Any:
@@ -249,7 +248,7 @@ def decoded(files: Sequence[Any], read: Callable[[Any], np.ndarray]) -> Iterator
 
     # Pillow decodes and resizes without Python's lock, so threads share the work.
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        # In parts: the pool keeps what it has been given and what is not yet asked for.
+        # In parts, since the pool keeps all its inputs, and results that are not yet needed.
         for start in range(0, len(files), _AT_ONCE):
             yield from pool.map(attempt, files[start : start + _AT_ONCE])
 
@@ -264,17 +263,16 @@ def read_images(
 
     Args:
         files: paths, or the bytes of files.
-        read: as `decoded` takes it.
+        read: see `decoded`.
         image_shape: (H, W, C).
-        on_error: "raise", or "skip" to leave out files that cannot be read, with a warning of
-            their number.
+        on_error: "raise", or "skip" to leave out files that cannot be read, with a warning.
 
     Returns:
         The images, uint8 (N, H, W, C), and whether each file could be read, bool (files,).
 
     Raises:
-        ValueError: files cannot be read, and `on_error` is "raise" or none is left. It names at
-            most ten of them, and their number.
+        ValueError: files cannot be read, and `on_error` is "raise" or none is left. The message
+            gives their number and names up to ten of them.
     """
     images = np.empty((len(files), *image_shape), dtype="uint8")
     damaged = put_images(decoded(files, read), images.__setitem__)
@@ -285,14 +283,14 @@ def read_images(
 def put_images(
     images: Iterable[Any], put: Callable[[int, np.ndarray], Any]
 ) -> dict[int, "Damaged"]:
-    """Puts what `decoded` yields into its places.
+    """Stores the images that `decoded` yields.
 
     Args:
         images: pixels, or `Damaged`.
         put: called with the number and the pixels of each image.
 
     Returns:
-        What could not be read, by number.
+        The `Damaged` entries, by number.
     """
     damaged = {}
     for number, image in enumerate(images):
@@ -304,12 +302,12 @@ def put_images(
 
 
 def check_damaged(damaged: Mapping[int, "Damaged"], count: int, on_error: str) -> np.ndarray:
-    """Names the files that cannot be read, in a `DamagedFiles` or in a warning.
+    """Reports the files that cannot be read, in a `DamagedFiles` error or a warning.
 
     Args:
-        damaged: what could not be read, by number.
-        count: how many files there are.
-        on_error: "raise", or "skip" to warn where some of the files can be read.
+        damaged: the files that could not be read, by number.
+        count: number of files.
+        on_error: "raise", or "skip" to only warn, unless no file can be read.
 
     Returns:
         Whether each file could be read, bool (count,).
@@ -328,7 +326,7 @@ def check_damaged(damaged: Mapping[int, "Damaged"], count: int, on_error: str) -
 
 
 class Damaged(ValueError):
-    """A file that is not an image that can be read."""
+    """Raised for a file that cannot be read as an image."""
 
     def __init__(self, name: Any, reason: Any) -> None:
         reason = " ".join(str(reason).split())
@@ -338,7 +336,7 @@ class Damaged(ValueError):
 
 
 class DamagedFiles(ValueError):
-    """What is said of all files that cannot be read."""
+    """Raised for all files that cannot be read, in one message."""
 
 
 def _all_damaged(damaged: list["Damaged"], count: int) -> DamagedFiles:

@@ -1,4 +1,4 @@
-"""Folders of image files, with a class a folder or without classes."""
+"""Folders of image files, with one subfolder per class or without classes."""
 
 import pathlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
 from amr_tf.files import user_path
 
-# What people call the folders of splits, in lower case.
+# Common names of split folders, in lower case.
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation"),
@@ -30,10 +30,10 @@ SPLIT_NAMES = {
 
 
 def existing_folder(folder: str | pathlib.Path | None, name: str) -> pathlib.Path:
-    """The path of a folder that a user named for data set `name`.
+    """Returns the path of the folder given for data set `name`.
 
     Raises:
-        FileNotFoundError: there is no such folder, or none was named.
+        FileNotFoundError: the folder does not exist or was not given.
     """
     if folder is None:
         raise FileNotFoundError(f"{name} needs --data_dir=FOLDER with the image files.")
@@ -52,30 +52,30 @@ def read_image_folder(
 ) -> Source:
     """Reads image files.
 
-    Three layouts are understood: `folder/CLASS/*.png`; `folder/train/CLASS/*.png`, maybe with
-    `folder/val/CLASS/*.png` and `folder/test/CLASS/*.png`; and files without class folders,
-    `folder/*.png` (or `folder/train/*.png`), which have no labels. Folders may be nested below a
-    class. `Train`, `training`, `validation` and so on are understood as well.
+    Three layouts are supported: `folder/CLASS/*.png`; `folder/train/CLASS/*.png`, optionally with
+    `folder/val/CLASS/*.png` and `folder/test/CLASS/*.png`; and unlabelled files without class
+    folders, `folder/*.png` (or `folder/train/*.png`). Class folders may contain further folders.
+    Variants such as `Train`, `training` and `validation` are recognised.
 
-    Hidden files and folders, and those that systems make (`.ipynb_checkpoints`, `__MACOSX`), are
-    left out. Links are followed, but not in circles.
+    Hidden files and folders, and those created by operating systems or tools (`__MACOSX`,
+    `.ipynb_checkpoints`), are ignored. Links are followed, but not in circles.
 
     Args:
         folder: path of the folder.
-        preprocessor: an `ImagePreprocessor`, which reads the files.
+        preprocessor: the `ImagePreprocessor` that reads the files.
         on_error: "raise", or "skip" to leave out files that cannot be read.
-        name: the data set's name, for the error where no folder was named.
-        cache: where the decoded images are kept: "memory", "disk" (a file in `$AMR_TF_CACHE`, by
-            default `~/.cache/amr_tf`), "auto" for memory up to 1 GiB and else disk, or the path of
-            a folder.
+        name: the data set's name, for the error if no folder is given.
+        cache: where to keep the decoded images: "memory", "disk" (a file in `$AMR_TF_CACHE`, by
+            default `~/.cache/amr_tf`), "auto" for memory up to 1 GiB and disk above, or the path
+            of a folder.
 
     Returns:
         A `Source`, with class names in alphabetical order or None.
 
     Raises:
-        FileNotFoundError: there is no such folder, or none was named.
+        FileNotFoundError: the folder does not exist or was not given.
         ValueError: the folder holds no images, files cannot be read or are smaller than `crop`,
-            classes differ between splits, or class folders lie beside train.
+            classes differ between splits, or there are class folders next to the split folders.
     """
     root = existing_folder(folder, name)
     splits = _split_folders(root)
@@ -101,7 +101,7 @@ def read_image_folder(
 
 
 def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The folders of "train", and maybe "validation" and "test"; the root itself for "train"."""
+    """Finds the folders of the splits; without split folders, the root is "train"."""
     folders = subfolders(root)
     found = {
         part: [path for path in folders if path.name.lower() in names]
@@ -114,7 +114,7 @@ def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
             both = " and ".join(f"'{path.name}'" for path in paths)
             raise ValueError(f"'{root}' holds {both}: put the {part} images into one folder.")
     splits = {part: paths[0] for part, paths in found.items() if paths}
-    # Splits are not classes: class folders beside them would be lost.
+    # Class folders next to split folders would be ignored.
     others = [path.name for path in _folders_of_images(root) if path not in splits.values()]
     if others:
         train = splits["train"].name
@@ -134,12 +134,12 @@ def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def _folders_of_images(root: pathlib.Path) -> list[pathlib.Path]:
-    """Sorted paths of the subfolders that hold images at any depth."""
+    """Returns the sorted paths of subfolders that hold images at any depth."""
     return [path for path in subfolders(root) if holds_images(path, root)]
 
 
 def _class_names(folder: pathlib.Path, root: pathlib.Path) -> tuple[str, ...] | None:
-    """Names of the subfolders that hold images, or None where the images lie in it itself."""
+    """Returns the names of the subfolders that hold images, or None if there are none."""
     names = tuple(path.name for path in _folders_of_images(folder))
     if not names:
         return None
@@ -207,8 +207,8 @@ def _zappos(
 ) -> Source:
     """UT-Zap50K's folders, CATEGORY/SUBCATEGORY/BRAND/*.jpg; the categories are the classes.
 
-    Its 136 x 102 photographs on white are fitted into white squares, for a crop would cut the
-    tips off the shoes.
+    By default its 136 x 102 photographs on white are padded to squares, since cropping would cut
+    off the tips of the shoes.
     """
     preprocessor = ImagePreprocessor(image_size or 64, 3, fit, crop, background, max_pixels)
     return read_image_folder(data_dir, preprocessor, on_error, "zappos", cache)

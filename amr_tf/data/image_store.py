@@ -1,8 +1,8 @@
-"""Where decoded images are kept: in memory where they fit, else in a file that is read as needed.
+"""Storage of decoded images: in memory if they fit, else in a file that is read on demand.
 
-A data set of any size is decoded once. What does not fit into memory goes into a NumPy file of the
-cache folder, one image of uint8 after another, from which batches are read image by image. So each
-epoch is shuffled as a whole, a run resumes at any batch, and the next run starts at once.
+A data set of any size is decoded only once. Images that do not fit into memory are written to a
+NumPy file in the cache folder, from which batches are read image by image. Thus every epoch is
+shuffled as a whole, a run can resume at any batch, and the next run starts immediately.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from amr_tf.types import Shape
 CACHES = ("auto", "memory", "disk")
 MOST_IN_MEMORY = 2**30
 """Bytes of decoded images that `cache="auto"` keeps in memory."""
-_FORMAT = 1  # Of the cache's files: one more where they change, so that older ones are left alone.
+_FORMAT = 1  # Of the cache's files; increased when the format changes, to ignore older files.
 
 
 class Kept(NamedTuple):
@@ -35,7 +35,7 @@ class Kept(NamedTuple):
 
     Attributes:
         read: a function from int64 numbers (N,) to images, uint8 (N, H, W, C).
-        damaged: what could not be read, by number: black images stand in its place.
+        damaged: the files that could not be read, by number. They are replaced by black images.
     """
 
     read: Callable[[np.ndarray], np.ndarray]
@@ -49,22 +49,22 @@ def read_files(
     on_error: str = "raise",
     cache: str = "auto",
 ) -> tuple[LazyImages, np.ndarray]:
-    """The images of files, decoded once.
+    """Reads image files, decoding them only once.
 
     Args:
-        files: paths.
-        root: the folder that holds them, from which their names are told.
-        preprocessor: an `ImagePreprocessor`, which reads the files.
+        files: paths of the files.
+        root: the folder that holds them; the images' names are relative to it.
+        preprocessor: the `ImagePreprocessor` that reads the files.
         on_error: "raise", or "skip" to leave out files that cannot be read.
-        cache: "memory", "disk" (the cache folder), "auto" for memory up to 1 GiB and else disk, or
-            the path of a folder to keep them in.
+        cache: where to keep the images: "memory", "disk" (the cache folder), "auto" for memory up
+            to 1 GiB and disk above, or the path of a folder.
 
     Returns:
-        The readable files' images, and which files could be read, bool (files,).
+        The images of the readable files, and which files could be read, bool (files,).
 
     Raises:
         ValueError: files cannot be read, and `on_error` is "raise" or none is left.
-        OSError: the disk has no room.
+        OSError: the disk is full or not writable.
     """
     names = [path.relative_to(root).as_posix() for path in files]
     kept = keep_images(
@@ -72,7 +72,7 @@ def read_files(
         len(files),
         preprocessor.image_shape,
         cache,
-        # Not by names, sizes and times alone: an archive may give all files the same time.
+        # Includes the folder: in archives, all files may have the same time.
         lambda: [repr(preprocessor), os.path.realpath(root), *map(_state_of, names, files)],
         str(root),
     )
@@ -96,16 +96,16 @@ def keep_images(
     identity: Callable[[], Iterable[str]],
     source: str,
 ) -> Kept:
-    """Decodes images into memory or into a file of the cache, where they may already be.
+    """Decodes images into memory, or into a cache file unless it already exists.
 
     Args:
-        decode: makes an iterator of `count` images, uint8 (H, W, C), or `Damaged` in the place of
-            one.
-        count: how many.
+        decode: returns an iterator of `count` images, uint8 (H, W, C), or `Damaged` for images that
+            cannot be read.
+        count: number of images.
         image_shape: (H, W, C).
-        cache: as `read_files` takes it.
-        identity: returns the strings on which the decoded images depend.
-        source: what they come from, for messages.
+        cache: see `read_files`.
+        identity: returns strings that identify the decoded images.
+        source: the images' origin, for messages.
     """
     bytes_needed = count * math.prod(image_shape)
     folder = _folder(cache, bytes_needed)
@@ -117,11 +117,11 @@ def keep_images(
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         return _kept_before(path, note, (count, *image_shape))
     _check_room(folder, bytes_needed, count)
-    # Not a log: it may take minutes, and there is nothing wrong.
+    # Printed instead of logged as a warning: it may take minutes, but nothing is wrong.
     print(f"Decoding the {count:,} images of '{source}' once, into '{path}'.", file=sys.stderr)
     damaged = _write(decode(), path, (count, *image_shape))
     lost = {str(number): [error.name, error.reason] for number, error in damaged.items()}
-    # After the images: it says that they are whole.
+    # Written after the images, to confirm that they are complete.
     partial = _partial(note)
     text = json.dumps({"source": source, "damaged": lost}, indent=2) + "\n"
     partial.write_text(text, encoding="utf-8")
@@ -138,7 +138,7 @@ def check_cache(cache: str) -> None:
 
 
 def _folder(cache: str, bytes_needed: int) -> pathlib.Path | None:
-    """The folder to keep images in, or None for memory."""
+    """Returns the folder to keep images in, or None for memory."""
     check_cache(cache)
     if cache == "memory" or (cache == "auto" and bytes_needed <= MOST_IN_MEMORY):
         return None
@@ -146,7 +146,7 @@ def _folder(cache: str, bytes_needed: int) -> pathlib.Path | None:
 
 
 def _state_of(name: str, path: pathlib.Path) -> str:
-    """What tells that a file is the same: its name, size and time."""
+    """Returns a file's name, size and time, which change if the file does."""
     state = path.stat()
     return f"{name} {state.st_size} {state.st_mtime_ns}"
 
@@ -178,14 +178,14 @@ def _check_room(folder: pathlib.Path, bytes_needed: int, count: int) -> None:
 
 
 def _write(images: Iterable[Any], path: pathlib.Path, shape: Shape) -> dict[int, Damaged]:
-    """Writes images into a NumPy file, which is there when it is whole."""
+    """Writes images to a NumPy file, atomically."""
     size = math.prod(shape[1:])
     partial = _partial(path)
     try:
         with partial.open("wb") as file:
             _write_header(file, shape)
             start = file.tell()
-            file.truncate(start + size * shape[0])  # What is damaged stays black.
+            file.truncate(start + size * shape[0])  # Damaged images stay black.
 
             def put(number: int, image: np.ndarray) -> None:
                 file.seek(start + number * size)
@@ -200,7 +200,7 @@ def _write(images: Iterable[Any], path: pathlib.Path, shape: Shape) -> dict[int,
 
 
 def _partial(path: pathlib.Path) -> pathlib.Path:
-    """Where a file is written before it is whole: two processes may make the same one."""
+    """Returns a temporary path for an incomplete file, different for each process."""
     return path.with_name(f"partial-{os.getpid()}-{path.name}")
 
 
@@ -210,16 +210,16 @@ def _write_header(file: BinaryIO, shape: Shape) -> None:
 
 
 def _kept_before(path: pathlib.Path, note: pathlib.Path, shape: Shape) -> Kept:
-    """What an earlier call has kept; raises an OSError or ValueError where that is not whole."""
+    """Opens the images of an earlier call; raises an OSError or ValueError if incomplete."""
     lost = read_json(note)["damaged"]
     read = _reader(path, shape)
     return Kept(read, {int(number): Damaged(*said) for number, said in lost.items()})
 
 
 def _reader(path: pathlib.Path, shape: Shape) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that reads images by number.
+    """Returns a function that reads images by number.
 
-    Not a memory map: its pages would count as this process' memory.
+    It does not use a memory map, whose pages would count as memory of the process.
     """
     size = math.prod(shape[1:])
     file = path.open("rb")

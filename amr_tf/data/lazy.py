@@ -1,4 +1,4 @@
-"""Images that are made only when they are looked at."""
+"""Images that are created only when needed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,18 +7,18 @@ import numpy as np
 
 
 class LazyImages:
-    """An array-like of uint8 images: indexing chooses images, `np.asarray` makes them.
+    """An array-like of uint8 images: indexing selects images, and `np.asarray` creates them.
 
-    It stands in a `Split` where an array of all images would not fit into memory: `lazy[indices]`
-    is another view, without any image made; `lazy[3]`, `lazy[:, 0]` and `np.asarray(lazy)` make
-    theirs.
+    It serves as the images of a `Split` if an array of all images would not fit into memory.
+    `lazy[indices]` is another view and creates no images; `lazy[3]`, `lazy[:, 0]` and
+    `np.asarray(lazy)` create the images they need.
 
     Args:
-        render: function from int64 numbers (N,) to uint8 images (N, H, W, C); the same number
-            must always give the same image.
-        numbers: int64 (N,), what `render` is given for each image.
+        render: function from int64 numbers (N,) to uint8 images (N, H, W, C). The same number must
+            always give the same image.
+        numbers: int64 (N,), the argument of `render` for each image.
         image_shape: (H, W, C).
-        names: a string for each number that `render` knows, such as a file's name; or None.
+        names: a string for every number that `render` accepts, such as a file name; or None.
 
     Example:
 
@@ -53,14 +53,14 @@ class LazyImages:
 
     @property
     def names(self) -> list[str] | None:
-        """The images' names, a list, or None."""
+        """List of the images' names, or None."""
         return None if self._names is None else [self._names[number] for number in self._numbers]
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, tuple):  # Parts of images, which must be made for that.
+        if isinstance(key, tuple):  # Parts of images, which must be created first.
             chosen = self[key[0]]
             if isinstance(chosen, LazyImages):
                 return np.asarray(chosen)[(slice(None), *key[1:])]

@@ -13,16 +13,15 @@ _CHUNK = 1024
 
 
 def draw_lines(angles: np.ndarray, size: int = _SIZE) -> np.ndarray:
-    """Anti-aliased lines from the middle of the image outward.
+    """Draws anti-aliased lines from the centre of the image outward.
 
-    A line is as long as half the image is wide (16 pixels of 32), and 2 pixels wide. A pixel's
-    brightness is the share of it that the line covers, exact where the line lies along the grid;
-    elsewhere it follows from the distances of the pixel's centre to the line's edges. The image of
-    an angle is always the same, so that drawn lines can be compared with drawn lines. (ACAI's
-    code draws a line a pixel shorter, and measures its width along a row or column.)
+    A line is half as long as the image is wide (16 of 32 pixels), and 2 pixels wide. A pixel's
+    brightness is the share of it that the line covers. This is exact for lines along the grid, and
+    otherwise computed from the distances of the pixel's centre to the line's edges. (ACAI's code
+    draws lines one pixel shorter, and measures their width along a row or column.)
 
     Args:
-        angles: radians (N,), anticlockwise from the right.
+        angles: angles in radians (N,), anticlockwise from the right.
         size: width and height of the images.
 
     Returns:
@@ -37,7 +36,7 @@ def draw_lines(angles: np.ndarray, size: int = _SIZE) -> np.ndarray:
 
 
 def _coverage(angles: np.ndarray, size: int) -> np.ndarray:
-    """The covered share of each pixel, float64 (N, size, size) in [0, 1]."""
+    """Returns the covered share of each pixel, float64 (N, size, size) in [0, 1]."""
     offsets = np.arange(size) + 0.5 - size / 2
     right, up = offsets[None, None, :], -offsets[None, :, None]
     cosine, sine = (part[:, None, None] for part in (np.cos(angles), np.sin(angles)))
@@ -50,7 +49,7 @@ def _coverage(angles: np.ndarray, size: int) -> np.ndarray:
 
 @DATASETS.register("lines")
 def _lines() -> Source:
-    """10,000 lines at random angles to train on and 2,000 to test on, without labels."""
+    """10,000 training and 2,000 test images of lines at random angles, without labels."""
     angles = np.random.default_rng(_SEED).uniform(0, 2 * np.pi, TRAIN_COUNT + TEST_COUNT)
     images = draw_lines(angles)
     train, test = (Split(part, None) for part in np.split(images, [TRAIN_COUNT]))

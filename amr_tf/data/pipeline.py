@@ -13,10 +13,10 @@ def preprocess(images: Array, image_size: int | None) -> Array:
     """Scales and resizes a batch of images; points pass through unchanged.
 
     Args:
-        images: uint8 (N, H, W, C), an array, tensor or `LazyImages`; or float points (N, D) that
-            already lie in [-1, 1].
-        image_size: width and height to resize to (bilinear, with antialiasing where an image
-            shrinks; the paper's 28 -> 32 for MNIST); points ignore it.
+        images: uint8 (N, H, W, C), an array, tensor or `LazyImages`; or float points (N, D) in
+            [-1, 1].
+        image_size: width and height to resize to, such as 32 for MNIST in the paper (bilinear,
+            with antialiasing if the image shrinks). Ignored for points.
 
     Returns:
         float32 tensor in [-1, 1], (N, image_size, image_size, C) or (N, D).
@@ -26,19 +26,19 @@ def preprocess(images: Array, image_size: int | None) -> Array:
         return tf.cast(images, "float32")
     images = tf.cast(images, "float32") / 127.5 - 1.0
     if images.shape[1] != image_size or images.shape[2] != image_size:
-        # Without antialiasing, 256 positions of a sprite become 81 images at a quarter of the size.
+        # Without antialiasing, 256 positions of a sprite give only 81 images at a quarter size.
         shrinks = images.shape[1] > image_size or images.shape[2] > image_size
         images = tf.image.resize(images, (image_size, image_size), antialias=shrinks)
     return images
 
 
 def prepared(split: Split, indices: np.ndarray | slice, image_size: int | None) -> np.ndarray:
-    """Some images as a model takes them.
+    """Returns images of a split, preprocessed for a model.
 
     Args:
         split: a `Split`.
-        indices: their numbers, or a slice.
-        image_size: width of the images that the model sees, or None for points.
+        indices: the images' indices, or a slice.
+        image_size: width of the model's images, or None for points.
 
     Returns:
         Float array (N, H, W, C) in [-1, 1], or points (N, D).
@@ -49,21 +49,21 @@ def prepared(split: Split, indices: np.ndarray | slice, image_size: int | None) 
 def training_batches(
     split: Split, batch_size: int, image_size: int | None, seed: int = 0, first_step: int = 0
 ) -> tf.data.Dataset:
-    """Endless shuffled batches, one random order per epoch.
+    """Creates an infinite data set of shuffled batches, with a new order for each epoch.
 
-    The order of an epoch depends on `seed` and the epoch's number only, so a stream that starts
-    at `first_step` continues what an interrupted one would have given. An epoch has
-    `len(split) // batch_size` whole batches; the images left over differ from epoch to epoch.
+    The order depends only on `seed` and the number of the epoch, so a data set that starts at
+    `first_step` exactly continues an interrupted one. An epoch has `len(split) // batch_size` full
+    batches; the images left out differ from epoch to epoch.
 
     Args:
         split: a `Split`.
-        batch_size: images per batch.
+        batch_size: number of images per batch.
         image_size: width and height of the images, or None for points.
-        seed: of the order.
-        first_step: number of batches to start after.
+        seed: seed of the order.
+        first_step: number of batches to skip.
 
     Returns:
-        `tf.data.Dataset` of images, or of (images, labels) where there are labels.
+        `tf.data.Dataset` of images, or of (images, labels) if there are labels.
 
     Raises:
         ValueError: the split is smaller than one batch.
@@ -72,34 +72,34 @@ def training_batches(
     first_epoch, first_batch = divmod(first_step, steps)
 
     def order(epoch: tf.Tensor) -> tf.Tensor:
-        """The image numbers of one epoch, (steps, batch_size)."""
+        """Returns the image indices of one epoch, (steps, batch_size)."""
         numbers = tf.range(len(split), dtype="int64")
         numbers = tf.random.experimental.stateless_shuffle(numbers, tf.stack([seed, epoch]))
         return tf.reshape(numbers[: steps * batch_size], (steps, batch_size))
 
     epochs = tf.data.Dataset.counter(start=first_epoch)
     numbers = epochs.map(order).unbatch().skip(first_batch)
-    # Choosing whole batches is many times cheaper than batching single images.
+    # Selecting whole batches is many times cheaper than batching single images.
     return _gather(split, numbers, image_size)
 
 
 def evaluation_batches(split: Split, batch_size: int, image_size: int | None) -> tf.data.Dataset:
-    """All batches of a split once, in order, the last one maybe smaller.
+    """Creates a data set of all batches of a split in order; the last one may be smaller.
 
     Args:
         split: a `Split`.
-        batch_size: images per batch.
+        batch_size: number of images per batch.
         image_size: width and height of the images, or None for points.
 
     Returns:
-        `tf.data.Dataset` of images, or of (images, labels) where there are labels.
+        `tf.data.Dataset` of images, or of (images, labels) if there are labels.
     """
     numbers = tf.data.Dataset.range(len(split)).batch(batch_size)
     return _gather(split, numbers, image_size)
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Whole batches in a split.
+    """Returns the number of full batches in a split.
 
     Raises:
         ValueError: the split is smaller than one batch.
@@ -112,10 +112,10 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 
 def _gather(split: Split, numbers: tf.data.Dataset, image_size: int | None) -> tf.data.Dataset:
-    """The images and labels at the numbers of each batch.
+    """Maps batches of indices to images and labels.
 
-    NumPy chooses them: what it chooses from stays where it is, in the computer's memory or on its
-    disk, without a copy of TensorFlow's on some device.
+    They are selected with NumPy, so that the data stay in host memory or on disk instead of being
+    copied to a device by TensorFlow.
     """
     own: Any = split.labels
     kinds = [split.images.dtype] if own is None else [split.images.dtype, "int64"]

@@ -1,9 +1,9 @@
-"""What is done to a picture before a model sees it: the same in training and wherever it is used.
+"""Preprocessing of image files, identical in training and inference.
 
     upright (EXIF)  ->  on the background  ->  crop  ->  square (`fit`)  ->  size  ->  [-1, 1]
 
-An `ImagePreprocessor` reads the files of a training folder, is saved with the model, encodes files
-in Python, and is part of the exported model's graph.
+An `ImagePreprocessor` reads the files of a training folder, is saved with the model, is used to
+encode files in Python, and is part of the exported model's graph.
 """
 
 import os
@@ -20,29 +20,28 @@ from amr_tf.data.image_files import MOST_PIXELS, Damaged, opened, read_images, u
 
 FITS = ("crop", "pad", "stretch")
 _LUMINANCE = (0.299, 0.587, 0.114)  # Pillow's; TensorFlow's differ in the fourth digit.
-_PNG_DEPTH = 24  # Where a PNG file says its bits of a value.
+_PNG_DEPTH = 24  # Offset of the bit depth in a PNG file.
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")
 class ImagePreprocessor:
-    """From an image file to what a model sees: a float square in [-1, 1].
+    """Converts image files to square float images in [-1, 1].
 
-    The image is turned upright as its EXIF orientation says, laid on the background where it is
-    transparent, cut to the central `crop` pixels, made a square as `fit` says, and resized with
-    antialiasing (bilinear).
+    The image is rotated according to its EXIF orientation, blended with the background where it is
+    transparent, cropped to the central `crop` pixels, made square as set by `fit`, and resized
+    (bilinear, with antialiasing).
 
     Args:
         image_size: width and height of the result in pixels.
         channels: 3 for red, green and blue; 1 for luminance.
-        fit: how an image that is not square becomes one: "crop" to its central square, "pad" it
-            with the background, or "stretch" it.
-        crop: side in pixels of a central square that is cut out first, or None.
-        background: a colour, a name or "#rrggbb", on which transparency is laid and padding is
-            made.
-        max_pixels: files with more pixels are refused.
+        fit: how to make images square: "crop" to the central square, "pad" with the background,
+            or "stretch".
+        crop: side in pixels of a central square to cut out first, or None.
+        background: colour for transparency and padding, a name or "#rrggbb".
+        max_pixels: largest number of pixels in a file; larger ones are rejected.
 
     Raises:
-        ValueError: a value that is not allowed.
+        ValueError: an argument is not allowed.
 
     Example:
 
@@ -86,24 +85,24 @@ class ImagePreprocessor:
         return (self.image_size, self.image_size, self.channels)
 
     def __call__(self, image: Any) -> np.ndarray:
-        """One image as a model sees it.
+        """Preprocesses one image.
 
         Args:
-            image: the path of a file, the bytes of one, or a `PIL.Image`.
+            image: the path of a file, the bytes of a file, or a `PIL.Image`.
 
         Returns:
             float32 (image_size, image_size, channels) in [-1, 1].
 
         Raises:
-            ValueError: it cannot be read as an image, has more than `max_pixels` pixels, or is
-                smaller than `crop`.
+            ValueError: the file cannot be read as an image or has more than `max_pixels` pixels,
+                or the image is smaller than `crop`.
         """
         return _scale(self.pixels(image))
 
     def batch(self, files: Sequence[Any], on_error: str = "raise") -> np.ndarray:
-        """Images of many files, read in threads, in 8 bits, as a data set holds them.
+        """Reads many files in threads to 8-bit images, as a data set holds them.
 
-        `batch(files) / 127.5 - 1` is what `__call__` makes of each.
+        `batch(files) / 127.5 - 1` equals the results of `__call__`.
 
         Args:
             files: paths, bytes of files or `PIL.Image`s.
@@ -113,22 +112,23 @@ class ImagePreprocessor:
             uint8 (N, image_size, image_size, channels).
 
         Raises:
-            ValueError: files cannot be read, all named at once.
+            ValueError: files cannot be read, and `on_error` is "raise" or none is left. The message
+                names up to ten of them.
         """
         return self.readable(files, on_error)[0]
 
     def readable(
         self, files: Sequence[Any], on_error: str = "raise"
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `batch`, and which of the files could be read: bool (files,)."""
+        """Like `batch`, but also returns which files could be read, bool (files,)."""
         return read_images(list(files), self.pixels, self.image_shape, on_error)
 
     def pixels(self, image: Any, name: str | None = None) -> np.ndarray:
-        """One image in 8 bits: uint8 (image_size, image_size, channels).
+        """Preprocesses one image to 8 bits, uint8 (image_size, image_size, channels).
 
         Args:
-            image: as `__call__` takes it.
-            name: what to call the image in an error; None for its path.
+            image: see `__call__`.
+            name: the image's name in errors; None for its path.
         """
         if name is None:
             name = str(image) if isinstance(image, (str, os.PathLike)) else "image"
@@ -142,7 +142,7 @@ class ImagePreprocessor:
         return self._fitted(ready, name)
 
     def _fitted(self, image: Image.Image, name: str) -> np.ndarray:
-        """The square of an upright image without transparency, as an array."""
+        """Crops, squares and resizes an upright image without transparency, to an array."""
         if self.crop is not None:
             if self.crop > min(image.size):
                 width, height = image.size
@@ -173,15 +173,15 @@ class ImagePreprocessor:
         return square
 
     def in_graph(self, contents: Any) -> tf.Tensor:
-        """One image as a model sees it, by TensorFlow alone, for an exported model.
+        """Preprocesses one image with TensorFlow operations, for exported models.
 
-        The result is that of `__call__` within 0.02, except that a graph cannot read the EXIF
-        orientation: whoever sends a file must turn it upright before, as
-        `PIL.ImageOps.exif_transpose` does.
+        The result differs from `__call__` by at most 0.02, except that a graph cannot read the EXIF
+        orientation. Rotated files must be turned upright before, for example with
+        `PIL.ImageOps.exif_transpose`.
 
         Args:
             contents: scalar string tensor, the bytes of a PNG file (8 or 16 bits, grey, colour or
-                palette, with transparency or without) or a JPEG file (grey, RGB or CMYK).
+                palette, with or without transparency) or a JPEG file (grey, RGB or CMYK).
 
         Returns:
             float32 tensor (image_size, image_size, channels) in [-1, 1].
@@ -203,7 +203,7 @@ class ImagePreprocessor:
             longest = tf.reduce_max(shape)
             inner = tf.maximum(1, (2 * shape * size + longest) // (2 * longest))
             image = tf.image.resize(image, inner, antialias=True)
-            # The background is 0 for a moment, which is what is padded with.
+            # Subtracts the background before padding with 0, and adds it again afterwards.
             before = (size - inner) // 2
             sides = tf.stack([before, size - inner - before], axis=1)
             ground = tf.constant(self._ground(), "float32")
@@ -213,7 +213,7 @@ class ImagePreprocessor:
         return tf.ensure_shape(image / 127.5 - 1.0, self.image_shape)
 
     def _on_background(self, rgba: tf.Tensor) -> tf.Tensor:
-        """Float (H, W, channels) from 0 to 255, of RGBA values."""
+        """Blends RGBA values with the background, to float (H, W, channels) from 0 to 255."""
         colours, alpha = rgba[..., :3], rgba[..., 3:] / 255.0
         image = colours * alpha + tf.constant(self._colour, "float32") * (1.0 - alpha)
         if self.channels == 1:
@@ -226,7 +226,7 @@ class ImagePreprocessor:
         return (sum(share * part for share, part in zip(_LUMINANCE, self._colour, strict=True)),)
 
     def describe(self) -> dict[str, Any]:
-        """What is done, for people and programs: a dictionary of JSON values."""
+        """Describes the preprocessing as a dictionary of JSON values."""
         return {
             "image_size": self.image_size,
             "channels": self.channels,
@@ -238,7 +238,7 @@ class ImagePreprocessor:
         }
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {
             "image_size": self.image_size,
             "channels": self.channels,
@@ -250,7 +250,7 @@ class ImagePreprocessor:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ImagePreprocessor":
-        """The preprocessor of what `get_config` returned."""
+        """Creates a preprocessor from the result of `get_config`."""
         return cls(**config)
 
     def __repr__(self) -> str:
@@ -277,17 +277,17 @@ def are_files(images: Any) -> bool:
 
 
 def for_arrays(image_shape: tuple[int, ...], image_size: int) -> ImagePreprocessor | None:
-    """The preprocessor that does to files what the pipeline does to arrays of images.
+    """Creates the preprocessor that treats files as the pipeline treats arrays of images.
 
-    Arrays are scaled and resized. A file that is not square is cropped, where the arrays are
-    squares, and stretched as they are otherwise.
+    Arrays are scaled and resized. Files that are not square are cropped if the arrays are square,
+    and stretched otherwise.
 
     Args:
         image_shape: (H, W, C) of the arrays.
         image_size: width to which they are resized.
 
     Returns:
-        None for points, and for images of other than 1 or 3 channels.
+        An `ImagePreprocessor`, or None for points and for images without 1 or 3 channels.
     """
     if len(image_shape) != 3 or image_shape[-1] not in (1, 3):
         return None
@@ -313,7 +313,7 @@ def _cut(image: Image.Image, side: int) -> Image.Image:
     left, top = (width - side) // 2, (height - side) // 2
     if (left, top) == (0, 0) and image.size == (side, side):
         return image
-    # Pillow's `crop` would refuse more pixels than its limit, which is not the one chosen.
+    # Pillow's `crop` would reject more pixels than its own limit, which may be below `max_pixels`.
     if side * side <= (Image.MAX_IMAGE_PIXELS or side * side):
         return image.crop((left, top, left + side, top + side))
     return Image.fromarray(np.asarray(image)[top : top + side, left : left + side])
@@ -325,10 +325,10 @@ def _cut_tensor(image: tf.Tensor, side: int | tf.Tensor) -> tf.Tensor:
 
 
 def _decoded(contents: tf.Tensor) -> tf.Tensor:
-    """RGBA values of a PNG or JPEG file, uint8 (H, W, 4)."""
+    """Decodes a PNG or JPEG file to RGBA values, uint8 (H, W, 4)."""
 
     def jpeg() -> tf.Tensor:
-        # The default of `dct_method` is faster, and off by up to 13 levels.
+        # The default `dct_method` is faster, but off by up to 13 levels.
         image = tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
         return tf.pad(image, [[0, 0], [0, 0], [0, 1]], constant_values=255)
 
@@ -339,11 +339,11 @@ def _decoded(contents: tf.Tensor) -> tf.Tensor:
 
 
 def _with_opaque(image: tf.Tensor, contents: tf.Tensor) -> tf.Tensor:
-    """RGBA values whose alpha is 255 where the file has none.
+    """Sets alpha to 255 in the RGBA values of a file without transparency.
 
-    For files of 1, 2 or 4 bits `decode_png` fills in the most that so many bits hold, such as 1.
+    For files of 1, 2 or 4 bits, `decode_png` sets alpha to the largest value of so many bits.
     """
-    # A file may be shorter than its header.
+    # Padded, since a file may be shorter than its header.
     header = tf.strings.join([contents, "\0" * 32])
     depth = tf.io.decode_raw(tf.strings.substr(header, _PNG_DEPTH, 1), "uint8")[0]
     alpha = image[..., 3:]

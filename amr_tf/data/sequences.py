@@ -1,4 +1,4 @@
-"""Any sequence of pictures as images of a `Split`: Hugging Face data sets, PyTorch's, lists."""
+"""Sequences of pictures as images of a `Split`: Hugging Face or PyTorch data sets, lists."""
 
 import concurrent.futures
 import os
@@ -16,21 +16,22 @@ from amr_tf.registry import unknown_name
 def images_of(
     items: Any, preprocessor: ImagePreprocessor, image: str | int | Callable | None = None
 ) -> LazyImages:
-    """Pictures of a sequence, read when a batch asks for them.
+    """Wraps the pictures of a sequence, to be read only when a batch needs them.
 
     Args:
-        items: anything with a length and an item for each number: a `datasets.Dataset` of Hugging
-            Face, a `torch.utils.data.Dataset`, a `tfds.data_source`, a list.
-        preprocessor: makes what a model sees of a picture.
-        image: which part of an item is the picture: a key or a position of it, a function of the
-            item, or None for the whole item. A picture is a `PIL.Image`, an array of uint8 (H, W),
-            (H, W, 1), (H, W, 3) or (H, W, 4), the path of a file, or the bytes of one.
+        items: an object with a length and integer indexing: a Hugging Face `datasets.Dataset`, a
+            `torch.utils.data.Dataset`, a `tfds.data_source`, a list.
+        preprocessor: an `ImagePreprocessor` that converts pictures for the model.
+        image: the part of an item that is the picture: a key or index, a function of the item, or
+            None for the whole item. A picture is a `PIL.Image`, a uint8 array (H, W), (H, W, 1),
+            (H, W, 3) or (H, W, 4), the path of a file, or the bytes of a file.
 
     Returns:
         `LazyImages`, uint8 (N, image_size, image_size, channels), for a `Split`.
 
     Raises:
-        ValueError: an item has no such part. It is raised for the first item at once.
+        ValueError: there are no items, or an item has no such part. The first item is checked at
+            once.
 
     Example:
 
@@ -45,7 +46,7 @@ def images_of(
         return preprocessor.pixels(_picture(_part(items[number], image)), f"image {number}")
 
     def render(numbers: np.ndarray) -> np.ndarray:
-        # Threads: Pillow decodes and resizes without Python's lock.
+        # Uses threads, since Pillow decodes and resizes without Python's lock.
         if len(numbers) < 2:
             return np.stack([read(number) for number in numbers.tolist()])
         return np.stack(list(_pool().map(read, numbers.tolist())))
@@ -60,7 +61,7 @@ _pools: list[concurrent.futures.ThreadPoolExecutor] = []
 
 
 def _pool() -> concurrent.futures.ThreadPoolExecutor:
-    """One pool for all: each batch would start threads of its own."""
+    """Returns a shared pool, so that batches do not each start new threads."""
     if not _pools:
         _pools.append(concurrent.futures.ThreadPoolExecutor())
     return _pools[0]
@@ -83,12 +84,12 @@ def _part(item: Any, image: str | int | Callable | None) -> Any:
 
 
 def _picture(picture: Any) -> Any:
-    """A picture as a preprocessor takes it."""
+    """Converts a picture to a type that a preprocessor accepts."""
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8:
             raise ValueError(f"Pictures must be arrays of uint8; got {picture.dtype.name}.")
         return Image.fromarray(picture[..., 0] if picture.shape[2:] == (1,) else picture)
-    if isinstance(picture, dict):  # Hugging Face's, not decoded.
+    if isinstance(picture, dict):  # An undecoded picture of Hugging Face.
         picture = picture.get("bytes") or picture.get("path")
     if not isinstance(picture, (Image.Image, str, os.PathLike, bytes)):
         raise ValueError(

@@ -1,7 +1,8 @@
-"""Data sets by name, and `load`, which makes one ready to train on.
+"""Data sets by name, and `load`, which prepares one for training.
 
-A source is a function that returns a `Source`. `load` gives it `data_dir` and `image_size`, which
-may be None, if it takes them. Its other parameters can be set where it is named:
+A data set is registered as a function that returns a `Source`. `load` passes `data_dir` and
+`image_size`, which may be None, if the function takes them. Its other parameters can be set in the
+call string:
 
     from amr_tf.data import DATASETS, Source, Split
 
@@ -22,26 +23,25 @@ from amr_tf.data.splits import Split, check_fraction, draw_subset, hide_labels, 
 from amr_tf.registry import Call, Registry
 
 DATASETS = Registry("data set", context={"data_dir": "--data_dir", "image_size": "--image_size"})
-"""Functions to a `Source` by the names that `--dataset` takes."""
+"""Functions that return a `Source`, by the names that `--dataset` takes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A data set as it comes.
+    """A data set before it is split for training.
 
     Attributes:
-        train: a `Split`.
-        test: a `Split`, or None where the source has none.
+        train: the training `Split`.
+        test: the test `Split`, or None.
         class_names: one name per class, or per attribute of multi-label data; None for unlabelled
             images.
-        image_size: the width in pixels to which the pipeline resizes by default; None for points.
-        multi_label: whether the labels are binary attributes, (N, A), and no class numbers.
+        image_size: default width in pixels of the resized images; None for points.
+        multi_label: whether the labels are binary attributes (N, A) instead of class numbers.
         factor_names: one name per ground-truth factor, or None.
         factor_sizes: number of values of each factor, or None.
-        validation: a `Split`, where the source has validation images of its own; None for `load`
-            to split them off.
+        validation: the validation `Split`, or None to let `load` split it off `train`.
         preprocessor: the `ImagePreprocessor` that read the images from files; None for arrays and
-            points, for which `load` finds one where there can be one.
+            points. For arrays, `load` creates one if possible.
     """
 
     train: Split
@@ -62,16 +62,16 @@ class ImageData:
     Attributes:
         name: the data set's registered name.
         train: `Split` to train on.
-        validation: `Split` for choices made while training.
-        test: `Split` for the last figure only, or None.
+        validation: `Split` for choices made during training.
+        test: `Split` for final results only, or None.
         class_names: one name per class, or per attribute of multi-label data; None for unlabelled
             images.
-        image_size: width and height in pixels of the images that the model sees; None for points.
-        multi_label: whether the labels are binary attributes, (N, A), and no class numbers.
+        image_size: width and height in pixels of the model's images; None for points.
+        multi_label: whether the labels are binary attributes (N, A) instead of class numbers.
         factor_names: one name per ground-truth factor, or None.
         factor_sizes: number of values of each factor, or None.
-        preprocessor: the `ImagePreprocessor` that makes of a file what the model sees; None for
-            points, and for images of other than 1 or 3 channels.
+        preprocessor: the `ImagePreprocessor` that converts files for the model; None for points,
+            and for arrays without 1 or 3 channels.
     """
 
     name: str
@@ -87,7 +87,7 @@ class ImageData:
 
     @property
     def held_out(self) -> Split:
-        """The `Split` to show a finished model: the test split, or without one validation."""
+        """The `Split` to evaluate a trained model on: test if there is one, else validation."""
         return self.validation if self.test is None else self.test
 
     @property
@@ -97,7 +97,7 @@ class ImageData:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """(H, W, C) of the images that the model sees, or (D,) of points."""
+        """(H, W, C) of the model's images, or (D,) of points."""
         own = tuple(self.train.images.shape[1:])
         return own if self.image_size is None else (self.image_size, self.image_size, own[-1])
 
@@ -121,28 +121,27 @@ def load(
             (TFDS or a folder); "celeba_hq", "attribute_folder", "image_folder", "zappos"
             (folders).
         data_dir: TFDS' folder of prepared data sets, or the folder of image files; None for TFDS'
-            default, where it downloads to.
-        image_size: width to which images are resized; None for the data set's usual one, and for
+            default folder, to which it downloads.
+        image_size: width to which images are resized; None for the data set's default, and for
             points.
-        validation_fraction: share of the training images held out, above 0 and below 1;
-            stratified by class. A data set with validation images of its own, such as a folder
-            with `val/`, keeps these.
-        train_subset: number of training images to keep, stratified by class, after the validation
+        validation_fraction: share of the training images to hold out, above 0 and below 1,
+            stratified by class. Ignored if the data set has its own validation images, such as a
+            folder with `val/`.
+        train_subset: number of training images to keep, stratified by class, after validation
             images are held out; None for all.
-        seed: of the split, the subset and the labelled images; the same seed gives the same
-            images.
-        labelled: number of training images, stratified by class, that keep their labels, while
-            the others get -1 (semi-supervised learning); None for all. Validation and test
-            images keep theirs.
-        **parameters: of the data set, in place of those in its call string, such as
+        seed: seed of the split, the subset and the choice of labelled images.
+        labelled: number of training images that keep their labels, stratified by class; the
+            others get the label -1 (semi-supervised learning). None for all. Validation and test
+            images keep their labels.
+        **parameters: parameters of the data set, overriding those in its call string, such as
             `attributes=("Male", "Smiling")` or `crop=140`.
 
     Returns:
         `ImageData`.
 
     Raises:
-        ValueError: an unknown name or parameter, or numbers that do not fit the data.
-        FileNotFoundError: the data are not there and cannot be downloaded.
+        ValueError: a name or parameter is unknown, or numbers do not fit the data.
+        FileNotFoundError: the data do not exist and cannot be downloaded.
     """
     check_request(name, data_dir, image_size, validation_fraction, train_subset, labelled)
     call = DATASETS.parse(name)
@@ -186,7 +185,7 @@ def check_request(
     train_subset: int | None = None,
     labelled: int | None = None,
 ) -> None:
-    """Raises a ValueError for arguments of `load` that are wrong whatever the data hold."""
+    """Raises a ValueError for arguments of `load` that are wrong for any data."""
     call = DATASETS.parse(name)
     if data_dir is not None and not DATASETS.takes(call.name, "data_dir"):
         raise ValueError(

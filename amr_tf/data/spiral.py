@@ -1,6 +1,6 @@
 """The two-dimensional spiral of the paper's supplement (7.3, figure 12), generated.
 
-The paper says no more than "points along the spiral"; turns, size and noise are ours.
+The paper only says "points along the spiral"; turns, size and noise are choices of this library.
 """
 
 import functools
@@ -16,14 +16,14 @@ TURNS = 2
 RADIUS = 0.9
 NOISE = 0.01  # Standard deviation; the arms are 0.45 apart.
 _SEED = 0
-_CURVE_POINTS = 200_000  # 6e-5 apart at most.
+_CURVE_POINTS = 200_000  # At most 6e-5 apart.
 
 
 def spiral_points(t: np.ndarray) -> np.ndarray:
-    """Points of an Archimedean spiral without noise.
+    """Returns points of an Archimedean spiral, without noise.
 
     Args:
-        t: float (N,) in [0, 1], from the origin outward; radius and angle grow in proportion.
+        t: float (N,) in [0, 1]. Radius and angle grow from 0 in proportion to it.
 
     Returns:
         float32 (N, 2) in [-0.9, 0.9].
@@ -40,38 +40,38 @@ def spiral_points(t: np.ndarray) -> np.ndarray:
 
 
 def sample_spiral(count: int, seed: int, noise: float = NOISE) -> np.ndarray:
-    """Random points, about evenly along the spiral, with Gaussian noise.
+    """Draws points approximately uniformly along the spiral, with Gaussian noise.
 
     Args:
         count: number of points.
-        seed: of the points and the noise.
+        seed: seed of the points and the noise.
         noise: standard deviation of each coordinate's noise, 0 for none.
 
     Returns:
         float32 (count, 2), clipped to [-1, 1].
     """
     generator = np.random.default_rng(seed)
-    # The curve's length grows with the square of t, but for the first bit.
+    # The curve's length grows with the square of t, except near the origin.
     points = spiral_points(np.sqrt(generator.uniform(size=count)))
     noisy = points + noise * generator.standard_normal(points.shape)
     return np.clip(noisy, -1, 1).astype("float32")
 
 
 def distance_to_spiral(points: np.ndarray) -> np.ndarray:
-    """The distance of points to the spiral without noise.
+    """Returns the distance of points to the noiseless spiral.
 
     Args:
         points: float (N, 2).
 
     Returns:
-        float64 (N,), too large by 3e-5 at most.
+        float64 (N,), overestimated by at most 3e-5.
     """
     return _curve().query(np.asarray(points, dtype="float64"))[0]
 
 
 @functools.cache
 def _curve() -> Any:
-    """A search tree of densely sampled points of the spiral."""
+    """Returns a search tree of densely sampled points of the spiral."""
     from scipy.spatial import KDTree
 
     return KDTree(spiral_points(np.linspace(0, 1, _CURVE_POINTS)))
@@ -79,7 +79,7 @@ def _curve() -> Any:
 
 @DATASETS.register("spiral")
 def _spiral() -> Source:
-    """10,000 points to train on and 2,000 to test on, with noise, without labels."""
+    """10,000 training and 2,000 test points with noise, without labels."""
     points = sample_spiral(TRAIN_COUNT + TEST_COUNT, _SEED)
     train, test = (Split(part, None) for part in np.split(points, [TRAIN_COUNT]))
     return Source(train, test, class_names=None, image_size=None)

@@ -1,4 +1,4 @@
-"""Arrays of images with labels, and deterministic ways to cut them."""
+"""Images with labels, and deterministic ways to split them."""
 
 import dataclasses
 
@@ -15,11 +15,10 @@ class Split:
     """The images, or points, of one split.
 
     Attributes:
-        images: uint8, (N, H, W, C), an array or `LazyImages`; or points, float32 (N, D) that
-            already lie in [-1, 1].
-        labels: class numbers, int64 (N,); or binary attributes, int64 (N, A) in {0, 1}; in both
-            -1 stands for an unknown label. None where nothing is labelled.
-        factors: int64 (N, F), the number of each ground-truth factor's value, or None.
+        images: uint8 (N, H, W, C), an array or `LazyImages`; or points, float32 (N, D) in [-1, 1].
+        labels: class numbers, int64 (N,); or binary attributes, int64 (N, A) in {0, 1}; or None.
+            In both, -1 stands for an unknown label.
+        factors: int64 (N, F), the index of each ground-truth factor's value, or None.
     """
 
     images: np.ndarray | LazyImages
@@ -30,7 +29,7 @@ class Split:
         return len(self.images)
 
     def take(self, indices: np.ndarray) -> "Split":
-        """The images at `indices`, with their labels and factors, as a new `Split`."""
+        """Returns the images at `indices`, with their labels and factors, as a new `Split`."""
         labels = None if self.labels is None else self.labels[indices]
         factors = None if self.factors is None else self.factors[indices]
         return Split(self.images[indices], labels, factors)
@@ -43,18 +42,20 @@ def check_fraction(fraction: float) -> None:
 
 
 def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Cuts a share of the images off, stratified by class where there are class numbers.
+    """Splits off a share of the images, stratified by class if labels are class numbers.
+
+    Without enough images of every class for both parts, the split is not stratified.
 
     Args:
         split: a `Split`.
-        fraction: share to cut off, above 0 and below 1.
-        seed: the same seed cuts the same images.
+        fraction: share to split off, above 0 and below 1.
+        seed: seed of the random choice.
 
     Returns:
-        The rest and the part cut off, each a `Split` in the original order.
+        The rest and the part split off, each a `Split` in the original order.
 
     Raises:
-        ValueError: the fraction is out of range, or leaves one of the parts empty.
+        ValueError: the fraction is out of range, or one of the parts would be empty.
     """
     check_fraction(fraction)
     if not len(split):
@@ -69,10 +70,10 @@ def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 
 
 def draw_subset(split: Split, count: int, seed: int) -> Split:
-    """`count` of the images, stratified by class where there are class numbers, as a `Split`.
+    """Draws `count` images, stratified as in `split_off`.
 
     Raises:
-        ValueError: `count` is below 1 or more than there are.
+        ValueError: `count` is below 1 or above the number of images.
     """
     if not 1 <= count <= len(split):
         raise ValueError(
@@ -85,13 +86,14 @@ def draw_subset(split: Split, count: int, seed: int) -> Split:
 
 
 def hide_labels(split: Split, count: int, seed: int) -> Split:
-    """All images, of which `count` keep their labels and the others get -1.
+    """Keeps the labels of `count` images and sets the others to -1.
 
-    The images that keep theirs are stratified by class where there are class numbers. Factors
-    stay: they are for the evaluation, not for training.
+    The labelled images are stratified as in `split_off`. Factors are kept, since they are used for
+    evaluation only.
 
     Raises:
-        ValueError: there are no labels, or `count` is below 1 or more than there are.
+        ValueError: there are no labels, or `count` is below 1 or above the number of labelled
+            images.
     """
     if split.labels is None:
         raise ValueError(f"labelled = {count} needs labels, but the data set has none.")
@@ -113,12 +115,12 @@ def hide_labels(split: Split, count: int, seed: int) -> Split:
 def _stratified(
     labels: np.ndarray | None, size: int, count: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices below `size`: all but `count` of them, and these."""
+    """Splits `range(size)` into all but `count` indices, and those; both are sorted."""
     if labels is not None and labels.ndim > 1:
-        labels = None  # The combinations of many attributes are too rare for strata.
+        labels = None  # Combinations of attributes are too rare for stratification.
     if labels is not None:
         classes, members = np.unique(labels, return_counts=True)
-        # Too few images for one of each class on both sides: draw without regard to labels.
+        # Ignores labels if there are too few images for one of each class on both sides.
         if members.min() < 2 or min(count, size - count) < len(classes):
             labels = None
     rest, part = train_test_split(

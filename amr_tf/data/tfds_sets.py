@@ -1,4 +1,4 @@
-"""TensorFlow Datasets: prepared builders, and the data sets of labelled images."""
+"""TensorFlow Datasets (TFDS): prepared builders, and data sets of labelled images."""
 
 import contextlib
 import pathlib
@@ -15,14 +15,15 @@ _TFDS_HOST = "storage.googleapis.com"  # Where TFDS keeps its own copies of data
 
 
 def prepared_builder(name: str, data_dir: str | None) -> Any:
-    """A TFDS builder whose data are prepared, downloaded where need be.
+    """Returns a TFDS builder with prepared data, downloading them if necessary.
 
     Args:
         name: the data set's name in TFDS.
         data_dir: folder of prepared data sets; None for TFDS' default.
 
     Raises:
-        FileNotFoundError: the data are not there and cannot be downloaded.
+        FileNotFoundError: the data do not exist and cannot be downloaded.
+        ValueError: the metadata are damaged.
     """
     import tensorflow_datasets as tfds
 
@@ -33,13 +34,13 @@ def prepared_builder(name: str, data_dir: str | None) -> Any:
         )
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # It reads the metadata, and nearly anything is raised for those.
+    except Exception as error:  # Damaged metadata may raise nearly any exception.
         raise _damaged(f"Data set '{name}'", data_dir or "TFDS' folder", error) from error
     try:
         if not pathlib.Path(builder.data_path).exists():
             _check_network()
         builder.download_and_prepare()
-    except Exception as error:  # TFDS, requests and the checksum code each raise their own.
+    except Exception as error:  # TFDS, requests and the checksum code raise different ones.
         raise FileNotFoundError(
             f"Data set '{name}' is not prepared in '{builder.data_dir_root}' and could not be "
             f"downloaded ({type(error).__name__}). Pass --data_dir=FOLDER with a prepared "
@@ -50,17 +51,17 @@ def prepared_builder(name: str, data_dir: str | None) -> Any:
 
 @contextlib.contextmanager
 def naming_damage(builder: Any, split: str | None = None) -> Iterator[None]:
-    """Around the reading of prepared files: turns any error into a ValueError that names them.
+    """Converts any error while reading prepared files to a ValueError that names them.
 
     Args:
-        builder: as `prepared_builder` returns it.
-        split: which is read, or None for the metadata.
+        builder: a builder returned by `prepared_builder`.
+        split: the split being read, or None for the metadata.
     """
     try:
         yield
     except MemoryError:
         raise
-    except Exception as error:  # A copy that was broken off lacks files, or parts of them.
+    except Exception as error:  # An interrupted copy lacks files or parts of them.
         whole = f"data set '{builder.name}'"
         what = f"Data set '{builder.name}'" if split is None else f"The '{split}' split of {whole}"
         raise _damaged(what, builder.data_path, error) from error
@@ -74,7 +75,7 @@ def _damaged(what: str, place: Any, error: Exception) -> ValueError:
 
 
 def _check_network() -> None:
-    """Raises an OSError without a network: TFDS itself would retry for more than three minutes."""
+    """Raises an OSError without a network; TFDS would retry for more than three minutes."""
     if not urllib.request.getproxies():
         socket.getaddrinfo(_TFDS_HOST, 443)
 

@@ -1,4 +1,4 @@
-"""Films of images that turn into one another and back: GIF and MP4."""
+"""Films (GIF and MP4) of interpolations, forwards and backwards."""
 
 import pathlib
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ def check_film_path(path: str | pathlib.Path) -> None:
 
 
 def there_and_back(steps: int) -> list[int]:
-    """The numbers of the steps in a film that repeats without a jump: 0 to the last and back.
+    """Returns the indices of the steps in a film that loops smoothly: forwards, then backwards.
 
     Args:
-        steps: how many there are, at least 2.
+        steps: number of steps, at least 2.
 
     Returns:
         A list of `2 * steps - 2` integers.
@@ -45,13 +45,13 @@ def save_animation(
     title: str | None = None,
     frames_per_second: int = 8,
 ) -> None:
-    """Writes a film of a grid: a row for each method, a column for each pair, there and back.
+    """Writes a film of a grid with a row for each method and a column for each pair.
 
     Args:
-        path: file to write, .gif (repeats for ever) or .mp4 (needs the program ffmpeg).
-        rows: dictionary from captions to float images (pairs, steps, H, W, C) in [-1, 1], such as
-            `figures.interpolation_rows` and `interpolation_figures.crossover_rows` return; as many
-            steps, at least 2, in each.
+        path: file to write, .gif (repeats forever) or .mp4 (needs the program ffmpeg).
+        rows: dictionary from captions to float images (pairs, steps, H, W, C) in [-1, 1], with the
+            same number of steps, at least 2; see `grids.interpolation_rows` and
+            `mixes.crossover_rows`.
         title: text above the grid, or None.
         frames_per_second: at least 1.
 

@@ -1,4 +1,4 @@
-"""Codes of images in the plane: principal components and t-SNE, coloured by label."""
+"""Two-dimensional embeddings of codes by PCA and t-SNE, coloured by label."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,11 +27,11 @@ _UNKNOWN = "0.8"
 
 
 def embed_codes(codes: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Codes in two dimensions, by principal components and by t-SNE (van der Maaten 2008).
+    """Embeds codes in two dimensions, by PCA and by t-SNE (van der Maaten 2008).
 
     Args:
         codes: float (N, ...), at least 4 codes of at least 2 numbers each.
-        seed: of t-SNE.
+        seed: seed of t-SNE.
 
     Returns:
         The first two principal components (N, 2), their shares of the variance (2,), and t-SNE's
@@ -66,7 +66,7 @@ def codes_figure(
     title: str | None = None,
     seed: int = 0,
 ) -> Figure:
-    """Codes by principal components and t-SNE, a row of two panels for each model.
+    """Draws codes by PCA and t-SNE, in a row of two panels for each model.
 
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
@@ -134,7 +134,7 @@ def _groups(labels: np.ndarray, names: Sequence[str]) -> list[tuple]:
 
 
 def _colours(count: int) -> Any:
-    """Colours that can be told apart, as far as there are as many."""
+    """Returns colours that are as distinguishable as possible."""
     for name, size in (("tab10", 10), ("tab20", 20)):
         if count <= size:
             listed: Any = matplotlib.colormaps[name]

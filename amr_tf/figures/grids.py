@@ -25,7 +25,7 @@ _HEADER_POINTS = 7  # "reconstruction" is as wide as a cell.
 def grid_figure(
     rows: Mapping[str, Any], title: str | None = None, headers: Sequence[str] | None = None
 ) -> Figure:
-    """A grid of images with a caption before each row.
+    """Draws a grid of images with a caption before each row.
 
     Args:
         rows: dictionary from captions to float images (columns, H, W, C) in [-1, 1], C 1 or 3;
@@ -53,11 +53,11 @@ def grid_figure(
 
 
 def sheet_figure(images: np.ndarray, columns: int = 8, title: str | None = None) -> Figure:
-    """Images in rows of `columns`, without captions.
+    """Draws images in rows of `columns`, without captions.
 
     Args:
         images: float (N, H, W, C) in [-1, 1], C 1 or 3.
-        columns: images in a row.
+        columns: number of images per row.
         title: text above them, or None.
 
     Returns:
@@ -72,7 +72,7 @@ def sheet_figure(images: np.ndarray, columns: int = 8, title: str | None = None)
 
 
 def figure_pixels(figure: Any) -> np.ndarray:
-    """A figure as a uint8 array (H, W, 3)."""
+    """Renders a figure to a uint8 array (H, W, 3)."""
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3]
 
@@ -80,7 +80,7 @@ def figure_pixels(figure: Any) -> np.ndarray:
 def curve_figure(
     logs: Mapping[str, str | pathlib.Path], metric: str, title: str | None = None
 ) -> Figure:
-    """A metric over the epochs of several runs.
+    """Draws a metric over the epochs of several runs.
 
     Args:
         logs: dictionary from labels to paths of `log.csv` files.
@@ -108,7 +108,7 @@ def curve_figure(
 
 
 def _read_curve(path: str | pathlib.Path, metric: str) -> tuple[list[int], list[float]]:
-    """Epoch numbers from 1, and the metric's values, of a `log.csv`."""
+    """Reads the epochs, counted from 1, and a metric's values from a `log.csv`."""
     with open(path, newline="", encoding="utf-8") as file:  # noqa: PTH123, str or Path
         reader = csv.DictReader(file)
         if metric not in (reader.fieldnames or ()):
@@ -119,7 +119,7 @@ def _read_curve(path: str | pathlib.Path, metric: str) -> tuple[list[int], list[
 
 
 def sample_figure(model: ResynthesisModel, images: np.ndarray, title: str | None = None) -> Figure:
-    """Originals, reconstructions and, with a mixer, mixes with the images that went into them.
+    """Draws originals, reconstructions and, with a mixer, mixes with their parents.
 
     Args:
         model: a `ResynthesisModel`.
@@ -143,7 +143,7 @@ def sample_figure(model: ResynthesisModel, images: np.ndarray, title: str | None
 
 
 def as_models(models: Models) -> dict[str, ResynthesisModel]:
-    """A dictionary from captions to models; a model by itself is called "latent space"."""
+    """Returns a dictionary from captions to models; a single model is called "latent space"."""
     return models if isinstance(models, dict) else {"latent space": models}
 
 
@@ -155,15 +155,15 @@ def interpolation_rows(
     pixels: bool = True,
     path: str | None = None,
 ) -> dict[str, Any]:
-    """Lines between pairs of images: blended in pixel space, and through the codes of each model.
+    """Interpolates between pairs of images, in pixel space and with each model.
 
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
         images_a: float images (N, H, W, C) in [-1, 1], at the start.
         images_b: like `images_a`, at the end.
-        steps: images a line, both ends included, at least 2.
-        pixels: whether the plain blends of the two images come first.
-        path: "linear", "spherical" or None, as `ResynthesisModel.interpolate` takes it.
+        steps: number of images per line, including both ends, at least 2.
+        pixels: whether to include blends in pixel space, first.
+        path: "linear", "spherical" or None; see `ResynthesisModel.interpolate`.
 
     Returns:
         Dictionary from captions to float images (N, steps, H, W, C).
@@ -186,19 +186,19 @@ def interpolation_figure(
     pixels: bool = True,
     path: str | None = None,
 ) -> Figure:
-    """Lines between pairs of images, a row for each method (paper, figures 6, 7 and 9).
+    """Draws interpolations of pairs of images, a row for each method (paper, figures 6, 7 and 9).
 
-    A line through codes begins and ends at the reconstructions of the two images, which stand
-    beside them. Columns are labelled so; a blend of pixels has nothing there.
+    Interpolations of codes begin and end with the reconstructions of the two images, which are
+    drawn beside the originals, with labelled columns. Pixel blends leave these columns empty.
 
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
         images_a: float images (N, H, W, C) in [-1, 1], at the left.
         images_b: like `images_a`, at the right.
-        steps: decoded images between them, ends included, at least 2.
+        steps: number of decoded images between them, including both ends, at least 2.
         title: text above the grid, or None.
-        pixels: whether to put the plain blend of the two images above each pair's rows.
-        path: "linear", "spherical" or None, as `ResynthesisModel.interpolate` takes it.
+        pixels: whether to draw the pixel blend of the two images above each pair's rows.
+        path: "linear", "spherical" or None; see `ResynthesisModel.interpolate`.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -214,7 +214,7 @@ def interpolation_figure(
 def between_originals(
     rows: Mapping[str, Any], images_a: np.ndarray, images_b: np.ndarray
 ) -> dict[str, list]:
-    """A grid's rows: for each pair of images one of each method, the two images at its ends.
+    """Arranges the rows of a grid: one per pair and method, with the two originals at its ends.
 
     Args:
         rows: dictionary from captions to float images (N, steps, H, W, C).

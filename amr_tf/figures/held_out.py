@@ -1,4 +1,4 @@
-"""Draws of held-out images for figures: groups of them, pairs with labels, samples."""
+"""Random choices of held-out images for figures: groups, labelled pairs, samples."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ from amr_tf.data import Split, prepared
 def draw_groups(
     split: Split, image_size: int | None, groups: int, members: int = 2, seed: int = 0
 ) -> list[np.ndarray]:
-    """Groups of different images, all drawn without replacement.
+    """Draws groups of images without replacement.
 
     Args:
         split: a `Split`.
-        image_size: width of the images that the model sees.
-        groups: how many groups.
-        members: images in each, such as 2 for pairs.
-        seed: of the draw.
+        image_size: width of the model's images.
+        groups: number of groups.
+        members: number of images in each, such as 2 for pairs.
+        seed: seed of the draw.
 
     Returns:
-        `members` float arrays (groups, H, W, C) in [-1, 1]; their n-th images are group n.
+        `members` float arrays (groups, H, W, C) in [-1, 1]; their n-th images form group n.
 
     Raises:
         ValueError: there are too few images.
@@ -33,17 +33,17 @@ def draw_groups(
 def draw_labelled_pairs(
     split: Split, image_size: int | None, pairs: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of images whose labels are known and differ.
+    """Draws pairs of images whose labels are known and differ.
 
     Args:
         split: a labelled `Split`.
-        image_size: width of the images that the model sees.
-        pairs: how many.
-        seed: of the draw.
+        image_size: width of the model's images.
+        pairs: number of pairs.
+        seed: seed of the draw.
 
     Returns:
-        Float images (pairs, H, W, C) in [-1, 1], those they are paired with, and the labels of
-        both, as the split has them.
+        Float images (pairs, H, W, C) in [-1, 1], their partners, and the labels of both, as in the
+        split.
 
     Raises:
         ValueError: there are no labels, or too few that differ.
@@ -81,13 +81,13 @@ def _different(labels: np.ndarray, order: np.ndarray, count: int) -> list[tuple[
 def draw_sample(
     split: Split, image_size: int | None, most: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Up to `most` images in random order, with their labels.
+    """Draws up to `most` images in random order, with their labels.
 
     Args:
         split: a `Split`.
-        image_size: width of the images that the model sees, or None for points.
-        most: how many at most.
-        seed: of the draw.
+        image_size: width of the model's images, or None for points.
+        most: largest number of images.
+        seed: seed of the draw.
 
     Returns:
         Float images (N, H, W, C) in [-1, 1] or points (N, D), and their labels or None.

@@ -1,4 +1,4 @@
-"""Mixes of pairs of images under several labels, with the labels marked (paper, figure 5)."""
+"""Mixes of pairs of images with several labels, which are marked (paper, figure 5)."""
 
 import itertools
 from collections.abc import Sequence
@@ -34,12 +34,12 @@ def check_label_mixers(models: Models) -> None:
 
 
 def class_label_mixes(labels_a: np.ndarray, labels_b: np.ndarray, num_classes: int) -> np.ndarray:
-    """Labels y~ for mixes of classes: the first parent's, half of each, the second parent's.
+    """Returns labels y~ for mixes of classes: the first parent's, half of each, the second's.
 
     Args:
         labels_a: class numbers (N,).
         labels_b: like `labels_a`.
-        num_classes: how many classes there are.
+        num_classes: number of classes.
 
     Returns:
         float32 (N, 3, num_classes).
@@ -49,13 +49,13 @@ def class_label_mixes(labels_a: np.ndarray, labels_b: np.ndarray, num_classes: i
 
 
 def attribute_label_mixes(labels_a: np.ndarray, combinations: bool | None = None) -> np.ndarray:
-    """Labels y~ for mixes of attributes.
+    """Returns labels y~ for mixes of attributes.
 
     Args:
-        labels_a: attributes of the first parents, (N, A) of 0 and 1.
-        combinations: whether to take all 2^A combinations, from none of the attributes to all, as
-            in the paper's figure 5; otherwise the first parent's labels, and these with one
-            attribute changed at a time. None for all combinations of up to 3 attributes.
+        labels_a: attributes of the first parents, (N, A) in {0, 1}.
+        combinations: True for all 2^A combinations, from none of the attributes to all, as in the
+            paper's figure 5. False for the first parent's labels, and these with one attribute
+            changed at a time. None chooses all combinations for up to 3 attributes.
 
     Returns:
         float32 (N, 2^A, A) or (N, 1 + A, A).
@@ -82,11 +82,11 @@ def label_mix_figure(
     combinations: bool | None = None,
     seed: int = 0,
 ) -> Figure:
-    """Pairs of images, and between them their mixes under several labels (paper, figure 5).
+    """Draws pairs of images, and between them their mixes with several labels (paper, figure 5).
 
-    Above each image stands its label: a square for each attribute, filled where it is on and open
-    where it is off, or for the classes of the two images, filled to the class's share. Each of a
-    pair's mixes is drawn with the same random numbers, so they differ by their label alone.
+    The label is shown above each image: a square for each attribute, filled if it is on, or a
+    square for each of the two images' classes, filled to the class's share. A pair's mixes use the
+    same random numbers, so they differ only by their label.
 
     Args:
         models: a `SupervisedAMR`, or a dictionary from captions to some.
@@ -96,8 +96,8 @@ def label_mix_figure(
         labels_b: like `labels_a`, of `images_b`.
         class_names: a name for each class or attribute.
         title: text above the grid, or None.
-        combinations: see `attribute_label_mixes`; classes ignore it.
-        seed: of the masks.
+        combinations: see `attribute_label_mixes`; ignored for classes.
+        seed: seed of the masks.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -144,7 +144,7 @@ def label_mixes(
     labels_b: np.ndarray,
     seed: int = 0,
 ) -> np.ndarray:
-    """Mixes of each pair under several labels, with the same random numbers for each label.
+    """Mixes each pair with several labels, using the same random numbers for each label.
 
     Args:
         model: a `SupervisedAMR`.

@@ -9,7 +9,7 @@ from amr_tf.models.inference import combine, has_looks
 
 
 def check_look_mixers(models: Models) -> None:
-    """Raises a ValueError unless each model takes layout and look apart.
+    """Raises a ValueError unless each model mixes layout and look separately.
 
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
@@ -22,7 +22,7 @@ def check_look_mixers(models: Models) -> None:
 
 
 def look_mixes(model: ResynthesisModel, layouts: np.ndarray, looks: np.ndarray) -> np.ndarray:
-    """Mixes of the layout of each image with the look of each other one.
+    """Mixes the layout of each image with each of the looks.
 
     Args:
         model: a `ResynthesisModel` whose mixer is a `StyleMixup`.
@@ -48,11 +48,11 @@ def look_mixes(model: ResynthesisModel, layouts: np.ndarray, looks: np.ndarray) 
 def looks_figure(
     models: Models, layouts: np.ndarray, looks: np.ndarray, title: str | None = None
 ) -> Figure:
-    """A table of mixes: each column has the layout of its head, each row the look of its own.
+    """Draws a table of mixes: each column has the layout of its header, each row the look of its.
 
     Args:
         models: a `ResynthesisModel` whose mixer is a `StyleMixup`, or a dictionary from captions
-            to some, which stand one below the other.
+            to such models, which are drawn one below the other.
         layouts: float images (N, H, W, C) in [-1, 1], above the columns.
         looks: float images (M, H, W, C) in [-1, 1], before the rows.
         title: text above everything, or None.

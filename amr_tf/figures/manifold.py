@@ -12,7 +12,7 @@ from amr_tf.models.base import ResynthesisModel
 def manifold_figure(
     models: Mapping[str, ResynthesisModel], points: np.ndarray, seed: int = 0
 ) -> Figure:
-    """Data in blue and decoded mixes in orange, one panel a model (paper, figure 12).
+    """Draws data in blue and decoded mixes in orange, one panel per model (paper, figure 12).
 
     For a model without a mixer the orange points are reconstructions.
 

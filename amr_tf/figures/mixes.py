@@ -18,10 +18,10 @@ _PANEL_GAP_INCHES = 0.35
 
 
 def barycentric_weights(steps: int) -> np.ndarray:
-    """Weights of three corners on a triangular grid, from the first corner downwards.
+    """Returns the weights of three corners on a triangular grid, from the first corner downwards.
 
     Args:
-        steps: points along each side, at least 2.
+        steps: number of points along each side, at least 2.
 
     Returns:
         float32 (steps * (steps + 1) / 2, 3), rows that sum to one: one row of the grid after the
@@ -35,9 +35,9 @@ def barycentric_weights(steps: int) -> np.ndarray:
 
 
 def triangle_images(model: ResynthesisModel, corners: np.ndarray, steps: int = 7) -> np.ndarray:
-    """Decoded mixes of three images, as the model's mixer makes them of given coefficients.
+    """Mixes three images with the model's mixer, with coefficients on a triangular grid.
 
-    For most mixers these are convex combinations of the codes (paper, equation 6 with k = 3).
+    Most mixers form convex combinations of the codes (paper, equation 6 with k = 3).
 
     Args:
         model: a `ResynthesisModel`.
@@ -67,10 +67,10 @@ def triangle_figure(
     steps: int = 7,
     title: str | None = None,
 ) -> Figure:
-    """Triangles of mixes of three images: a row of panels a triple, a column a model.
+    """Draws triangles of mixes of three images: a row for each triple, a column for each model.
 
-    The decoded corners stand beside the images themselves, marked "original": the first at the
-    top, the second at the left, the third at the right.
+    The originals are drawn beside the decoded corners: the first at the top, the second at the
+    left, the third at the right.
 
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
@@ -132,7 +132,7 @@ def _draw_triangle(
 
 
 def crossover_stages(models: Models, steps: int) -> int:
-    """At how many stages a crossover is shown: `steps`, or fewer where the codes have few maps.
+    """Returns the number of stages of a crossover: `steps`, or fewer for codes with few maps.
 
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
@@ -147,17 +147,17 @@ def crossover_stages(models: Models, steps: int) -> int:
 
 
 def crossover_counts(maps: int, stages: int) -> np.ndarray:
-    """How many of `maps` feature maps are the second image's at each stage, int64 (stages,)."""
+    """Returns how many feature maps come from the second image at each stage, int64 (stages,)."""
     return np.round(np.linspace(0, maps, stages)).astype("int64")
 
 
 def crossover_rows(
     models: Models, images_a: np.ndarray, images_b: np.ndarray, steps: int = 9, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Feature maps of one image replaced by another's, a few at a time (paper, equation 5).
+    """Replaces feature maps of one image by another's, a few at a time (paper, equation 5).
 
-    Each stage is a Bernoulli mix of k = 2 whose mask has more ones than the stage before. Vector
-    codes are crossed element by element.
+    Each stage is a Bernoulli mix with k = 2 that takes more maps from the second image than the
+    stage before. Vector codes are crossed element by element.
 
     Args:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
@@ -207,9 +207,10 @@ def crossover_figure(
     title: str | None = None,
     seed: int = 0,
 ) -> Figure:
-    """Crossover between pairs of images, a row for each method (paper, figures 8, 10 and 11).
+    """Draws crossovers of pairs of images, a row for each method (paper, figures 8, 10 and 11).
 
-    Where all codes have as many feature maps, each column says how many are the second image's.
+    If all codes have the same number of feature maps, columns are labelled with the number that
+    comes from the second image.
 
     Args:
         models: see `crossover_rows`.

@@ -13,16 +13,16 @@ from amr_tf.figures.grids import figure_pixels, sample_figure
 class SampleGrid(keras.callbacks.Callback):
     """Draws originals, reconstructions and mixes every few epochs, to PNG and TensorBoard.
 
-    A training that ends early draws its last epoch, too.
+    If training ends early, the last epoch is drawn too.
 
-    The images and the mixes' coefficients are the same each time, so the grids show the model
-    change and nothing else; the training's random numbers are left alone.
+    Images and mixing coefficients are the same every time, so that grids differ only by the model.
+    The random numbers of training are not affected.
 
     Args:
-        images: float images (N, H, W, C) in [-1, 1], N at least the mixer's k.
-        directory: for `epoch_00010.png` and so on.
+        images: float images (N, H, W, C) in [-1, 1], with N at least the mixer's k.
+        directory: folder for `epoch_00010.png` and so on.
         log_dir: TensorBoard's folder, or None.
-        every: epochs between grids.
+        every: number of epochs between grids.
     """
 
     def __init__(

@@ -1,23 +1,24 @@
-"""Directions of attributes in latent space, by averages (Sainburg et al. 2018, GAIA)."""
+"""Attribute vectors in latent space (Sainburg et al. 2018, GAIA)."""
 
 import numpy as np
 
 
 def attribute_vectors(codes: np.ndarray, attributes: np.ndarray) -> np.ndarray:
-    """For each attribute the mean code of the images that have it, minus that of those without.
+    """Computes the mean code of images with each attribute, minus that of images without it.
 
-    `model.decode(codes + vector)` adds an attribute. The vectors carry along what is correlated
-    with an attribute in the data (the paper's section 3 says so, and mixes by label instead).
+    `model.decode(codes + vector)` adds an attribute. The vectors also contain whatever is
+    correlated with the attribute in the data. Section 3 of the paper points this out, and mixes by
+    label instead.
 
     Args:
         codes: (N, H, W, C) or (N, D).
-        attributes: (N, A) of 0 and 1, -1 where unknown.
+        attributes: (N, A) in {0, 1}, or -1 where unknown.
 
     Returns:
         NumPy array (A, H, W, C) or (A, D).
 
     Raises:
-        ValueError: shapes that do not fit, or an attribute that all images have, or none.
+        ValueError: the shapes do not match, or all or no images have an attribute.
     """
     codes, attributes = np.asarray(codes), np.asarray(attributes)
     if attributes.ndim != 2 or len(attributes) != len(codes):

@@ -1,4 +1,4 @@
-"""How far the dimensions of a trained model's codes stand for the factors of its data."""
+"""Disentanglement of a trained model's codes with respect to the factors of its data."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from amr_tf.metrics.fixed_factor import (
 from amr_tf.metrics.mig_dci_sap import dci, mutual_information_gap, sap
 from amr_tf.models.base import ResynthesisModel
 
-_ENCODED_AT_ONCE = 2048  # Bounds the memory for images.
+_ENCODED_AT_ONCE = 2048  # Limits the memory for images.
 
 
 def disentanglement(
@@ -27,33 +27,33 @@ def disentanglement(
     samples: int = 100,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The FactorVAE, beta-VAE, MIG, DCI and SAP metrics of a trained model.
+    """Computes the FactorVAE, beta-VAE, MIG, DCI and SAP metrics of a trained model.
 
-    Images are drawn at random from the training split, for whatever is fitted, and from a split
-    held out, for the scores; each is rendered and encoded once, and all metrics use these codes.
-    Spatial codes are flattened; of a VAE the posterior means are used. Factors that have a single
-    value among the images drawn are left out. For dSprites and codes of 10 dimensions this takes
-    a few minutes on one core, of which DCI takes most; DCI and SAP grow with the dimensions.
+    Classifiers are fitted on random images of the training split, and scores are computed on a
+    held-out split. Each image is rendered and encoded once, and all metrics use these codes.
+    Spatial codes are flattened, and the codes of a VAE are the posterior means. Factors with a
+    single value among the images are left out. For dSprites and codes of 10 dimensions this takes a
+    few minutes on one core, mostly for DCI. The time for DCI and SAP grows with the dimensions.
 
     Args:
         model: a trained `ResynthesisModel`.
-        data: `ImageData` with ground-truth factors, of the model's image shape.
-        split: "validation" for choices made on the way, "test" for the last figure.
-        examples: images to draw from each of the two splits, or all where it has fewer.
-        fitted: how many of these DCI and SAP are fitted to, and scored on.
-        votes: training votes of the FactorVAE metric, and as many held-out ones.
-        samples: images that make a vote.
-        seed: of all draws.
+        data: `ImageData` with ground-truth factors and the model's image shape.
+        split: "validation" for model selection, or "test" for final results.
+        examples: number of images to draw from each split, or all if there are fewer.
+        fitted: number of these images that DCI and SAP are fitted to, and scored on.
+        votes: number of training votes, and of held-out votes, of the FactorVAE metric.
+        samples: number of images per vote.
+        seed: seed of all draws.
 
     Returns:
-        A dictionary: "factor_vae", "beta_vae", "mig" and "sap", floats; "dci", a dictionary as of
-        `disentanglement_metrics.dci`; "dimensions" of a code and how many of these are kept for
-        the FactorVAE and beta-VAE metrics, "kept_dimensions"; the names of the "factors" and of
-        those "left_out".
+        A dictionary with "factor_vae", "beta_vae", "mig" and "sap", floats; "dci", a dictionary
+        (see `mig_dci_sap.dci`); "dimensions", the size of a code; "kept_dimensions", the number of
+        dimensions used for the FactorVAE and beta-VAE metrics; and the names of the "factors" and
+        of those "left_out".
 
     Raises:
-        ValueError: the data have no factors, fewer than two that vary, no such split or another
-            image shape, or a number is not positive.
+        ValueError: the data have no factors, fewer than two varying factors, no such split or
+            another image shape, or a number is not positive.
     """
     held_out = _held_out(data, split)
     checks.check_same_images(model, data)
@@ -103,14 +103,14 @@ def _held_out(data: ImageData, split: str) -> Any:
 
 
 def _draw(size: int, examples: int, random: np.random.Generator) -> np.ndarray:
-    """Different row numbers in random order, so that the first few are a random sample too."""
+    """Draws distinct rows in random order, so that the first few are also a random sample."""
     return random.permutation(size)[:examples]
 
 
 def _codes(
     model: ResynthesisModel, split: Split, rows: np.ndarray, image_size: int | None
 ) -> np.ndarray:
-    """Codes (len(rows), D); no more images are rendered than these, and few at a time."""
+    """Returns codes (len(rows), D), rendering only these images, a few at a time."""
     parts = [
         model.encode(prepared(split, rows[start : start + _ENCODED_AT_ONCE], image_size))
         for start in range(0, len(rows), _ENCODED_AT_ONCE)

@@ -1,4 +1,4 @@
-"""Extractors: named functions from images to features, on which images are compared."""
+"""Extractors: named functions from images to features, for comparing images."""
 
 import contextlib
 import pathlib
@@ -11,16 +11,16 @@ import numpy as np
 
 from amr_tf import checks
 
-_TIMEOUT = 10.0  # Seconds without an answer after which a download of weights is given up.
+_TIMEOUT = 10.0  # Seconds without a response after which a download of weights is aborted.
 
 
 def extract_features(images: np.ndarray, extractor: Any, batch_size: int = 64) -> np.ndarray:
-    """Features of images.
+    """Extracts features of images.
 
     Args:
         images: float (N, H, W, C) in [-1, 1].
         extractor: see `image_quality`.
-        batch_size: images at a time.
+        batch_size: number of images at a time.
 
     Returns:
         float64 array (N, D).
@@ -58,9 +58,9 @@ def classifier_extractor(classifier: keras.Sequential) -> keras.Model:
     classifier without maps they are what its last layer sees.
 
     Args:
-        classifier: a built `keras.Sequential` of at least two layers, as of
-            `amr_tf.metrics.label_mixing.train_classifier`. Train one for each data set, and
-            keep it: figures of two classifiers cannot be compared.
+        classifier: a built `keras.Sequential` with at least two layers, such as that of
+            `amr_tf.metrics.label_mixing.train_classifier`. Train one per data set and keep it,
+            since results of different classifiers are not comparable.
 
     Returns:
         A `keras.Model` from images to features (N, D), named after the classifier.
@@ -83,22 +83,22 @@ def classifier_extractor(classifier: keras.Sequential) -> keras.Model:
 
 
 def inception_extractor(weights: str | None = "imagenet") -> Callable[[np.ndarray], np.ndarray]:
-    """The pooled features of Keras' InceptionV3, as an extractor: 2,048 an image.
+    """Creates an extractor of the 2,048 pooled features of Keras' InceptionV3.
 
-    Images are resized to 299x299 (bilinear), grey ones repeated over three channels. FID's own
-    Inception network has other weights and another resizing; figures come near published ones,
-    but are not comparable to the digit.
+    Images are resized to 299x299 (bilinear), and grey ones are repeated over three channels. The
+    Inception network of FID has other weights and resizing, so results are close to published
+    ones, but not exactly comparable.
 
     Args:
         weights: "imagenet", which Keras downloads once; the path of Keras' weights file for the
             network without its top; or None for random weights, for tests.
 
     Returns:
-        A function from images (N, H, W, C) in [-1, 1], C 1 or 3, to features (N, 2048), named
-        after the weights.
+        A function, named after the weights, from images (N, H, W, C) in [-1, 1], with C 1 or 3, to
+        features (N, 2048).
 
     Raises:
-        FileNotFoundError: the weights are not there and cannot be downloaded.
+        FileNotFoundError: the weights do not exist and cannot be downloaded.
     """
     return _Inception(_load_inception(weights), _name_of_weights(weights))
 
@@ -111,7 +111,7 @@ class _Inception:
         self.name = name
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Features (N, 2048) of images (N, H, W, C) in [-1, 1], which is what Keras' expects."""
+        """Returns features (N, 2048) of images (N, H, W, C) in [-1, 1], the range Keras expects."""
         channels = images.shape[-1]
         if channels not in (1, 3):
             raise ValueError(f"InceptionV3 sees images of 1 or 3 channels; got {channels}.")
@@ -132,7 +132,7 @@ def _load_inception(weights: str | None) -> keras.Model:
             return keras.applications.InceptionV3(
                 include_top=False, weights=weights, pooling="avg", input_shape=(299, 299, 3)
             )
-    except Exception as error:  # Keras raises bare exceptions, h5py and urllib each their own.
+    except Exception as error:  # Keras, h5py and urllib raise various exceptions.
         raise FileNotFoundError(
             f"InceptionV3's weights '{weights}' could not be read or downloaded "
             f"({type(error).__name__}): pass weights=PATH of a copy of Keras' "
@@ -143,7 +143,7 @@ def _load_inception(weights: str | None) -> keras.Model:
 
 @contextlib.contextmanager
 def _impatient() -> Iterator[None]:
-    """Within it, connections that do not answer are given up; Keras would wait without end."""
+    """Aborts connections that do not respond; Keras would wait forever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)
     try:

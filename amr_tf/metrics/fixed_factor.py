@@ -1,8 +1,8 @@
-"""Metrics of disentanglement from examples that share a factor's value: FactorVAE and beta-VAE.
+"""Disentanglement metrics based on examples that share a factor's value: FactorVAE and beta-VAE.
 
-They were defined by drawing new images that share a value. Here they draw, again and again, from
-the examples of a large sample that share it, so that each image is rendered and encoded once.
-Arguments are as described in `disentanglement_metrics`.
+Their definitions draw new images for every group that shares a value. Here, groups are drawn
+repeatedly from a large sample, so that each image is rendered and encoded once. Codes and factors
+are described in `mig_dci_sap`.
 """
 
 import numpy as np
@@ -11,21 +11,20 @@ from sklearn.linear_model import LogisticRegression
 from amr_tf import checks
 from amr_tf.metrics.mig_dci_sap import Pair, checked_pairs
 
-# Of the prior's standard deviation for a VAE's posterior means (`prune_dims.threshold` in the
-# study of Locatello et al. 2019), else of the largest standard deviation among the dimensions.
+# As a share of the prior's standard deviation for a VAE's posterior means (`prune_dims.threshold`
+# in the study of Locatello et al. 2019), else of the largest standard deviation of all dimensions.
 PRUNED_BELOW = 0.05
-_ROUNDING = 1e-6  # A constant that went through float32 arithmetic varies by less than this share.
+_ROUNDING = 1e-6  # A constant computed in float32 varies by less than this share.
 
 
 def kept_dimensions(codes: np.ndarray, unit_prior: bool = False) -> np.ndarray:
-    """Which dimensions of a code are in use.
+    """Determines which dimensions of a code are in use.
 
-    Kim & Mnih (2018) leave out dimensions that have collapsed to the prior: the decoder ignores
-    them, but divided by their own tiny deviation they would vote like the others. The means of a
-    VAE are measured against the prior, with a deviation of 1. The scale of a deterministic code
-    means nothing by itself, and then a dimension is measured against the one that varies most,
-    which agrees with the rule for VAEs as soon as one dimension of these is in use: the
-    deviations of such lie near 1.
+    Kim & Mnih (2018) leave out dimensions that have collapsed to the prior. The decoder ignores
+    them, but after division by their tiny standard deviation they would vote like the others. The
+    means of a VAE are compared with the prior's standard deviation of 1. Deterministic codes have
+    no natural scale, so their dimensions are compared with the one that varies most. The two rules
+    agree for a VAE with at least one dimension in use, whose standard deviation is close to 1.
 
     Args:
         codes: (N, ...).
@@ -42,10 +41,10 @@ def kept_dimensions(codes: np.ndarray, unit_prior: bool = False) -> np.ndarray:
 
 
 class FactorSampler:
-    """Draws examples that share the value of a factor.
+    """Draws groups of examples that share the value of a factor.
 
-    Factors take turns, and a factor's values are equally likely, however many examples have them;
-    a value that a single example has is not drawn, for that example would be its own company.
+    Factors take turns, and all values of a factor are equally likely, regardless of their number of
+    examples. Values with a single example are not drawn.
 
     Args:
         factors: integers (N, F).
@@ -66,11 +65,11 @@ class FactorSampler:
     def groups(
         self, count: int, size: int, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Groups of examples that share one value of one factor.
+        """Draws groups of examples that share one value of one factor.
 
         Args:
-            count: of groups.
-            size: examples in a group, drawn with replacement.
+            count: number of groups.
+            size: number of examples in a group, drawn with replacement.
             random: `np.random.Generator`.
 
         Returns:
@@ -87,16 +86,16 @@ class FactorSampler:
     def pairs(
         self, count: int, size: int, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sets of pairs; all pairs of a set share the same factor, each pair a value of its own.
+        """Draws sets of pairs that share a factor's value; the factor is the same within a set.
 
         Args:
-            count: of sets.
-            size: pairs in a set.
+            count: number of sets.
+            size: number of pairs in a set.
             random: `np.random.Generator`.
 
         Returns:
-            The shared factor (count,), and the first and the second examples (count, size),
-            int64; no example is paired with itself.
+            The shared factor (count,), and the first and second examples (count, size), int64. No
+            example is paired with itself.
         """
         fixed = np.arange(count) % len(self._values)
         first, second = np.empty((2, count, size), "int64")
@@ -110,9 +109,9 @@ class FactorSampler:
 
 
 def _shared(column: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Examples in the order of their values, and where those of each value start, and how many.
+    """Returns the examples sorted by value, and the start and number of each value's examples.
 
-    Values that a single example has are left out of the last two.
+    Values with a single example are left out of the last two.
     """
     order = np.argsort(column, kind="stable")
     _, starts, sizes = np.unique(column[order], return_index=True, return_counts=True)
@@ -127,26 +126,26 @@ def factor_vae_score(
     kept: np.ndarray | None = None,
     seed: int = 0,
 ) -> float:
-    """The metric of Kim & Mnih (2018, section 4).
+    """Computes the FactorVAE metric (Kim & Mnih 2018, section 4).
 
-    Examples that share the value of a random factor give a vote: the dimension whose variance,
-    over its variance in all training codes, is the smallest. Each dimension predicts the factor
-    that most of its training votes came from; the score is the share of held-out votes predicted
-    correctly. Dimensions may be more than factors, and several may stand for one factor.
+    Examples that share the value of a random factor cast a vote for the dimension with the smallest
+    variance relative to its variance in all training codes. Each dimension predicts the factor of
+    most of its training votes, and the score is the accuracy on held-out votes. There may be more
+    dimensions than factors, and several dimensions may encode the same factor.
 
-    Chance is one over the number of factors; codes that are a function of one factor each, with
-    no factor left out, score 1. Codes of which no dimension is kept score 0.
+    Chance is one over the number of factors. Codes whose dimensions are each a function of one
+    factor, and together encode all factors, score 1. Codes without kept dimensions score 0.
 
     Args:
-        train: pair of codes and factors, for deviations and the classifier.
+        train: pair of codes and factors, for standard deviations and the classifier.
         held_out: like `train`, for the score.
-        votes: training votes, and as many held-out ones (800 in the paper).
-        samples: examples that make a vote, L (100 in the paper).
+        votes: number of training votes, and of held-out votes (800 in that paper).
+        samples: number of examples per vote, L (100 in that paper).
         kept: bool (D,), the dimensions to use; None for `kept_dimensions` of the training codes.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
-        A float in 0 to 1.
+        A float from 0 to 1.
     """
     checks.check_positive_integer("votes", votes)
     checks.check_positive_integer("samples", samples)
@@ -169,9 +168,9 @@ def factor_vae_score(
 
 
 def _normalised(train: Pair, held_out: Pair, kept: np.ndarray | None) -> list[Pair]:
-    """Both pairs, checked, with the codes' kept dimensions divided by their deviations in `train`.
+    """Checks the pairs and divides the kept dimensions by their standard deviations in `train`.
 
-    `kept` is that of `factor_vae_score`.
+    See `factor_vae_score` for `kept`.
     """
     train, held_out = checked_pairs(train, held_out)
     kept = kept_dimensions(train[0]) if kept is None else np.asarray(kept)
@@ -180,7 +179,7 @@ def _normalised(train: Pair, held_out: Pair, kept: np.ndarray | None) -> list[Pa
 
 
 def least_varying(group: np.ndarray) -> int:
-    """The dimension of normalised codes (L, D) with the smallest variance."""
+    """Returns the dimension of normalised codes (L, D) with the smallest variance."""
     return int(group.var(axis=0).argmin())
 
 
@@ -192,28 +191,28 @@ def beta_vae_score(
     kept: np.ndarray | None = None,
     seed: int = 0,
 ) -> float:
-    """The metric of Higgins et al. (2017, section 3).
+    """Computes the beta-VAE metric (Higgins et al. 2017, section 3).
 
     A point is the mean of |z1 - z2| over pairs of examples that share the value of a random
-    factor; a linear classifier (scikit-learn's `LogisticRegression`) tells the factor from it.
-    Dimensions are divided by their standard deviation first, so that the score does not depend
-    on their scales, and those that are not kept are left out.
+    factor. A linear classifier (scikit-learn's `LogisticRegression`) predicts the factor from it.
+    Kept dimensions are divided by their standard deviation first, so that the score does not depend
+    on their scales.
 
-    Chance is one over the number of factors, and codes that are a function of one factor each
-    score 1. So do many that are entangled, since the classifier sees all dimensions together;
-    only where two factors change all dimensions alike, as two of the same distribution rotated
-    by 45 degrees do, can it not tell them apart.
+    Chance is one over the number of factors, and codes whose dimensions are each a function of one
+    factor score 1. Many entangled codes also score 1, since the classifier sees all dimensions
+    together. It fails only if two factors change all dimensions equally, such as two factors of
+    the same distribution rotated by 45 degrees.
 
     Args:
         train: pair of codes and factors, to fit the classifier on.
         held_out: like `train`, for its accuracy.
-        points: to fit on, and as many to score.
-        pairs: that make a point, L.
-        kept: see `factor_vae_score`; without any the score is 0 here too.
-        seed: of the draws.
+        points: number of points to fit on, and to score.
+        pairs: number of pairs per point, L.
+        kept: see `factor_vae_score`. If no dimension is kept, the score is 0.
+        seed: seed of the draws.
 
     Returns:
-        A float in 0 to 1.
+        A float from 0 to 1.
     """
     checks.check_positive_integer("points", points)
     checks.check_positive_integer("pairs", pairs)

@@ -1,7 +1,7 @@
-"""How real and how varied decoded images are: Frechet distance, precision and recall of features.
+"""Realism and diversity of decoded images: Frechet distance, precision and recall of features.
 
-Figures of different feature extractors cannot be compared, nor can those of different numbers of
-images: results carry both.
+Results of different feature extractors, or for different numbers of images, are not comparable.
+Results therefore include both.
 """
 
 import warnings
@@ -18,31 +18,30 @@ from amr_tf.metrics.extractors import extract_features
 from amr_tf.models.base import ResynthesisModel
 
 _CHUNK = 1024
-_MOST = 10_000  # Images in each set, by default.
-_ROUNDING = 1e-7  # Of a distance, as a share of the features' size: it comes of a matrix product.
+_MOST = 10_000  # Default limit of the images in each set.
+_ROUNDING = 1e-7  # Error of distances from matrix products, as a share of the features' norm.
 
 
 def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
-    """The squared Frechet distance of two Gaussians that are fitted to features.
+    """Computes the squared Frechet distance of two Gaussians fitted to features.
 
-    |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) [Heusel et al. 2017], with unbiased
-    covariances S. On features of the Inception network this is FID. The matrix root is neither
-    complex nor unstable for singular covariances: with S = R^T R, where R comes from a QR
-    decomposition of the centred features, its trace is the sum of the singular values of
-    R_a R_b^T.
+    It is |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) [Heusel et al. 2017], with unbiased
+    covariances S. On features of the Inception network this is FID. With S = R^T R, where R comes
+    from a QR decomposition of the centred features, the trace of the matrix root is the sum of the
+    singular values of R_a R_b^T. This is real and stable even for singular covariances.
 
-    With few images the figure is too large: its bias falls only as 1 / N, and N should be several
-    times D. Compare figures of the same number of images only.
+    The distance is overestimated for few images. The bias falls only as 1 / N, so N should be
+    several times D. Compare only results for the same number of images.
 
     Args:
-        features_a: (N, D), N at least 2; computed in float64.
-        features_b: (M, D), M at least 2.
+        features_a: (N, D), with N at least 2. Computed in float64.
+        features_b: (M, D), with M at least 2.
 
     Returns:
         A float of at least 0.
 
     Raises:
-        ValueError: the features differ in D, are too few, or not finite.
+        ValueError: the features differ in D, are too few, or are not finite.
     """
     features_a, features_b = _check_features(features_a, features_b)
     (mean_a, root_a), (mean_b, root_b) = (_gaussian(each) for each in (features_a, features_b))
@@ -55,23 +54,22 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
 def precision_recall(
     real_features: np.ndarray, fake_features: np.ndarray, k: int = 3
 ) -> dict[str, float]:
-    """Improved precision and recall [Kynkäänniemi et al. 2019, equations 1 and 2].
+    """Computes improved precision and recall [Kynkäänniemi et al. 2019, equations 1 and 2].
 
-    A set's manifold is the union of balls around its features, each as large as the distance to
-    the k-th nearest other one of the set.
+    The manifold of a set is the union of balls around its features, whose radii are the distances
+    to the k-th nearest neighbour in the set.
 
     Args:
-        real_features: (N, D), N above k; computed in float64.
-        fake_features: (M, D), M above k.
-        k: the neighbour that sets the size of a ball; 3 in the paper.
+        real_features: (N, D), with N above k. Computed in float64.
+        fake_features: (M, D), with M above k.
+        k: the neighbour that determines the radius of a ball; 3 in that paper.
 
     Returns:
         A dictionary of shares from 0 to 1: "precision", of fake features in the real manifold
-        (are they realistic?), and "recall", of real features in the fake manifold (is everything
-        covered?).
+        (realism), and "recall", of real features in the fake manifold (coverage).
 
     Raises:
-        ValueError: the features differ in D, are too few for k, or not finite.
+        ValueError: the features differ in D, are too few for k, or are not finite.
     """
     real, fake = _check_features(real_features, fake_features)
     _check_counts(len(real), len(fake), k)
@@ -87,28 +85,30 @@ def image_quality(
     k: int = 3,
     batch_size: int = 64,
 ) -> dict[str, Any]:
-    """Frechet distance, precision and recall between two sets of images.
+    """Computes Frechet distance, precision and recall between two sets of images.
 
     Args:
-        real_images: float (N, H, W, C) in [-1, 1], N above k.
-        fake_images: float (M, H, W, C) in [-1, 1], M above k; clip what a decoder overshoots.
-        extractor: a `keras.Model` or another function from images to features (N, D), with a
-            `name`: one of `metrics.extractors` or one's own.
+        real_images: float (N, H, W, C) in [-1, 1], with N above k.
+        fake_images: float (M, H, W, C) in [-1, 1], with M above k. Decoded images may have to be
+            clipped.
+        extractor: a `keras.Model` or another function with a `name` from images to features
+            (N, D), such as those of `metrics.extractors`.
         k: see `precision_recall`.
-        batch_size: images that the extractor sees at a time.
+        batch_size: number of images passed to the extractor at a time.
 
     Returns:
-        A dictionary: "fid", "precision", "recall"; and what they are worthless without:
-        "extractor", its name, "features", D, "real_images" and "fake_images", how many. "fid" is
-        what the literature calls FID only on the features of the Inception network.
+        A dictionary with "fid", "precision", "recall", and the facts needed to interpret them:
+        "extractor", its name; "features", their number D; and the numbers of "real_images" and
+        "fake_images". "fid" is the FID of the literature only for features of the Inception
+        network.
 
     Raises:
         ValueError: the images differ in shape, are too few, out of range or not finite, or the
-            extractor has no name or gives no features (N, D).
+            extractor has no name or does not return features (N, D).
 
     Warns:
-        UserWarning: with no more images than features; the Frechet distance is then much too
-            large.
+        UserWarning: there are no more images than features, so that the Frechet distance is
+            greatly overestimated.
     """
     real_images, fake_images = np.asarray(real_images), np.asarray(fake_images)
     checks.check_shape("fake_images", fake_images.shape, real_images.shape[1:])
@@ -128,34 +128,34 @@ def model_image_quality(
     k: int = 3,
     batch_size: int = 64,
 ) -> dict[str, Any]:
-    """`image_quality` of a model's reconstructions and mixes.
+    """Computes `image_quality` of a model's reconstructions, mixes and samples.
 
-    The held-out images (the test split, or without one the validation split) are cut in two
-    random sets of `count`: references to compare with, and sources that are reconstructed and
-    mixed. So reconstructions cannot do well by being copies of the references. Decoded images are
-    clipped to [-1, 1].
+    The held-out images (test split, or validation split if there is none) are divided into two
+    random sets of `count`: references for comparison, and sources to reconstruct and mix. Thus
+    reconstructions cannot score well by copying the references. Decoded images are clipped to
+    [-1, 1].
 
-    A thousand images at a time are in memory, and mixed with each other; of the others their
-    features are.
+    About a thousand images at a time are kept in memory and mixed with each other; of the others,
+    only features are kept.
 
     Args:
         model: a trained `ResynthesisModel` of images.
         data: its `ImageData`.
         extractor: see `image_quality`.
-        count: images per set; None for half of the held-out images, up to 10,000.
-        seed: of the sets and the mixes; the same for every model that is to be compared.
+        count: number of images per set; None for half of the held-out images, up to 10,000.
+        seed: seed of the sets, mixes and samples. Use the same for all models to be compared.
         k: see `precision_recall`.
-        batch_size: images encoded, decoded or looked at by the extractor at a time.
+        batch_size: number of images that are encoded, decoded or passed to the extractor at a time.
 
     Returns:
-        A dictionary like that of `image_quality`: "sources", of the sources themselves, the
-        best that a model can do; "reconstructions"; "mixes" where the model has a mixer, and
-        each set as many images as it combines; and "samples" where it has a prior or a density of
-        codes (`fit_density`). With sets of no more than k images they have no "precision" and
-        "recall".
+        A dictionary of results, each as in `image_quality`: "sources", the sources themselves,
+        which are the best that a model can achieve; "reconstructions"; "mixes", if the model has a
+        mixer and each set at least as many images as it combines; and "samples", if the model has a
+        prior or a density of codes (`fit_density`). For sets of at most k images, there is no
+        "precision" and "recall".
 
     Raises:
-        ValueError: `count` is out of range, the model's images are not finite, or as of
+        ValueError: `count` is out of range, or the model's images are not finite; or see
             `image_quality`.
 
     Warns:
@@ -202,7 +202,7 @@ def check_held_out(data: ImageData) -> None:
 
 
 def _chunks(indices: np.ndarray, least: int) -> list[np.ndarray]:
-    """The indices in parts of a thousand; the last one is longer where `least` would not remain."""
+    """Splits the indices into chunks; merges the last one if it has fewer than `least`."""
     starts = list(range(0, len(indices), _CHUNK))
     if len(starts) > 1 and len(indices) - starts[-1] < least:
         starts.pop()
@@ -210,7 +210,7 @@ def _chunks(indices: np.ndarray, least: int) -> list[np.ndarray]:
 
 
 def _compare(real: np.ndarray, fake: np.ndarray, extractor: Any, k: int) -> dict[str, Any]:
-    """The result of `image_quality` from features."""
+    """Computes the result of `image_quality` from features."""
     enough = min(len(real), len(fake)) > k
     return {
         "fid": frechet_distance(real, fake),
@@ -232,7 +232,7 @@ def _warn_of_few(count: int, size: int) -> None:
 
 
 def _two_sets(data: ImageData, count: int | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of two disjoint random sets of held-out images, `count` in each."""
+    """Draws the indices of two disjoint random sets of `count` held-out images."""
     check_held_out(data)
     largest = len(data.held_out) // 2
     count = min(largest, _MOST) if count is None else count
@@ -246,7 +246,7 @@ def _two_sets(data: ImageData, count: int | None, seed: int) -> tuple[np.ndarray
 
 
 def _check_counts(real: int, fake: int, k: int) -> None:
-    """Raises a ValueError unless there are k other images for each image of both sets."""
+    """Raises a ValueError unless both sets have more than k images."""
     checks.check_positive_integer("k", k)
     if min(real, fake) <= k:
         raise ValueError(
@@ -255,7 +255,7 @@ def _check_counts(real: int, fake: int, k: int) -> None:
 
 
 def _check_features(features_a: np.ndarray, features_b: np.ndarray) -> list[np.ndarray]:
-    """Both sets in float64; raises a ValueError unless they can be compared."""
+    """Converts both sets to float64; raises a ValueError unless they can be compared."""
     sets = [np.asarray(features, dtype="float64") for features in (features_a, features_b)]
     shapes = [features.shape for features in sets]
     if any(len(shape) != 2 or not shape[1] for shape in shapes) or shapes[0][1] != shapes[1][1]:
@@ -273,10 +273,10 @@ def _check_features(features_a: np.ndarray, features_b: np.ndarray) -> list[np.n
 
 
 def _gaussian(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean (D,), and R of shape (at most D, D) with R^T R the covariance.
+    """Returns the mean (D,), and R of shape (at most D, D) with R^T R the covariance.
 
-    Both run over chunks of features, of which none is copied as a whole: R is that of a QR
-    decomposition of what R was before, the centred chunk, and a row for the change of the mean.
+    Both are updated chunk by chunk, without copying all features. R comes from a QR decomposition
+    of the previous R, the centred chunk, and a row for the change of the mean.
     """
     mean: Any = np.zeros(features.shape[1])
     root: Any = np.zeros((0, features.shape[1]))
@@ -291,7 +291,7 @@ def _gaussian(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _share_inside(points: np.ndarray, features: np.ndarray, k: int) -> float:
-    """The share of points that lie in the manifold of features."""
+    """Returns the share of points that lie in the manifold of features."""
     neighbours = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(features)
     # Without an argument, kneighbors does not count a point as its own neighbour.
     radii = neighbours.kneighbors()[0][:, -1]

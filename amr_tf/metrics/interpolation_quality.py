@@ -1,7 +1,7 @@
-"""How real and how even interpolations of lines are [Berthelot et al. 2019, section 4.1].
+"""Realism and smoothness of interpolations between lines [Berthelot et al. 2019, section 4.1].
 
-The definitions are those of the authors' code (`line_eval`): images in [-1, 1], cosine distances,
-matched angles unwrapped. Where ours differ, the docstrings say so.
+The definitions follow the authors' code (`line_eval`): images in [-1, 1], cosine distances, and
+unwrapped matched angles. The docstrings state all differences.
 """
 
 import numpy as np
@@ -10,45 +10,45 @@ from amr_tf import checks
 from amr_tf.data.lines import draw_lines
 from amr_tf.models.base import ResynthesisModel
 
-STEPS = 16  # ACAI's images per interpolation.
-CANDIDATES = 5_000  # Real lines that an image is compared with (10,000 in ACAI's code).
-_SMALLEST_TURN = 1e-4  # Radians, as in ACAI's code: below it there is nothing to divide by.
+STEPS = 16  # Images per interpolation, as in ACAI.
+CANDIDATES = 5_000  # Number of real lines that an image is compared with (10,000 in ACAI's code).
+_SMALLEST_TURN = 1e-4  # Radians, as in ACAI's code; smaller turns cannot be divided by.
 _CHUNK = 1024
 
 
 def interpolation_quality(images: np.ndarray, candidates: int = CANDIDATES) -> dict[str, float]:
-    """Mean Distance and Smoothness of interpolations between lines.
+    """Computes the mean distance and smoothness of interpolations between lines.
 
-    Each image is matched with the nearest of real lines at equally spaced angles, by the cosine
-    distance of pixels in [-1, 1]. Then, for matched angles theta_1 to theta_S:
+    Each image is matched with the nearest of many real lines at equally spaced angles, by the
+    cosine distance of pixels in [-1, 1]. With matched angles theta_1 to theta_S, the metrics are:
 
-    - "mean_distance": the mean distance to the matched line, over all images. 0 is perfect.
-    - "smoothness": max_n |theta_n+1 - theta_n| / |theta_S - theta_1| - 1 / (S - 1), the largest
-      step as a share of the way, less its share in an even interpolation; the mean over the
-      interpolations. 0 is perfect, (S - 2) / (S - 1) is one jump. Angles are unwrapped first
-      (each step goes the shorter way round), so an even turn the long way round scores 0 too.
-      It is undefined where both ends match the same line. ACAI's code leaves these out of the sum
-      but counts them in the mean, which rewards a decoder that collapses; here they are left out
-      of both, and counted.
-    - "excess_travel": ours, not ACAI's. The sum of |theta_n+1 - theta_n| over all interpolations,
-      divided by the sum of the shortest ways from theta_1 to theta_S, less 1. It sees what
-      smoothness does not: 0 is straight, 2 is 270 degrees in place of 90. A ratio of sums, since
-      single ratios explode where the ends are near each other.
+    - "mean_distance": mean distance to the matched line, over all images. 0 is perfect.
+    - "smoothness": mean over interpolations of max_n |theta_n+1 - theta_n| / |theta_S - theta_1| -
+      1 / (S - 1), the largest step as a share of the turn, minus its share in an even
+      interpolation. 0 is perfect, and (S - 2) / (S - 1) is a single jump. Angles are unwrapped
+      first (each step takes the shorter way round), so an even turn the long way round also
+      scores 0. Smoothness is undefined if both ends match the same line. ACAI's code omits such
+      interpolations from the sum but counts them in the mean, which rewards a collapsed decoder.
+      Here they are omitted from both, and their number is returned.
+    - "excess_travel" (not part of ACAI): the sum of |theta_n+1 - theta_n| over all
+      interpolations, divided by the sum of the shortest turns from theta_1 to theta_S, minus 1. It
+      detects what smoothness does not: 0 is straight, and 2 is 270 degrees instead of 90. It is a
+      ratio of sums, since individual ratios explode for close ends.
 
-    Scaling the values of an image by a positive number changes nothing; shifting them does.
+    Scaling an image by a positive number does not change the metrics; shifting its values does.
 
     Args:
-        images: float (N, S, size, size, 1), S at least 2, in [-1, 1] but for what a decoder
-            overshoots; both ends included.
-        candidates: how many real lines to match with. The matched angles are multiples of
-            2 pi / candidates, and so the scores of perfect lines are not exactly 0.
+        images: float (N, S, size, size, 1), with S at least 2, including both ends. Values are in
+            [-1, 1], which decoded images may exceed.
+        candidates: number of real lines to match with. Matched angles are multiples of
+            2 pi / candidates, so perfect lines do not score exactly 0.
 
     Returns:
-        A dictionary of the three figures, and of "undefined", the number of interpolations
-        without a smoothness. "smoothness" and "excess_travel" are NaN if that is all of them.
+        A dictionary of the three metrics, and of "undefined", the number of interpolations
+        without a smoothness. If this is all of them, "smoothness" and "excess_travel" are NaN.
 
     Raises:
-        ValueError: the images have another shape, are empty, or not finite.
+        ValueError: the images have the wrong shape, are empty, or are not finite.
     """
     images = np.asarray(images)
     _check_interpolations(images)
@@ -57,7 +57,7 @@ def interpolation_quality(images: np.ndarray, candidates: int = CANDIDATES) -> d
     angles = np.unwrap(angles.reshape(images.shape[:2]))
     steps = abs(np.diff(angles))
     turn = abs(angles[:, -1] - angles[:, 0])
-    # The way round the other side may be shorter than the one that was gone.
+    # The turn in the other direction may be shorter than the one taken.
     shortest = abs(np.angle(np.exp(1j * turn)))
     defined = turn >= _SMALLEST_TURN
     uneven = steps[defined].max(axis=1) / turn[defined] - 1 / steps.shape[1]
@@ -77,15 +77,15 @@ def model_interpolation_quality(
     smallest_turn: float = np.pi / 36,
     batch_size: int = 256,
 ) -> dict[str, float]:
-    """`interpolation_quality` of a model between lines at random angles.
+    """Computes `interpolation_quality` of a model between lines at random angles.
 
     Args:
-        model: a trained `ResynthesisModel` of lines: its images have the shape (size, size, 1).
-        pairs: how many pairs of lines to interpolate between.
-        steps: images per interpolation, both ends included.
-        seed: of the angles; the same for every model that is to be compared.
+        model: a trained `ResynthesisModel` of lines, with images of shape (size, size, 1).
+        pairs: number of pairs of lines to interpolate between.
+        steps: number of images per interpolation, including both ends.
+        seed: seed of the angles. Use the same for all models to be compared.
         smallest_turn: see `draw_angles`.
-        batch_size: images decoded at a time.
+        batch_size: number of images decoded at a time.
 
     Returns:
         See `interpolation_quality`.
@@ -106,7 +106,9 @@ def ends_of_the_scale(
     smallest_turn: float = np.pi / 36,
     size: int = 32,
 ) -> dict[str, dict[str, float]]:
-    """What blended pixels and perfect interpolations score on the pairs that models are given.
+    """Computes reference scores: of blended pixels and of perfect interpolations.
+
+    They use the same pairs as `model_interpolation_quality`.
 
     Args:
         pairs: see `model_interpolation_quality`.
@@ -116,7 +118,7 @@ def ends_of_the_scale(
         size: width and height of the images.
 
     Returns:
-        A dictionary with "pixel" and "perfect", each with the figures of
+        A dictionary with "pixel" and "perfect", each with the results of
         `interpolation_quality`.
     """
     first, second = draw_angles(pairs, seed, smallest_turn)
@@ -128,18 +130,18 @@ def ends_of_the_scale(
 def draw_angles(
     pairs: int, seed: int = 0, smallest_turn: float = np.pi / 36
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Random pairs of angles.
+    """Draws random pairs of angles.
 
     Args:
-        pairs: how many.
-        seed: of the angles.
-        smallest_turn: radians from 0 to below pi that the angles of a pair are at least apart.
-            ACAI's code has no such limit; its figures depend much on the few pairs whose ends
-            nearly meet, since smoothness divides by the turn. 0 draws as it does.
+        pairs: number of pairs.
+        seed: seed of the angles.
+        smallest_turn: smallest difference in radians between the angles of a pair, at least 0 and
+            below pi. ACAI's code has no such limit (0), so its results depend strongly on the few
+            pairs with close ends, since smoothness divides by the turn.
 
     Returns:
-        Two float64 arrays (pairs,) in radians. All first angles, turns from `smallest_turn` to pi
-        and both directions are equally likely.
+        Two float64 arrays (pairs,) in radians. First angles, turns from `smallest_turn` to pi, and
+        the direction are uniformly distributed.
 
     Raises:
         ValueError: an argument is out of range.
@@ -157,12 +159,12 @@ def draw_angles(
 def pixel_interpolation(
     images_a: np.ndarray, images_b: np.ndarray, steps: int = STEPS
 ) -> np.ndarray:
-    """Images blended in pixel space: the poor end of the scale.
+    """Blends images in pixel space, as a reference for poor interpolations.
 
     Args:
-        images_a: (N, H, W, C), step 0.
+        images_a: (N, H, W, C), the first step.
         images_b: (N, H, W, C), the last step.
-        steps: images per line, at least 2, both ends included.
+        steps: number of images per line, at least 2, including both ends.
 
     Returns:
         NumPy array (N, steps, H, W, C), float32 for float32 images.
@@ -183,19 +185,19 @@ def pixel_interpolation(
 def perfect_interpolation(
     angles_a: np.ndarray, angles_b: np.ndarray, steps: int = STEPS, size: int = 32
 ) -> np.ndarray:
-    """Lines drawn at equally spaced angles along the shorter arc: the good end of the scale.
+    """Draws lines at equally spaced angles along the shorter arc, as a perfect reference.
 
     Args:
-        angles_a: radians (N,), step 0.
-        angles_b: radians (N,), the last step.
-        steps: images per line, at least 2, both ends included.
+        angles_a: angles in radians (N,) of the first step.
+        angles_b: angles in radians (N,) of the last step.
+        steps: number of images per line, at least 2, including both ends.
         size: width and height of the images.
 
     Returns:
         float32 (N, steps, size, size, 1) in [-1, 1].
 
     Raises:
-        ValueError: the angles are not as many or not finite, or there are too few steps.
+        ValueError: the angles differ in number or are not finite, or there are too few steps.
     """
     angles_a, angles_b = (np.asarray(angles, "float64") for angles in (angles_a, angles_b))
     if angles_a.shape != angles_b.shape or angles_a.ndim != 1:
@@ -211,13 +213,13 @@ def perfect_interpolation(
 
 
 def _nearest_lines(images: np.ndarray, candidates: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine distances (N,) to the nearest real line, and its angles (N,) in [0, 2 pi)."""
+    """Returns cosine distances (N,) to the nearest real lines, and their angles in [0, 2 pi)."""
     angles = np.linspace(0, 2 * np.pi, candidates, endpoint=False)
     lines = _unit_rows(_render(angles, images.shape[1])).T
     distances, nearest = np.empty(len(images)), np.empty(len(images), dtype=int)
     for start in range(0, len(images), _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        # In float64, for the lines next to each other differ by less than float32 resolves.
+        # In float64, since adjacent lines differ by less than float32 can resolve.
         similarities = _unit_rows(images[chunk]) @ lines
         nearest[chunk] = similarities.argmax(axis=1)
         distances[chunk] = 1 - similarities.max(axis=1)
@@ -227,29 +229,29 @@ def _nearest_lines(images: np.ndarray, candidates: int) -> tuple[np.ndarray, np.
 def _unit_rows(images: np.ndarray) -> np.ndarray:
     rows = images.reshape(len(images), -1).astype("float64")
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    # An image of zeros has no direction; it is as far from every line as orthogonal ones are.
+    # An image of zeros has no direction, and is treated as orthogonal to every line.
     return rows / np.where(norms > 0, norms, 1)
 
 
 def _excess(travelled: float, shortest: float) -> float:
     if shortest < _SMALLEST_TURN:
         return float("nan")
-    return max(float(travelled / shortest - 1), 0.0)  # Rounding may leave less than none.
+    return max(float(travelled / shortest - 1), 0.0)  # May be negative through rounding.
 
 
 def _render(angles: np.ndarray, size: int) -> np.ndarray:
-    """Lines as models see them, float32 (N, size, size, 1) in [-1, 1]."""
+    """Draws lines as models see them, float32 (N, size, size, 1) in [-1, 1]."""
     return draw_lines(angles, size).astype("float32") / 127.5 - 1
 
 
 def _shares(steps: int) -> np.ndarray:
-    """How much of the second end is in each step."""
+    """Returns the weight of the second end in each step."""
     checks.check_steps(steps)
     return np.linspace(0, 1, steps)
 
 
 def _line_size(image_shape: tuple[int, ...]) -> int:
-    """The width of images of lines."""
+    """Checks the shape of images of lines and returns their width."""
     if len(image_shape) != 3 or image_shape[0] != image_shape[1] or image_shape[2] != 1:
         raise ValueError(f"Images of lines have the shape (size, size, 1); got {image_shape}.")
     return image_shape[0]

@@ -1,4 +1,4 @@
-"""Whether mixes made under a label bear it, as a classifier trained by itself sees them."""
+"""Whether mixes conditioned on a label have it, judged by an independent classifier."""
 
 import math
 from typing import Any
@@ -12,22 +12,22 @@ from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.types import Tensor
 
-_EPOCHS, _STEPS = 5, 400  # How long the classifier is trained, at least.
+_EPOCHS, _STEPS = 5, 400  # Minimum of the classifier's training.
 
 
 def train_classifier(
     data: ImageData, epochs: int | None = None, batch_size: int = 64, seed: int = 0
 ) -> keras.Model:
-    """A small convolutional classifier of real images, independent of any auto-encoder.
+    """Trains a small convolutional classifier of real images.
 
-    Unknown labels (-1) are left out. The global random state stays as it is.
+    Unknown labels (-1) are left out. The global random state is not changed.
 
     Args:
         data: labelled `ImageData`.
-        epochs: passes over the labelled training images; None for 5, or as many as make
+        epochs: number of passes over the labelled training images; None for 5 epochs and at least
             400 steps.
-        batch_size: images per step, at most; all images where there are fewer.
-        seed: of the weights and the order of images.
+        batch_size: number of images per step, or all images if there are fewer.
+        seed: seed of the weights and the order of images.
 
     Returns:
         A compiled `keras.Model` from images to logits (N, classes), with an "accuracy" metric.
@@ -63,7 +63,7 @@ def train_classifier(
 
 
 def _labelled(split: Any) -> Any:
-    """The images with at least one known label."""
+    """Returns the images with at least one known label."""
     known = (np.reshape(split.labels, (len(split), -1)) >= 0).any(axis=1)
     return split if known.all() else split.take(np.flatnonzero(known))
 
@@ -71,7 +71,7 @@ def _labelled(split: Any) -> Any:
 def _convolutional_classifier(
     image_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> keras.Sequential:
-    # Without seeds of their own, layers would draw them from the global random state.
+    # Without explicit seeds, layers would draw them from the global random state.
     seeds = iter(np.random.SeedSequence(seed).generate_state(8) // 2)
 
     def kernel() -> keras.Initializer:
@@ -83,7 +83,7 @@ def _convolutional_classifier(
             keras.layers.Conv2D(
                 filters, 3, padding="same", activation="relu", kernel_initializer=kernel()
             ),
-            # Keras' momentum of 0.99 would need hundreds of steps to know the statistics.
+            # With Keras' momentum of 0.99, statistics would take hundreds of steps to converge.
             keras.layers.BatchNormalization(momentum=0.9),
             keras.layers.MaxPooling2D(2),
         ]
@@ -93,13 +93,13 @@ def _convolutional_classifier(
 
 
 def _known_crossentropy(attributes: Tensor, logits: Tensor) -> Tensor:
-    """The mean cross-entropy of the attributes that are known."""
+    """Mean cross-entropy of the known attributes."""
     targets, known = losses.label_targets(attributes, logits.shape[-1], multi_label=True)
     return losses.label_crossentropy(targets, logits, known, multi_label=True)
 
 
 class _KnownAccuracy(keras.metrics.Mean):
-    """The share of known attributes whose logit has the right sign."""
+    """Share of known attributes whose logit has the right sign."""
 
     def __init__(self, name: str = "accuracy", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
@@ -116,28 +116,32 @@ def label_consistency(
     image_size: int | None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How often mixes conditioned on y~ are classified as y~.
+    """Measures how often mixes conditioned on y~ are classified as y~.
 
-    Images meet in random pairs. Only what the parents disagree about says anything: for classes
-    the pairs of different classes, where the mix should be of the class with the larger share in
-    y~; for attributes each attribute in which the two differ, where the mix should have what y~
-    has more of.
+    Images are paired at random. Only labels in which the parents differ are compared. For classes,
+    these are the pairs of different classes, and the mix should have the class with the larger
+    weight in y~. For attributes, they are all differing attributes, and the mix should have the
+    value with the larger weight in y~.
 
     Args:
         model: a trained `SupervisedAMR`.
         classifier: see `train_classifier`.
-        split: a labelled `Split` that neither was trained on.
+        split: a labelled `Split` that neither model nor classifier was trained on.
         image_size: width of the images.
-        seed: of pairs, labels and masks.
+        seed: seed of pairs, labels and masks.
 
     Returns:
-        A dictionary of shares from 0 to 1: "drawn", of mixes for y~ drawn as in training; "pure",
-        for y~ that is one parent's label (for attributes, drawn for each attribute if the label
-        mixer does so); "chance", what the mixes for "pure" score against labels that were drawn
-        again, for they ignore these; for classes "either_parent", mixes for "pure" classified as
-        one of the parents; "reconstruction_accuracy", of the classifier on reconstructions; and
-        the number of "comparisons". A share of nothing is None: no pair of known labels differs,
-        or no label is known.
+        A dictionary of shares from 0 to 1, and the number of "comparisons":
+
+        - "drawn": correct mixes for y~ drawn as in training.
+        - "pure": correct mixes for y~ equal to one parent's label (for attributes, chosen
+          separately for each attribute if the label mixer does so).
+        - "chance": the mixes of "pure" compared with labels that are drawn again.
+        - "either_parent": for classes, mixes of "pure" classified as one of the parents.
+        - "reconstruction_accuracy": accuracy of the classifier on reconstructions.
+
+        A share is None if there is nothing to compare: no pair of known labels differs, or no
+        label is known.
     """
     images = np.concatenate([batch[0] for batch in evaluation_batches(split, 256, image_size)])
     targets, known = (np.asarray(part) for part in model.label_targets(split.labels))
@@ -146,7 +150,7 @@ def label_consistency(
     first, second = targets[order], targets[partners]
 
     def classify(mixed: np.ndarray) -> np.ndarray:
-        # Masks need a seed of their own: with the labels' they would be tied to these.
+        # With the same seed, masks and labels would be correlated.
         mixes = model.mix_labels(images[order], images[partners], mixed, first, second, seed + 3)
         return classifier.predict(mixes, verbose=0, batch_size=256)
 
@@ -180,7 +184,7 @@ def _share(right: np.ndarray) -> float | None:
 
 
 def _right(multi_label: bool, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether the classifier sees the (larger) label: for each image, or each attribute of it."""
+    """Whether the classifier predicts the (larger) label, for each image or each attribute."""
     if multi_label:
         return (logits > 0) == (labels > 0.5)
     return logits.argmax(axis=-1) == labels.argmax(axis=-1)

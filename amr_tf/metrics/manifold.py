@@ -1,4 +1,4 @@
-"""How near decoded mixes stay to a known manifold: the paper's spiral (supplement 7.3)."""
+"""Distance of decoded mixes from a known manifold: the paper's spiral (supplement 7.3)."""
 
 from collections.abc import Callable
 
@@ -14,14 +14,14 @@ def near_manifold(
     radius: float = 0.05,
     seed: int = 0,
 ) -> dict[str, float]:
-    """The share of decoded mixes that lie within `radius` of a manifold.
+    """Measures the share of decoded mixes that lie within `radius` of a manifold.
 
     Args:
         model: a trained `ResynthesisModel` of points, with a mixer.
-        points: float (N, D), which meet in random groups of k.
+        points: float (N, D), to be mixed in random groups of k.
         distance: function from points (N, D) to their distances from the manifold, (N,).
-        radius: in the points' units.
-        seed: of partners and coefficients.
+        radius: largest distance that counts as near, in the points' units.
+        seed: seed of partners and coefficients.
 
     Returns:
         A dictionary with "near", the share of mixes within `radius`, and "mean_distance".

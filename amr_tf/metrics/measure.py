@@ -1,4 +1,4 @@
-"""The figures of a trained model on the splits of its data."""
+"""Evaluation of a trained model on the splits of its data."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from amr_tf.runs.sampling import some_images
 
 _PROBED = 60_000
 SPLITS = ("train", "validation", "test")
-# What `measure` takes beside probes.
+# The measures that `measure` supports, besides probes.
 MEASURES = ("disentanglement", "image_quality", "interpolation", "label_mixing")
 
 
@@ -30,23 +30,24 @@ def evaluate(
     probes: Sequence[str] = ("linear",),
     splits: Sequence[str] = ("validation", "test"),
 ) -> dict[str, Any]:
-    """Losses, the probe trained in unison, and probes on frozen codes.
+    """Evaluates a model's metrics, and probes of frozen codes.
 
     Args:
         model: a compiled `ResynthesisModel`.
-        data: an `ImageData` of the model's image shape.
-        batch_size: images at a time.
-        probes: names of probes on frozen codes: "linear", "knn", "mlp".
-        splits: names of the splits whose metrics to return: "train", "validation", "test". The
-            probes are always fitted on training codes and chosen on validation codes.
+        data: an `ImageData` with the model's image shape.
+        batch_size: number of images at a time.
+        probes: names of probes of frozen codes: "linear", "knn", "mlp".
+        splits: names of the splits whose metrics to return: "train", "validation", "test". Probes
+            are always fitted on training codes and selected on validation codes.
 
     Returns:
-        A dictionary from the names of splits, where they exist, to the model's metrics on
-        them; and, for training data of two classes or more, "linear_probe", "knn_probe" and
-        "mlp_probe", described in `metrics.probes`.
+        A dictionary from the names of existing splits to the model's metrics, which include the
+        probe trained with the model. If the training data have two or more classes, it also holds
+        the results of the chosen probes ("linear_probe", "knn_probe", "mlp_probe"), described in
+        `metrics.probes`.
 
     Raises:
-        ValueError: images of another shape than the model's, or an unknown probe or split.
+        ValueError: the images' shape is not the model's, or a probe or split is unknown.
     """
     check_probes(probes)
     _check_names("split", splits, SPLITS)
@@ -76,25 +77,27 @@ def measure(
     measures: Sequence[str] = (),
     inception_weights: str | None = None,
 ) -> dict[str, Any]:
-    """Everything that `python -m amr_tf.evaluate` reports.
+    """Computes everything that `python -m amr_tf.evaluate` reports.
+
+    "image_quality" fits the model's density of codes if it needs one (`fit_density`).
 
     Args:
         model: a compiled `ResynthesisModel`.
-        data: an `ImageData` of the model's image shape.
-        probes: as `evaluate` takes them.
-        splits: as `evaluate` takes them.
-        measures: names of `MEASURES`: "disentanglement" (of data with factors), "interpolation"
-            (of models of the data set lines, with both ends of the scale), "image_quality", and
-            "label_mixing" (of a `SupervisedAMR`). They look at test images, or without a test
-            split at validation images.
-        inception_weights: see `extractors.inception_extractor`; None for the features of a
-            classifier that is trained on the data.
+        data: an `ImageData` with the model's image shape.
+        probes: see `evaluate`.
+        splits: see `evaluate`.
+        measures: names from `MEASURES`: "disentanglement" (for data with factors), "interpolation"
+            (for the data set lines, with both reference scores), "image_quality", and
+            "label_mixing" (for `SupervisedAMR`). They use test images, or validation images if
+            there is no test split.
+        inception_weights: see `extractors.inception_extractor`; None to use the features of a
+            classifier trained on the data.
 
     Returns:
-        The dictionary of `evaluate`, and a dictionary for each measure.
+        The dictionary of `evaluate`, with a further dictionary for each measure.
 
     Raises:
-        ValueError: an unknown name, or a measure that the data or the model do not allow.
+        ValueError: a name is unknown, or the data or model do not support a measure.
     """
     _check_names("measure", measures, MEASURES)
     _check_measures(model, data, measures, inception_weights)
@@ -139,7 +142,7 @@ def check_probes(probes: Sequence[str]) -> None:
 def _check_measures(
     model: ResynthesisModel, data: ImageData, measures: Sequence[str], inception_weights: str | None
 ) -> None:
-    """Raises a ValueError before anything long is done."""
+    """Raises a ValueError for unsupported measures before any long computation."""
     if "disentanglement" in measures and data.train.factors is None:
         raise ValueError(
             f"disentanglement needs ground-truth factors, but data set '{data.name}' has none; "
@@ -165,7 +168,7 @@ def _check_measures(
 
 
 def results_table(results: Mapping[str, Any]) -> str:
-    """The dictionary of `evaluate` as lines of text: a row a figure, a column a split."""
+    """Formats the dictionary of `evaluate` as a table with rows of metrics, columns of splits."""
     rows = {}
     for group, figures in results.items():
         if not isinstance(figures, dict):
@@ -188,7 +191,7 @@ def results_table(results: Mapping[str, Any]) -> str:
 
 
 def _flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and numbers, or texts, of a dictionary that may hold dictionaries and lists."""
+    """Yields names and values of a dictionary with nested dictionaries and lists."""
     for name, value in figures.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{before}{name} ")
@@ -202,7 +205,7 @@ def _cell(value: Any) -> str:
 
 
 def _has_classes(labels: np.ndarray | None) -> bool:
-    """Whether there is something to tell apart; a classifier of a single class has nothing."""
+    """Whether there are at least two classes, or an attribute with both values."""
     if labels is None:
         return False
     columns = labels if labels.ndim == 2 else labels[:, None]
@@ -212,7 +215,7 @@ def _has_classes(labels: np.ndarray | None) -> bool:
 def _codes(
     model: ResynthesisModel, split: Any, batch_size: int, image_size: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and labels of a split, or of 60,000 of its images: a linear probe needs no more."""
+    """Returns codes and labels of up to 60,000 labelled images, enough for a linear probe."""
     known = np.flatnonzero(np.reshape(split.labels, (len(split), -1)).max(axis=1) >= 0)
     if len(known) > _PROBED:
         known = np.sort(np.random.default_rng(0).choice(known, _PROBED, replace=False))

@@ -1,9 +1,10 @@
-"""Metrics of disentanglement on fixed arrays of codes and factors: MIG, DCI and SAP.
+"""Disentanglement metrics on fixed arrays of codes and factors: MIG, DCI and SAP.
 
-Codes are (N, ...) and are flattened to (N, D); factors are integers (N, F), the number of each
+Codes are (N, ...) and are flattened to (N, D). Factors are integers (N, F), the index of each
 factor's value. The examples should be a uniform sample of all combinations of the factors' values.
-What fits something takes two pairs (codes, factors): `train` to fit on and `held_out`, other
-examples, to score. All scores lie in 0 to 1; what chance and perfect codes get is said with each.
+Metrics that fit classifiers take two pairs (codes, factors): `train` for fitting, and `held_out`,
+with other examples, for scoring. All scores are from 0 to 1. Each docstring gives the scores of
+chance and of perfect codes.
 """
 
 from collections.abc import Sequence
@@ -23,11 +24,11 @@ Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
 def checked(codes: np.ndarray, factors: np.ndarray) -> Pair:
-    """Codes as float64 (N, D) and factors as int64 (N, F).
+    """Checks codes and factors, and converts them to float64 (N, D) and int64 (N, F).
 
     Raises:
-        ValueError: they are not as many, codes hold NaN or infinite values, factors are no
-            integers, there are fewer than two, or one has a single value.
+        ValueError: their numbers differ, codes hold NaN or infinite values, factors are not
+            integers, there are fewer than two factors, or a factor has a single value.
     """
     codes, factors = np.asarray(codes, "float64"), np.asarray(factors)
     if not codes.ndim or (len(codes) and not codes.size):
@@ -52,7 +53,7 @@ def checked(codes: np.ndarray, factors: np.ndarray) -> Pair:
 
 
 def checked_pairs(train: Pair, held_out: Pair) -> tuple[Pair, Pair]:
-    """Two pairs of codes and factors, each as `checked` returns it.
+    """Checks two pairs of codes and factors, and converts each as `checked` does.
 
     Raises:
         ValueError: see `checked`, or the pairs differ in D or F.
@@ -68,22 +69,22 @@ def checked_pairs(train: Pair, held_out: Pair) -> tuple[Pair, Pair]:
 
 
 def _two_or_more(codes: np.ndarray) -> np.ndarray:
-    """Codes of a single dimension with a constant beside it, so that there is a second best."""
+    """Adds a constant dimension to codes of a single one, so that there is a second best."""
     if codes.shape[1] > 1:
         return codes
     return np.concatenate([codes, np.zeros_like(codes)], axis=1)
 
 
 def mutual_information_gap(codes: np.ndarray, factors: np.ndarray, bins: int = 20) -> float:
-    """MIG (Chen et al. 2018, section 4.1), estimated from binned codes as by Locatello et al. 2019.
+    """Computes the mutual information gap (MIG; Chen et al. 2018, section 4.1).
 
-    For each factor, the mutual information with the dimension that tells most about it, less that
-    with the second, over the factor's entropy; then the mean. Each dimension is cut into `bins`
-    of equal width from its smallest to its largest value. Nothing is fitted.
+    For each factor, it is the mutual information with the most informative dimension, minus that
+    with the second most informative one, divided by the factor's entropy. The score is the mean
+    over factors. As in Locatello et al. (2019), each dimension is discretised into `bins` of equal
+    width between its smallest and largest value. Nothing is fitted.
 
-    Codes that are equal to the factors score 1 as long as the factors have no more values than
-    there are bins; with more, they score the share of the entropy that is left after binning
-    (dSprites: 0.90 in all).
+    Codes that equal the factors score 1 if no factor has more values than there are bins.
+    Otherwise, they score the share of entropy that remains after binning (0.90 for dSprites).
 
     Args:
         codes: (N, ...).
@@ -91,7 +92,7 @@ def mutual_information_gap(codes: np.ndarray, factors: np.ndarray, bins: int = 2
         bins: number of bins.
 
     Returns:
-        A float in 0 to 1.
+        A float from 0 to 1.
     """
     checks.check_positive_integer("bins", bins)
     codes, factors = checked(codes, factors)
@@ -114,27 +115,27 @@ def _gap(scores: Sequence[float]) -> float:
 
 
 def dci(train: Pair, held_out: Pair, classifier: Any = None, seed: int = 0) -> dict[str, float]:
-    """Disentanglement, completeness and informativeness (Eastwood & Williams 2018).
+    """Computes disentanglement, completeness and informativeness (Eastwood & Williams 2018).
 
-    A classifier for each factor says how much each dimension matters for it. By default it is a
-    random forest of 50 trees, which looks at every dimension at each split and keeps 20 examples
-    in a leaf: deeper trees spread importance over dimensions that only fit noise. Gradient
-    boosting, which other studies use, takes hours for factors of 40 values.
+    A classifier for each factor provides the importance of each dimension. The default is a random
+    forest of 50 trees that considers every dimension at each split and has at least 20 examples per
+    leaf. Deeper trees would spread importance over dimensions that only fit noise. Gradient
+    boosting, used in other studies, takes hours for factors with 40 values.
 
-    With perfect codes all are 1; with codes independent of the factors disentanglement and
-    completeness are near 0, and informativeness at chance, the mean of one over the factors'
-    numbers of values.
+    Perfect codes score 1 in all three. For codes that are independent of the factors,
+    disentanglement and completeness are close to 0, and informativeness is at chance, the mean over
+    factors of one over the number of values.
 
     Args:
-        train: pair of codes and factors, to fit on.
+        train: pair of codes and factors, for fitting.
         held_out: like `train`, for informativeness.
-        classifier: a scikit-learn classifier with `feature_importances_` once fitted, or None.
-        seed: of the random forest.
+        classifier: a scikit-learn classifier that has `feature_importances_` when fitted, or None.
+        seed: seed of the random forest.
 
     Returns:
-        A dictionary: "disentanglement" is high if each dimension matters for one factor only,
-        "completeness" if each factor needs one dimension only, "informativeness" is the mean
-        accuracy on the held-out examples.
+        A dictionary: "disentanglement" is high if each dimension is important for only one factor,
+        "completeness" if each factor needs only one dimension; "informativeness" is the mean
+        accuracy on held-out examples.
     """
     train, held_out = checked_pairs(train, held_out)
     train_codes, held_out_codes = _two_or_more(train[0]), _two_or_more(held_out[0])
@@ -156,11 +157,11 @@ def dci(train: Pair, held_out: Pair, classifier: Any = None, seed: int = 0) -> d
 
 
 def concentration(importances: np.ndarray) -> tuple[float, float]:
-    """Disentanglement and completeness of importances (D, F), of each dimension for each factor.
+    """Computes disentanglement and completeness from importances (D, F).
 
-    One less the entropy, in units of the largest possible, of how a dimension's importance is
-    spread over factors, or a factor's over dimensions; means, weighted by importance.
-    Without any importance both are 0.
+    Disentanglement is 1 minus the normalised entropy of the distribution of a dimension's
+    importance over factors; completeness is the same for a factor's over dimensions. Both are
+    averaged with the importances as weights, and are 0 if all importances are 0.
 
     Raises:
         ValueError: there are fewer than two dimensions or factors, or an importance is negative or
@@ -187,24 +188,25 @@ def _concentration(importances: np.ndarray) -> float:
 
 
 def sap(train: Pair, held_out: Pair, seed: int = 0) -> float:
-    """Separated attribute predictability (Kumar et al. 2018, section 3).
+    """Computes the separated attribute predictability (SAP; Kumar et al. 2018, section 3).
 
-    For each factor, the accuracy of the dimension that predicts it best by itself, less that of
-    the second best; then the mean. Factors are classes to a balanced linear support vector
-    machine (C = 0.01, as by Locatello et al. 2019) on one standardised dimension.
+    For each factor, it is the accuracy of the dimension that best predicts the factor, minus that
+    of the second best. The score is the mean over factors. The classifiers are balanced linear
+    support vector machines (C = 0.01, as in Locatello et al. 2019) on one standardised dimension,
+    with the factor's values as classes.
 
-    Perfect codes score less than 1: a linear classifier of one number, one class against the
-    rest, finds the two ends of its range, and no more of the values between. Of two values both
-    are found, where one over the number of values is chance: perfect codes of two-valued factors
-    score 0.5, those of dSprites' factors 0.25.
+    Perfect codes score less than 1. A one-against-rest linear classifier of a single number finds
+    only the values at both ends of its range. It finds both values of a two-valued factor, but
+    then chance is already one half. Perfect codes score 0.5 for two-valued factors, and 0.25 for
+    those of dSprites.
 
     Args:
-        train: pair of codes and factors, to fit on.
+        train: pair of codes and factors, for fitting.
         held_out: like `train`, for the accuracies.
-        seed: of the classifiers.
+        seed: seed of the classifiers.
 
     Returns:
-        A float in 0 to 1.
+        A float from 0 to 1.
     """
     train, held_out = checked_pairs(train, held_out)
     mean, deviation = train[0].mean(axis=0), train[0].std(axis=0)

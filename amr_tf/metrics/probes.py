@@ -1,7 +1,7 @@
-"""Probes: how well classifiers read the labels off frozen codes.
+"""Probes: classifiers that measure how well labels can be predicted from frozen codes.
 
-Each probe is fitted with several settings, of which validation accuracy chooses one; test codes
-play no part in the choice.
+Each probe is fitted with several settings, of which validation accuracy selects the best. Test
+codes are not used for the selection.
 """
 
 import functools
@@ -24,7 +24,7 @@ _HIDDEN_UNITS = 256
 
 
 def _for_each_attribute(probe: Callable) -> Callable[..., dict[str, float]]:
-    """A probe of classes that also takes attributes: one probe each, and means of their figures."""
+    """Extends a probe of classes to attributes: fits one for each and averages the results."""
 
     @functools.wraps(probe)
     def probe_any(train: Pair, validation: Pair, test: Pair | None = None) -> dict[str, float]:
@@ -37,23 +37,23 @@ def _for_each_attribute(probe: Callable) -> Callable[..., dict[str, float]]:
 
 @_for_each_attribute
 def linear_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dict[str, float]:
-    """Logistic regression on standardised, flattened codes.
+    """Fits a logistic regression to standardised, flattened codes.
 
-    The inverse regularisation strength is the one of `INVERSE_REGULARISATIONS` with the best
-    validation accuracy. Unlabelled examples (-1) are left out.
+    The inverse regularisation strength is selected from `INVERSE_REGULARISATIONS` by validation
+    accuracy. Unlabelled examples (-1) are left out.
 
     Args:
-        train: pair of codes (N, ...) and integer labels (N,), or attributes (N, A) of 0 and 1:
-            each attribute then has a probe, and the figures are means over these.
+        train: pair of codes (N, ...) and integer labels (N,); or attributes (N, A) in {0, 1}, for
+            which results are averaged over one probe per attribute.
         validation: like `train`.
         test: like `train`, or None.
 
     Returns:
-        A dictionary with "inverse_regularisation", "train_accuracy", "validation_accuracy" and,
-        given `test`, "test_accuracy"; accuracies lie in 0 to 1.
+        A dictionary with "inverse_regularisation", "train_accuracy", "validation_accuracy" and, if
+        `test` is given, "test_accuracy". Accuracies are from 0 to 1.
 
     Raises:
-        ValueError: no attribute has images that have it and images that do not.
+        ValueError: no attribute has both values among the training examples.
     """
 
     def make(strength: float) -> LogisticRegression:
@@ -64,10 +64,10 @@ def linear_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dic
 
 @_for_each_attribute
 def knn_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dict[str, float]:
-    """The majority of the k nearest training codes, k of `NEIGHBOURS`; else as `linear_probe`.
+    """Fits a k-nearest-neighbours classifier; otherwise like `linear_probe`.
 
-    Distances are Euclidean, between standardised codes. Returns "neighbours" in place of
-    "inverse_regularisation".
+    The number of neighbours is selected from `NEIGHBOURS` and returned as "neighbours" instead of
+    "inverse_regularisation". Distances are Euclidean, between standardised codes.
     """
     counts = [count for count in NEIGHBOURS if count <= len(train[0])]
     return _probe(KNeighborsClassifier, "neighbours", counts, train, validation, test)
@@ -75,9 +75,10 @@ def knn_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dict[s
 
 @_for_each_attribute
 def mlp_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dict[str, float]:
-    """An MLP with a hidden layer of 256 ReLUs; else as `linear_probe`.
+    """Fits an MLP with a hidden layer of 256 ReLUs; otherwise like `linear_probe`.
 
-    Its L2 weight decay is one of `WEIGHT_DECAYS`, and returned as "weight_decay".
+    Its L2 weight decay is selected from `WEIGHT_DECAYS` and returned as "weight_decay" instead of
+    "inverse_regularisation".
     """
 
     def make(decay: float) -> MLPClassifier:
@@ -88,7 +89,7 @@ def mlp_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dict[s
     return _probe(make, "weight_decay", WEIGHT_DECAYS, train, validation, test)
 
 
-# Those that `evaluate` can be asked for.
+# The probes that `evaluate` supports.
 PROBES = {"linear": linear_probe, "knn": knn_probe, "mlp": mlp_probe}
 
 
@@ -100,7 +101,7 @@ def _probe(
     validation: Pair,
     test: Pair | None,
 ) -> dict[str, float]:
-    """Fits a classifier for each value of its setting and returns the figures of the best."""
+    """Fits a classifier for each value of its setting and returns the results of the best."""
     fitted = []
     for value in values:
         probe = make_pipeline(StandardScaler(), make(value))
@@ -130,7 +131,7 @@ def _labelled(pair: Any) -> Any:
 
 
 def _mean_over_attributes(probe: Callable, *splits: Any) -> dict[str, float]:
-    """The means over attributes of the figures of a probe on each, where it has two values."""
+    """Averages a probe's results over the attributes that have both values."""
     results = []
     for attribute in range(splits[0][1].shape[1]):
         columns = [None if pair is None else (pair[0], pair[1][:, attribute]) for pair in splits]

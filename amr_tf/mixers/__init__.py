@@ -1,6 +1,6 @@
 """Mixers: Keras layers that recombine the codes of k images into new codes.
 
-`base` has what they share and says how to add one; `MIXERS` knows them by name.
+The base class is in `base`, which also shows how to add a mixer. `MIXERS` lists them by name.
 """
 
 from amr_tf.mixers.base import MIXERS, Mixer, get

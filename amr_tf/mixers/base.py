@@ -1,13 +1,13 @@
-"""What all mixers share: permutations, the weighted sum, saving, and names.
+"""The base class of all mixers: permutations, the weighted sum, saving, and names.
 
-A mixer draws, for a batch of N codes, k permutations of the batch (the first is the identity) and
-coefficients, and returns for each example the combination of the k codes at its place in the
-permutations. Nearly all mixers are sums `sum_j coefficients[:, j] * codes[permutations[j]]` (paper,
-equation 6) that differ in how the coefficients are drawn. What another mixer makes of codes and
-coefficients is its `combine`, which training, exports and figures call.
+For a batch of N codes, a mixer draws coefficients and k permutations of the batch, the first of
+which is the identity. Each example is mixed from the k codes at its position in the permutations.
+Most mixers compute `sum_j coefficients[:, j] * codes[permutations[j]]` (paper, equation 6) and
+differ only in how they draw the coefficients. Other mixers override `combine`, which training,
+exports and figures call.
 
-To add one, subclass `Mixer`, write `draw_coefficients`, and register the class for Keras and under
-a name:
+To add a mixer, subclass `Mixer`, implement `draw_coefficients`, and register the class with Keras
+and under a name:
 
     @amr_tf.mixers.MIXERS.register("halves")
     @keras.saving.register_keras_serializable(package="my_project")
@@ -28,38 +28,37 @@ from amr_tf.types import Seed, Shape, Tensor
 
 MIXERS = Registry("mixer", {"k": "--k", "seed": "--seed", "num_labels": "the data"})
 """Mixers by the names that `--mixer` takes."""
-MIXERS.nested["mixers"] = MIXERS  # Those of a mixer of mixers.
+MIXERS.nested["mixers"] = MIXERS  # `CompositeMixer` takes mixers by name.
 
 
 class Mixer(SeedStateSaving, keras.layers.Layer):
-    """Base of the mixers: draws k permutations of a batch and sums the permuted codes.
+    """Base class of the mixers: draws k permutations of a batch and sums the permuted codes.
 
     Args:
-        k: how many codes go into each mix, at least 2.
-        seed: an integer, or None for one drawn from Keras' global seed. The state of the random
-            generator is saved with the layer, so a resumed training continues its draws.
-        **kwargs: further arguments of `keras.layers.Layer`.
+        k: number of codes in each mix, at least 2.
+        seed: an integer, or None to draw one from Keras' global seed. The state of the random
+            generator is saved with the layer, so a resumed run continues the same random sequence.
+        **kwargs: passed on to `keras.layers.Layer`.
 
     Call arguments:
-        codes: shape (N, H, W, C) or (N, D), N at least k.
+        codes: shape (N, H, W, C) or (N, D), with N at least k.
         permutations: integers of shape (k, N), or None to draw them.
-        coefficients: shape (N, k, ...), anything that broadcasts against (N, k, H, W, C) or
-            (N, k, D), or None to draw them. With both given the layer is a plain function of its
-            arguments.
+        coefficients: shape (N, k, ...), broadcastable to (N, k, H, W, C) or (N, k, D), or None to
+            draw them. If both are given, the layer is a deterministic function of its arguments.
 
     Returns:
-        The mixed codes, shaped as `codes`, and the float32 coefficients that made them.
+        The mixed codes, with the shape of `codes`, and the float32 coefficients used.
 
     Raises:
-        ValueError: `k` is out of range, the batch is smaller than k, or the mixer cannot mix codes
-            of this shape.
+        ValueError: `k` is out of range, permutations would be drawn for a batch smaller than k,
+            or the mixer cannot mix codes of this shape.
     """
 
     # Whether a mix depends on the examples' labels.
     needs_labels = False
-    # Whether its coefficients may be two, of the layout and of the look, on the last axis.
+    # Whether the last axis of the coefficients may hold two values, for the layout and the look.
     mixes_looks = False
-    # What captions call the mixer; None for its registered name.
+    # The mixer's name in captions; None to use its registered name.
     title: str | None = None
 
     def __init__(self, k: int = 2, seed: int | None = None, **kwargs: Any) -> None:
@@ -86,58 +85,59 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
             )
 
     def draw_permutations(self, batch_size: int, seed: Seed = None) -> Tensor:
-        """k permutations of the numbers below `batch_size`, int32 (k, batch_size).
+        """Draws k permutations of `range(batch_size)`, int32 (k, batch_size).
 
-        The first is the identity; the others are independent, so an example can meet itself.
+        The first is the identity. The others are independent, so an example can be mixed with
+        itself.
 
         Args:
             batch_size: an integer or a scalar integer tensor.
-            seed: an integer for a fixed draw, or None for the layer's own generator.
+            seed: an integer for a fixed draw, or None to use the layer's own generator.
         """
         identity = ops.arange(batch_size, dtype="int32")
-        # Sorting independent uniform numbers gives a uniformly drawn order for each row.
+        # The order that sorts independent uniform numbers is a uniformly random permutation.
         numbers = keras.random.uniform((self.k - 1, batch_size), seed=self.source(seed))
         shuffled = ops.cast(ops.argsort(numbers, axis=-1), "int32")
         return ops.concatenate([identity[None], shuffled], axis=0)
 
     def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
-        """Mixing coefficients, float32 (batch_size, k, ...), that sum to one over axis 1.
+        """Draws mixing coefficients, float32 (batch_size, k, ...), that sum to one over axis 1.
 
         Args:
             code_shape: the shape of one code, (H, W, C) or (D,).
             batch_size: an integer or a scalar integer tensor.
-            seed: an integer for a fixed draw, or None for the layer's own generator.
+            seed: an integer for a fixed draw, or None to use the layer's own generator.
         """
         raise NotImplementedError(f"{type(self).__name__} must define draw_coefficients.")
 
     def coefficient_shape(self, code_shape: Shape) -> tuple[int | None, ...]:
-        """The shape of a coefficient set without (N, k); None for a size that is not known.
+        """Returns the coefficients' shape without (N, k); None stands for an unknown size.
 
-        Only symbolic calls ask for it. A size of 1 broadcasts against the code's.
+        Only symbolic calls use it. Axes of size 1 broadcast to the code's.
         """
         return (1,) * (len(code_shape) - 1) + (None,)
 
     def weigh(self, stack: Tensor, coefficients: Tensor) -> Tensor:
-        """The coefficients with which the codes of `stack` are summed, where they depend on these.
+        """Returns the coefficients to sum `stack` with, for mixers that adapt them to the codes.
 
         Args:
             stack: (N, K, ...). K is k in training; exports and figures mix any number of codes.
-            coefficients: as they were drawn, or given.
+            coefficients: the drawn or given coefficients.
         """
         return coefficients
 
     def source(self, seed: Seed) -> int | keras.random.SeedGenerator:
-        """What to draw from: a fixed seed, or for None the layer's own generator."""
+        """Returns the given seed, or the layer's own generator if it is None."""
         return self.seed_generator if seed is None else seed
 
     def mix(self, stack: Tensor, coefficients: Tensor) -> Tensor:
-        """The mix of given codes: of most mixers their weighted sum (paper, equation 6).
+        """Mixes the given codes, by a weighted sum for most mixers (paper, equation 6).
 
-        A mixer that mixes in another way overrides `combine`.
+        Mixers that work differently override `combine`.
 
         Args:
             stack: shape (N, k, H, W, C) or (N, k, D).
-            coefficients: as the call takes them; anything that broadcasts against `stack`.
+            coefficients: broadcastable to the shape of `stack`.
 
         Returns:
             Codes of shape (N, H, W, C) or (N, D).
@@ -154,26 +154,26 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         return self.combine(stack, coefficients)
 
     def combine(self, stack: Tensor, coefficients: Tensor) -> Tensor:
-        """What `mix` makes of any number of codes, with coefficients that `weigh` has seen.
+        """Combines any number of codes, given coefficients that `weigh` has returned.
 
         Args:
             stack: shape (N, K, H, W, C) or (N, K, D).
-            coefficients: anything that broadcasts against `stack`.
+            coefficients: broadcastable to the shape of `stack`.
 
         Returns:
-            Codes of shape (N, H, W, C) or (N, D), of the dtype of `stack`.
+            Codes of shape (N, H, W, C) or (N, D), with the dtype of `stack`.
         """
         return ops.sum(ops.cast(coefficients, stack.dtype) * stack, axis=1)
 
     def between(self, start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
-        """Codes on the way from one code to another, for interpolations: the mixes of the two.
+        """Interpolates between two codes by mixing them.
 
-        Of most mixers these lie on the straight line.
+        For most mixers the results lie on a straight line.
 
         Args:
             start: (N, ...).
-            end: shaped as `start`.
-            weights: the shares of `end`, (S,).
+            end: the same shape as `start`.
+            weights: the weights of `end`, (S,).
 
         Returns:
             Codes (N, S, ...).
@@ -200,10 +200,10 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         coefficients: Tensor | None = None,
         seed: Seed = None,
     ) -> tuple[Tensor, Tensor]:
-        """The call without its check that N is at least k, and with an optional fixed seed.
+        """Like a call, but without the check that N is at least k, and with an optional fixed seed.
 
-        A training set's last batch may hold fewer than k examples: its examples then meet
-        themselves.
+        The last batch of a training set may hold fewer than k examples, which are then also mixed
+        with themselves.
         """
         code_shape = tuple(codes.shape[1:])
         self.check_codes(code_shape)
@@ -211,7 +211,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         if permutations is None:
             permutations = self.draw_permutations(batch_size, seed)
         if coefficients is None:
-            # With the permutations' seed the coefficients would be tied to the order.
+            # With the same seed, coefficients and permutations would be correlated.
             coefficients = self.draw_coefficients(code_shape, batch_size, another_seed(seed))
         stack = ops.take(codes, ops.transpose(permutations), axis=0)
         coefficients = self.weigh(stack, coefficients)
@@ -235,11 +235,11 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
 
 
 def another_seed(seed: Seed, steps: int = 1) -> Seed:
-    """A seed for one more draw of a mix: a generator moves on by itself, a fixed integer does not.
+    """Returns the seed for a further draw: a fixed integer is advanced, a generator kept as it is.
 
     Args:
         seed: an integer, a `keras.random.SeedGenerator`, or None for a mixer's own.
-        steps: how far on.
+        steps: what to add to an integer.
     """
     if seed is None or isinstance(seed, keras.random.SeedGenerator):
         return seed
@@ -247,17 +247,17 @@ def another_seed(seed: Seed, steps: int = 1) -> Seed:
 
 
 def only_pairs(name: str, k: int) -> None:
-    """Raises a ValueError for mixers that combine two codes unless k is 2."""
+    """Raises a ValueError unless k is 2, for mixers of two codes."""
     if k != 2:
         raise ValueError(f"{name} mixes pairs: k must be 2; got {k!r}.")
 
 
 def only_maps(name: str, reason: str, code_shape: Shape) -> None:
-    """Raises a ValueError for mixers of feature maps unless codes have positions.
+    """Raises a ValueError unless codes are feature maps, for mixers that need positions.
 
     Args:
         name: the mixer's class.
-        reason: why it needs them.
+        reason: why it needs positions.
         code_shape: the shape of one code.
     """
     if len(code_shape) != 3:
@@ -271,12 +271,12 @@ def _with_batch(code_shape: Shape) -> str:
 
 
 def get(name: str, /, **kwargs: Any) -> Mixer:
-    """A new mixer from its call string.
+    """Creates a mixer from a call string.
 
     Args:
-        name: "mixup", "bernoulli(probability='example')", or another call of what is registered
-            in `MIXERS`.
-        **kwargs: further arguments of the mixer (`k`, `seed`, ...).
+        name: a call of a mixer registered in `MIXERS`, such as "mixup" or
+            "bernoulli(probability='example')".
+        **kwargs: passed on to the mixer (`k`, `seed`, ...).
 
     Raises:
         ValueError: an unknown name or parameter, or a value out of range.

@@ -15,22 +15,22 @@ from amr_tf.types import Seed, Shape, Tensor
 class BernoulliMixup(Mixer):
     """Takes each feature map (or vector element), or group of them, whole from one of k examples.
 
-    For k = 2 a mask `m ~ Bernoulli(p)` chooses between two codes (paper, equation 5); for k > 2
+    For k = 2, a mask `m ~ Bernoulli(p)` chooses between two codes (paper, equation 5). For k > 2,
     each feature map comes from one of the k examples, all equally likely. Coefficients are one-hot
-    over axis 1, of shape (N, k, 1, 1, C) or (N, k, D).
+    over axis 1 and have the shape (N, k, 1, 1, C) or (N, k, D).
 
     Args:
-        k: the same as for `Mixer`.
-        probability: for k = 2 only, how often p ~ Uniform(0, 1) is drawn: "batch", once for all
-            examples (higher variance, the variant of the paper's tables), "example", once for
-            each example, or "element", for each feature map of each example, which makes both
-            parents equally likely.
-        group_size: how many maps in a row come from the same parent.
-        seed: the same as for `Mixer`.
-        **kwargs: further arguments of `Mixer`.
+        k: number of codes in each mix, at least 2.
+        probability: how often p ~ Uniform(0, 1) is drawn, for k = 2 only. "batch" draws it once
+            for all examples (higher variance, used for the paper's tables), "example" once for
+            each example. "element" draws it for each feature map (or group) of each example,
+            which makes both parents equally likely.
+        group_size: number of consecutive feature maps that come from the same parent.
+        seed: see `Mixer`.
+        **kwargs: passed on to `Mixer`.
 
     Raises:
-        ValueError: another probability, or k out of range.
+        ValueError: `probability`, `group_size` or `k` is not allowed.
     """
 
     title = "Bernoulli"
@@ -60,7 +60,7 @@ class BernoulliMixup(Mixer):
 
     def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         seed = self.source(seed)
-        maps = -(-code_shape[-1] // self.group_size)  # Drawn for each group; the last may be small.
+        maps = -(-code_shape[-1] // self.group_size)  # One draw a group; the last may be smaller.
         if self.k == 2:
             shapes = {"batch": (1, 1), "example": (batch_size, 1), "element": (batch_size, maps)}
             p = keras.random.uniform(shapes[self.probability], seed=seed)

@@ -1,4 +1,4 @@
-"""A mixer that draws among other mixers."""
+"""A mixer that picks other mixers at random."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,30 +10,30 @@ from keras import ops
 from amr_tf.mixers.base import MIXERS, Mixer, another_seed, get
 from amr_tf.types import Seed, Shape, Tensor
 
-# Further apart than the seeds that one mixer uses up.
+# Larger than the number of seeds that a single mixer uses.
 _SEEDS_APART = 100
 
 
 @MIXERS.register("composite")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class CompositeMixer(Mixer):
-    """Lets each example's coefficients come from one of several mixers, drawn anew each time.
+    """Draws each example's coefficients from one of several mixers, chosen at random.
 
-    All mixers share the permutations. Coefficients have the shape that those of all mixers
+    All mixers share the permutations. The coefficients have the shape that those of all mixers
     broadcast to, such as (N, k, 1, 1, C) for mixup with Bernoulli mixup.
 
     Args:
-        mixers: names registered in `MIXERS`, or `Mixer` instances with the same k, at least one.
-        k: the same as for `Mixer`.
-        weights: how often each mixer is drawn, numbers of at least 0 that need not sum to one; or
-            None for equally often.
-        seed: the same as for `Mixer`; mixers given by name get seeds that derive from it.
-        **kwargs: further arguments of `Mixer`.
+        mixers: one or more names registered in `MIXERS`, or `Mixer` instances with the same k.
+        k: number of codes in each mix, at least 2.
+        weights: relative frequencies of the mixers, at least 0; they need not sum to one. None
+            makes all mixers equally likely.
+        seed: see `Mixer`. Mixers given by name get seeds derived from it.
+        **kwargs: passed on to `Mixer`.
 
     Raises:
-        ValueError: no mixer, the same instance twice, one with another k, one that needs labels or
-            replaces more of `Mixer` than how coefficients are drawn (such as "folded"), or weights
-            that do not fit.
+        ValueError: `mixers` is empty, holds the same instance twice, or holds a mixer that has a
+            different k, needs labels, or overrides more of `Mixer` than the drawing of
+            coefficients (such as "folded"); or `weights` are not allowed.
 
     Example:
 
@@ -62,7 +62,7 @@ class CompositeMixer(Mixer):
         self._check_weights()
 
     def _member(self, mixer: str | Mixer, index: int) -> Mixer:
-        """A mixer by its name, or a given one, after checking that it can join."""
+        """Returns the mixer, created from its name if needed, after checking that it can join."""
         if isinstance(mixer, str):
             seed = another_seed(self.seed, (index + 1) * _SEEDS_APART)
             mixer = get(mixer, k=self.k, seed=seed)
@@ -110,7 +110,7 @@ class CompositeMixer(Mixer):
         chosen = self._choose(batch_size, seed)
         total = 0.0
         for index, mixer in enumerate(self.mixers):
-            # Each draws from its own generator, unless the seed is fixed.
+            # Each mixer draws from its own generator, unless the seed is fixed.
             own = None if seed is self.seed_generator else seed + (index + 1) * _SEEDS_APART
             coefficients = mixer.draw_coefficients(code_shape, batch_size, own)
             share = ops.reshape(chosen[:, index], (-1, 1) + (1,) * len(code_shape))
@@ -118,7 +118,7 @@ class CompositeMixer(Mixer):
         return total
 
     def _choose(self, batch_size: int, seed: Seed) -> Tensor:
-        """One-hot choices of a mixer for each example, float32 (N, mixers)."""
+        """Picks a mixer for each example, one-hot, float32 (N, mixers)."""
         weights = self.mixer_weights or [1.0] * len(self.mixers)
         bounds = np.cumsum(weights) / np.cumsum(weights)[-1]
         number = keras.random.uniform((batch_size, 1), seed=seed)
@@ -147,5 +147,5 @@ def _numbers(weights: Sequence[float]) -> list[float]:
 
 
 def _broadcast(sizes: Iterable[int | None]) -> int | None:
-    """The size that sizes broadcast to: the one that is not 1, or None where one is not known."""
+    """Returns the size that the sizes broadcast to: the first that is not 1 (None if unknown)."""
     return next((size for size in sizes if size != 1), 1)

@@ -19,28 +19,29 @@ _SLOPE = 0.2
 @MIXERS.register("learned")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class LearnedMixup(Mixup):
-    """Takes each position of each feature map from the parents in parts that it has learned.
+    """Mixes each position of each feature map with learned weights.
 
     Two 3x3 convolutions see a parent's code, the mean of all parents' codes and the parent's
-    coefficient, and give a score for each element of the code; the softmax of the scores over the
-    parents are the parts. They sum to one for every element, and their mean over the elements is
-    held at the coefficient, so that nothing is won by leaving a parent out. The coefficients
-    themselves are drawn as `Mixup` draws them. At the start all scores are 0: plain mixup.
+    coefficient, and output a score for each element of the code. The softmax of the scores over
+    the parents gives the weights. The weights sum to one for every element, and their mean over
+    all elements is held at the parent's coefficient, so the mixer gains nothing by ignoring a
+    parent. The coefficients are drawn as in `Mixup`. Initially all scores are 0, which is plain
+    mixup.
 
-    The convolutions are trained with the auto-encoder: mixes that look real are their aim.
+    The convolutions are trained with the auto-encoder, to make mixes that look real.
 
     Args:
-        k: the same as for `Mixer`.
-        filters: channels of the first convolution.
-        seed: the same as for `Mixer`.
-        **kwargs: further arguments of `Mixer`.
+        k: number of codes in each mix, at least 2.
+        filters: number of channels of the first convolution.
+        seed: see `Mixer`.
+        **kwargs: passed on to `Mixer`.
 
     Call arguments:
-        coefficients: shape (N, k, 1, 1, 1), what is drawn otherwise; or parts of the codes' shape,
-            (N, k, H, W, C), which are taken as they are.
+        coefficients: coefficients to use instead of drawn ones, shape (N, k, 1, 1, 1); or weights
+            of shape (N, k, H, W, C), which are used unchanged.
 
     Returns:
-        The mixed codes, and the parts that made them, (N, k, H, W, C).
+        The mixed codes, and the weights used, (N, k, H, W, C).
 
     Raises:
         ValueError: codes are vectors (N, D), which have no positions.
@@ -52,7 +53,7 @@ class LearnedMixup(Mixup):
         super().__init__(k, seed, **kwargs)
         checks.check_positive_integer("filters", filters)
         self.filters = filters
-        self.network: keras.Model = None  # `build` makes it.
+        self.network: keras.Model = None  # Created by `build`.
 
     def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
@@ -77,7 +78,7 @@ class LearnedMixup(Mixup):
     def weigh(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         coefficients = ops.cast(coefficients, "float32")
         sizes = coefficients.shape[2:]
-        if None in sizes:  # An input of a graph, of which only the number of axes is known.
+        if None in sizes:  # A graph input: only the number of axes is known.
             return ops.cond(
                 ops.equal(ops.prod(ops.shape(coefficients)[2:]), 1),
                 lambda: self._learned(stack, coefficients),
@@ -87,14 +88,14 @@ class LearnedMixup(Mixup):
         return self._learned(stack, coefficients) if one else coefficients
 
     def _learned(self, stack: Tensor, coefficients: Tensor) -> Tensor:
-        """The parts that the scores make of one coefficient for each parent."""
-        # As many parents as are given, which an export leaves to its caller.
+        """Returns the learned weights for one coefficient per parent."""
+        # Exports accept any number of parents.
         coefficients = ops.reshape(coefficients, (-1, ops.shape(stack)[1], 1, 1, 1))
         shares = ops.clip(coefficients, _SMALLEST_SHARE, 1.0)
         return _held_parts(self._scores(stack, coefficients), shares)
 
     def _scores(self, stack: Tensor, coefficients: Tensor) -> Tensor:
-        """How much each parent's elements are wanted, float32, shaped as `stack`."""
+        """Returns the scores of each parent's elements, float32, with the shape of `stack`."""
         stack = ops.convert_to_tensor(stack)
         mean = ops.broadcast_to(ops.mean(stack, axis=1, keepdims=True), ops.shape(stack))
         share = ops.cast(coefficients, stack.dtype) * ops.ones_like(stack[..., :1])
@@ -116,13 +117,13 @@ class LearnedMixup(Mixup):
 
 
 def _held_parts(scores: Tensor, shares: Tensor) -> Tensor:
-    """The softmax of scores over axis 1, shifted so that the means over elements are `shares`.
+    """Softmax of the scores over axis 1, shifted so that its means over all elements are `shares`.
 
-    The shifts are found as in Sinkhorn's algorithm: each is corrected by how far its mean is off.
+    The shifts are found as in Sinkhorn's algorithm: each is corrected by the error of its mean.
 
     Args:
         scores: (N, k, H, W, C).
-        shares: (N, k, 1, 1, 1), of sum 1 over axis 1.
+        shares: (N, k, 1, 1, 1), summing to one over axis 1.
     """
     wanted = ops.log(shares)
     shifts = wanted

@@ -1,4 +1,4 @@
-"""Blends: each mix lies on a line (or in the hull) of its parents, whole or map by map."""
+"""Mixup and its variants, which blend the parents' codes as a whole or map by map."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from amr_tf.types import Seed, Shape, Tensor
 
 
 class _OneSetPerExample(Mixer):
-    """Base of mixers with one coefficient for each parent: shape (N, k, 1, 1, 1) or (N, k, 1)."""
+    """Base class for mixers with one coefficient per parent, (N, k, 1, 1, 1) or (N, k, 1)."""
 
     def coefficient_shape(self, code_shape: Shape) -> Shape:
         return (1,) * len(code_shape)
@@ -22,10 +22,10 @@ class _OneSetPerExample(Mixer):
 class Mixup(_OneSetPerExample):
     """Convex combinations with coefficients from Dirichlet(1, ..., 1), one set per example.
 
-    For k = 2 that is `alpha * h1 + (1 - alpha) * h2` with alpha uniform in [0, 1] (paper,
+    For k = 2 this is `alpha * h1 + (1 - alpha) * h2` with alpha uniform in [0, 1] (paper,
     equations 4 and 6). Coefficients have the shape (N, k, 1, 1, 1) or (N, k, 1).
 
-    Arguments are those of `Mixer`.
+    See `Mixer` for the arguments.
 
     Example:
 
@@ -42,33 +42,33 @@ class Mixup(_OneSetPerExample):
 @MIXERS.register("spherical")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class SphericalMixup(Mixup):
-    """Mixup whose mixes are as long as the codes that they are made of.
+    """Mixup that preserves the norm of the codes.
 
-    A mean of unrelated codes is shorter than each of them (for two in equal parts by a factor of
-    sqrt(2)): the decoder meets lengths that no image has, and renders them pale. Here the weighted
-    sum is stretched so that its squared length is the weighted mean of the parents':
-    `h = sum_j c_j h_j`, times `sqrt(sum_j c_j |h_j|^2) / |h|`, over all elements of a code. For
-    two codes of one length that is a point of the arc between them (slerp; White 2016, "Sampling
-    generative networks"); a code mixed with itself stays as it is. Coefficients are drawn as
-    `Mixup` draws them.
+    The mean of unrelated codes has a smaller norm than each of them (by a factor of sqrt(2) for
+    equal parts of two codes). The decoder then sees norms that no image has, and renders pale
+    images. This mixer therefore rescales the weighted sum `h = sum_j c_j h_j` by
+    `sqrt(sum_j c_j |h_j|^2) / |h|`, so that its squared norm, taken over all elements of a code,
+    is the weighted mean of the parents'. For two codes of equal norm the result lies on the arc
+    between them (slerp; White 2016, "Sampling generative networks"). A code mixed with itself is
+    unchanged. Coefficients are drawn as in `Mixup`.
 
-    Arguments are those of `Mixer`.
+    See `Mixer` for the arguments.
 
     Returns:
-        The mixed codes, and the stretched coefficients, which need not sum to one.
+        The mixed codes, and the rescaled coefficients, which need not sum to one.
 
     Example:
 
     >>> codes = keras.ops.convert_to_tensor([[3.0, 0.0], [0.0, 3.0]])
     >>> halves = keras.ops.full((2, 2, 1), 0.5)
     >>> mixed, _ = SphericalMixup()(codes, permutations=[[0, 1], [1, 0]], coefficients=halves)
-    >>> keras.ops.norm(mixed, axis=1)
-    <tf.Tensor: shape=(2,), dtype=float32, numpy=array([3., 3.], dtype=float32)>
+    >>> keras.ops.norm(mixed, axis=1).numpy().round(3)
+    array([3., 3.], dtype=float32)
     """
 
     def weigh(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         coefficients, codes = ops.cast(coefficients, "float32"), ops.cast(stack, "float32")
-        # Coefficients that were returned, and no longer sum to one, give the same mix again.
+        # Returned coefficients no longer sum to one, but passed in again give the same mix.
         total = ops.sum(coefficients, axis=1, keepdims=True)
         coefficients = coefficients / ops.where(ops.abs(total) < 1e-6, 1.0, total)
         return coefficients * stretch(codes, coefficients)
@@ -77,14 +77,14 @@ class SphericalMixup(Mixup):
 @MIXERS.register("channelwise")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class ChannelwiseMixup(Mixer):
-    """Convex combinations with a coefficient set of its own for each feature map.
+    """Convex combinations with separate coefficients for each feature map.
 
-    Between `Mixup`, which moves all feature maps alike, and `BernoulliMixup`, which blends none:
-    each map (or vector element) draws from Dirichlet(1, ..., 1), for k = 2 an alpha uniform in
-    [0, 1]. Mixes fill the box that has the parents at its corners. Coefficients have the shape
-    (N, k, 1, 1, C) or (N, k, D).
+    Lies between `Mixup`, which weighs all feature maps equally, and `BernoulliMixup`, which blends
+    none. The coefficients of each map (or vector element) are drawn from Dirichlet(1, ..., 1); for
+    k = 2, alpha is uniform in [0, 1]. Mixes fill the box with the parents at its corners.
+    Coefficients have the shape (N, k, 1, 1, C) or (N, k, D).
 
-    Arguments are those of `Mixer`.
+    See `Mixer` for the arguments.
     """
 
     def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
@@ -100,14 +100,14 @@ class ChannelwiseMixup(Mixer):
 class GaussianMixup(_OneSetPerExample):
     """GAIA's combinations around the midpoint (Sainburg et al. 2018).
 
-    `alpha * h1 + (1 - alpha) * h2` with alpha ~ N(0.5, sigma), one per example. Alpha may leave
-    [0, 1]: the mix then lies on the line through its parents, but beyond one of them.
+    Computes `alpha * h1 + (1 - alpha) * h2` with one alpha ~ N(0.5, sigma) per example. If alpha
+    falls outside [0, 1], the mix lies on the line through its parents, but beyond one of them.
 
     Args:
-        k: 2.
+        k: must be 2.
         sigma: standard deviation of alpha, above 0.
-        seed: the same as for `Mixer`.
-        **kwargs: further arguments of `Mixer`.
+        seed: see `Mixer`.
+        **kwargs: passed on to `Mixer`.
 
     Raises:
         ValueError: k is not 2, or sigma is not above 0.
@@ -137,15 +137,15 @@ class GaussianMixup(_OneSetPerExample):
 class FoldedMixup(_OneSetPerExample):
     """The mixing of ACAI's original code (Berthelot et al. 2019).
 
-    `alpha * h + (1 - alpha) * reversed h`, where the partner is found by reversing the batch and
-    alpha, one per example, is uniform in [0, 1] folded to [0, 0.5] by `0.5 - |alpha - 0.5|`. An
-    example thus gets the smaller weight in its own mix; every pair meets twice. In a batch of odd
-    length the middle example meets itself.
+    Computes `alpha * h + (1 - alpha) * reversed h`, with partners found by reversing the batch.
+    There is one alpha per example, drawn uniformly from [0, 1] and folded to [0, 0.5] by
+    `0.5 - |alpha - 0.5|`. Each example thus gets the smaller weight in its own mix, and every pair
+    is mixed twice. In a batch of odd size the middle example is mixed with itself.
 
     Args:
-        k: 2.
-        seed: the same as for `Mixer`.
-        **kwargs: further arguments of `Mixer`.
+        k: must be 2.
+        seed: see `Mixer`.
+        **kwargs: passed on to `Mixer`.
 
     Raises:
         ValueError: k is not 2.
@@ -156,7 +156,7 @@ class FoldedMixup(_OneSetPerExample):
         super().__init__(k, seed, **kwargs)
 
     def draw_permutations(self, batch_size: int, seed: Seed = None) -> Tensor:
-        """The identity and the reversed order, int32 (2, batch_size); nothing is drawn."""
+        """Returns the identity and the reversed order, int32 (2, batch_size); draws nothing."""
         identity = ops.arange(batch_size, dtype="int32")
         return ops.stack([identity, ops.flip(identity)])
 
@@ -168,33 +168,33 @@ class FoldedMixup(_OneSetPerExample):
 
 def dirichlet(shape: Shape, seed: Seed) -> Tensor:
     """Draws from Dirichlet(1, ..., 1) over axis 1."""
-    # Independent exponentials divided by their sum are Dirichlet(1, ..., 1). The small number
-    # keeps the quotient defined should every draw be zero.
+    # Independent exponentials divided by their sum are Dirichlet(1, ..., 1). The small constant
+    # keeps the quotient defined if every draw is zero.
     exponentials = 1e-20 - ops.log1p(-keras.random.uniform(shape, seed=seed))
     return exponentials / ops.sum(exponentials, axis=1, keepdims=True)
 
 
 def stretch(codes: Tensor, coefficients: Tensor) -> Tensor:
-    """The factors that make weighted sums as long as the codes that they are made of.
+    """Returns the factors that give weighted sums the norm of the codes they are made of.
 
     Args:
         codes: float32 (N, k, ...).
-        coefficients: float32, anything that broadcasts against `codes`.
+        coefficients: float32, broadcastable to the shape of `codes`.
 
     Returns:
-        float32 (N, 1, ...) with sizes of 1: the root of the weighted mean of the codes' squared
-        lengths over that of the sum's.
+        float32 (N, 1, 1, ...): the square root of the weighted mean of the codes' squared norms,
+        divided by the norm of their weighted sum.
     """
     axes = tuple(range(2, len(codes.shape)))
     summed = ops.sum(coefficients * codes, axis=1, keepdims=True)
     wanted = ops.sum(coefficients * ops.square(codes), axis=(1, *axes), keepdims=True)
     squared = ops.sum(ops.square(summed), axis=axes, keepdims=True)
-    wanted = ops.maximum(wanted, 0.0)  # Given coefficients may leave the simplex.
-    # Codes that cancel out have no direction: the stretch ends at a factor of 1,000.
+    wanted = ops.maximum(wanted, 0.0)  # Given coefficients may lie outside the simplex.
+    # Codes that cancel out have no direction, so the factor is limited to 1,000.
     squared = ops.maximum(squared, 1e-6 * wanted)
     return ops.sqrt((wanted + 1e-12) / (squared + 1e-12))
 
 
 def _two(alpha: Tensor) -> Tensor:
-    """Coefficients alpha and 1 - alpha, (N, 2, ...), of an alpha (N, 1, ...)."""
+    """Returns the coefficients alpha and 1 - alpha, (N, 2, ...), for an alpha (N, 1, ...)."""
     return ops.concatenate([alpha, 1.0 - alpha], axis=1)

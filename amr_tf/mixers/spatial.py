@@ -1,4 +1,4 @@
-"""Spatial mixup: blocks of positions come whole from other examples (paper, section 5)."""
+"""Spatial mixup: blocks of positions are taken whole from other examples (paper, section 5)."""
 
 import keras
 from keras import ops
@@ -12,22 +12,22 @@ from amr_tf.types import Seed, Shape, Tensor
 class SpatialMixup(Mixer):
     """Pastes a contiguous block of another example's feature maps into each code.
 
-    The paper proposes (section 5) to join CutMix (Yun et al. 2019) and DropBlock (Ghiasi et al.
-    2018): a rectangle of positions is taken, in all feature maps, from another example. As in
-    CutMix a share ~ U(0, 1) of the map's area sets the block's height and width, its centre is a
-    position drawn uniformly, and what reaches over the edge is cut off. Feature maps being small,
-    the sides are rounded to whole positions, at least one, so that the centre is always pasted;
-    CutMix' rule, meant for images, would often leave nothing to paste in a 4 x 4 map.
+    The paper (section 5) proposes combining CutMix (Yun et al. 2019) and DropBlock (Ghiasi et al.
+    2018): a rectangle of positions is taken from another example, in all feature maps. As in
+    CutMix, the block covers a share ~ U(0, 1) of the map's area, its centre is drawn uniformly,
+    and anything beyond the edge is cut off. The sides are rounded to whole positions, at least
+    one, so the centre is always pasted. CutMix's own rule is meant for images and would often
+    paste nothing into a 4 x 4 map.
 
-    For k > 2 each further example pastes a block of its own, the later over the earlier.
+    For k > 2, each further example pastes its own block, later ones over earlier ones.
 
-    Coefficients are one-hot over axis 1, of shape (N, k, H, W, 1).
+    Coefficients are one-hot over axis 1 and have the shape (N, k, H, W, 1).
 
-    Arguments are those of `Mixer`.
+    See `Mixer` for the arguments.
 
     Raises:
-        ValueError: codes are vectors (N, D), which have no positions, or of unknown height or
-            width.
+        ValueError: codes are vectors (N, D), which have no positions, or their height or width
+            is unknown.
     """
 
     def check_codes(self, code_shape: Shape) -> None:
@@ -42,7 +42,7 @@ class SpatialMixup(Mixer):
     def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         self.check_codes(code_shape)
         height, width, _ = code_shape
-        # One number each for the area and for the centre's row and column, all (N, k - 1).
+        # The area, and the centre's row and column, each (N, k - 1).
         shape = (3, batch_size, self.k - 1)
         share, row, column = ops.unstack(keras.random.uniform(shape, seed=self.source(seed)))
         side = ops.sqrt(share)
@@ -59,15 +59,15 @@ class SpatialMixup(Mixer):
 
 
 def _interval(size: int, share: Tensor, place: Tensor) -> Tensor:
-    """Which of `size` positions lie within `share` of the size around the centre at `place`.
+    """Marks the positions of an interval that covers `share` of an axis, centred at `place`.
 
     Args:
-        size: an integer.
+        size: length of the axis, an integer.
         share: (N, k - 1) in [0, 1).
-        place: (N, k - 1) in [0, 1), of the centre, as a share of the size.
+        place: (N, k - 1) in [0, 1), the centre as a share of the size.
 
     Returns:
-        Booleans (N, k - 1, size), at least one of them true, the true ones in one piece.
+        Booleans (N, k - 1, size), of which a contiguous run of at least one is true.
     """
     length = ops.maximum(ops.cast(ops.round(size * share), "int32"), 1)
     centre = ops.minimum(ops.cast(size * place, "int32"), size - 1)

@@ -1,4 +1,4 @@
-"""Style mixup: the layout of one image with the look of another."""
+"""Style mixup: combines the layout of one image with the look of another."""
 
 from typing import Any
 
@@ -14,39 +14,39 @@ from amr_tf.types import Seed, Shape, Tensor
 @MIXERS.register("style")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class StyleMixup(Mixer):
-    """Mixes what lies where, and what it looks like, each with coefficients of its own.
+    """Mixes the layout and the look of images with separate coefficients.
 
-    The look of an image is the mean of each feature map of its code, and its layout is what is
-    left. Layouts are summed with one set of coefficients, looks with the other. So a mix can have
-    the layout of one image and the look of another, and is then one picture, not two that are laid
-    over each other: the aim of the swapping auto-encoder (Park et al. 2020), without a second
-    network.
+    The look of an image is the mean of each feature map of its code. Its layout is what is left.
+    Layouts are summed with one set of coefficients, looks with another. A mix can thus combine the
+    layout of one image with the look of another into a single coherent image rather than an
+    overlay of two. The swapping auto-encoder (Park et al. 2020) has the same aim, but needs a
+    second network.
 
-    A sum of unrelated codes is shorter than each of them. As in `SphericalMixup`, the sums are
-    stretched to the weighted mean of their parents' squared lengths, layout and look each for
-    itself. A code mixed with itself stays as it is.
+    A sum of unrelated codes has a smaller norm than each of them. As in `SphericalMixup`, both sums
+    are rescaled so that their squared norms are the weighted means of the parents'. A code mixed
+    with itself is unchanged.
 
-    Both sets are drawn from Dirichlet(1, ..., 1), one of each an example. A share `swaps` of the
-    examples is drawn as whole swaps instead: the layout of the first image, the look of the second.
-    Even draws are seldom close to a swap, which is what one asks of a trained model.
+    Both sets of coefficients are drawn from Dirichlet(1, ..., 1), once per example. With
+    probability `swaps` an example is a whole swap instead, with the layout of the first image and
+    the look of the second. Swaps are what a trained model is typically asked for, and uniform draws
+    are seldom close to one.
 
     Args:
-        k: the same as for `Mixer`.
-        swaps: the share of mixes that are drawn as whole swaps, from 0 to 1.
-        seed: the same as for `Mixer`.
-        **kwargs: further arguments of `Mixer`.
+        k: number of codes in each mix, at least 2.
+        swaps: probability that a mix is a whole swap, from 0 to 1.
+        seed: see `Mixer`.
+        **kwargs: passed on to `Mixer`.
 
     Call arguments:
-        coefficients: shape (N, k, 1, 1, 2), of the layout and of the look; or (N, k, 1, 1, 1) or
-            (N, k, 1, 1, C) for the same coefficients of both, for all or for each of the feature
-            maps.
+        coefficients: shape (N, k, 1, 1, 2) for layout and look separately. With the shape
+            (N, k, 1, 1, 1), or (N, k, 1, 1, C) for each feature map, both share coefficients.
 
     Returns:
-        The mixed codes, and the coefficients that made them.
+        The mixed codes, and the coefficients used.
 
     Raises:
-        ValueError: codes are vectors (N, D), or have fewer than three feature maps; or `swaps` lies
-            outside of [0, 1].
+        ValueError: codes are vectors (N, D) or have fewer than three feature maps, or `swaps` lies
+            outside [0, 1].
 
     Example:
 
@@ -108,9 +108,9 @@ def _stretched_sum(parts: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
-    """The coefficients of the layout and of the look, which are the same unless there are two."""
+    """Returns the coefficients of layout and look, which are equal unless two are given."""
     sizes = coefficients.shape[-1]
-    if sizes is None:  # An input of a graph: two columns, or one set for both.
+    if sizes is None:  # A graph input: either two columns, or one set for both.
         two = ops.equal(ops.shape(coefficients)[-1], 2)
         return tuple(
             ops.cond(two, lambda column=column: coefficients[..., column], lambda: coefficients)

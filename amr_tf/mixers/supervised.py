@@ -1,4 +1,4 @@
-"""A Bernoulli mixer whose mask is learned from labels (paper, section 2.2 and figure 4)."""
+"""Bernoulli mixup with a mask predicted from labels (paper, section 2.2 and figure 4)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,34 +19,35 @@ _SMALL = 1e-6
 @MIXERS.register("supervised_bernoulli")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class SupervisedBernoulliMixup(Mixer):
-    """Chooses each feature map from one of two codes, so that the mix bears a given label.
+    """Takes each feature map from one of two codes, so that the mix has a given label.
 
-    An MLP `embed` maps the mix's label y~ to probabilities p, one for each feature map (or vector
-    element), and the mask is m ~ Bernoulli(p): `m h1 + (1 - m) h2`. It is trained with the
-    auto-encoder; its gradient passes the sampled mask by one of two estimators.
+    An MLP `embed` maps the mix's label y~ to one probability p for each feature map (or vector
+    element). A mask m ~ Bernoulli(p) makes the mix `m h1 + (1 - m) h2`. The MLP is trained with
+    the auto-encoder; an estimator passes its gradient through the sampled mask.
 
-    In the paper's form embed sees y~ alone. It then cannot know which of the parents has which
-    label: the same y~ arises from (y1, y2) and, with 1 - alpha, from (y2, y1), and must give the
-    same mask. `condition="parents"` lets it see how far y1 and y2 are from y~ as well, which mixes
-    need to bear their label for pairs in any order (docs/results.md has both figures).
+    In the paper, `embed` sees only y~, so it cannot tell which parent has which label: the same y~
+    results from (y1, y2) with alpha and from (y2, y1) with 1 - alpha, and gives the same mask.
+    With `condition="parents"` it also sees how far y1 and y2 are from y~, so that mixes can have
+    their label whatever the order of the parents (docs/results.md compares the two).
 
     Args:
-        num_labels: columns of the labels: classes (one-hot) or attributes.
+        num_labels: number of label columns: classes (one-hot) or attributes.
         k: must be 2.
-        hidden_units: width of embed's hidden layers.
-        estimator: "straight_through" (Bengio et al. 2013: the forward pass has the binary mask,
-            the gradient is that of p) or "concrete" (Maddison et al. 2017, Jang et al. 2017: in
-            training the mask is relaxed, sigmoid((logit(p) + logistic noise) / temperature)).
-        temperature: of the concrete relaxation, above 0.
-        condition: what embed sees, "label" (y~, the paper's) or "parents" (y~, |y~ - y1| and
-            |y~ - y2|: from which parent a map has to come for y~ is linear in these).
-        alphas: `y~ = alpha y1 + (1 - alpha) y2` with one alpha ~ Uniform(0, 1) an "example" (the
-            paper's), or one for each "attribute".
-        seed: the same as for `Mixer`.
-        **kwargs: further arguments of `Mixer`.
+        hidden_units: widths of the hidden layers of `embed`.
+        estimator: "straight_through" (Bengio et al. 2013) uses the binary mask in the forward pass
+            and the gradient of p. "concrete" (Maddison et al. 2017, Jang et al. 2017) relaxes the
+            mask during training to sigmoid((logit(p) + logistic noise) / temperature).
+        temperature: temperature of the concrete relaxation, above 0. Not allowed with
+            "straight_through".
+        condition: input of `embed`: "label" for y~ (as in the paper), or "parents" for y~,
+            |y~ - y1| and |y~ - y2|. The parent that a map must come from is linear in the latter.
+        alphas: whether `y~ = alpha y1 + (1 - alpha) y2` has one alpha ~ Uniform(0, 1) for each
+            "example" (as in the paper) or for each "attribute".
+        seed: see `Mixer`.
+        **kwargs: passed on to `Mixer`.
 
     Raises:
-        ValueError: a value that is not allowed.
+        ValueError: an argument is not allowed.
     """
 
     needs_labels = True
@@ -89,23 +90,23 @@ class SupervisedBernoulliMixup(Mixer):
         self.temperature = temperature
         self.condition = condition
         self.alphas = alphas
-        self.embedding: keras.Model = None  # `build` makes it.
+        self.embedding: keras.Model = None  # Created by `build`.
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         seen = self.num_labels * (3 if self.condition == "parents" else 1)
         layers = [keras.layers.Dense(units, activation="relu") for units in self.hidden_units]
-        # float32: the logits of probabilities near 0 and 1 are large.
+        # float32, since probabilities near 0 and 1 have large logits.
         layers.append(keras.layers.Dense(input_shape[-1], dtype="float32"))
         self.embedding = keras.Sequential([keras.Input((seen,)), *layers], name="embed")
 
     def draw_mixed_labels(self, labels: Tensor, permutations: Tensor, seed: Seed = None) -> Tensor:
-        """y~ = alpha y1 + (1 - alpha) y2.
+        """Draws mixed labels, `y~ = alpha y1 + (1 - alpha) y2`.
 
         Args:
             labels: (N, num_labels) in [0, 1].
             permutations: (2, N).
-            seed: an integer for a fixed draw, or None for the layer's own generator.
+            seed: an integer for a fixed draw, or None to use the layer's own generator.
 
         Returns:
             float32 (N, num_labels).
@@ -117,11 +118,11 @@ class SupervisedBernoulliMixup(Mixer):
         return alpha * first + (1.0 - alpha) * second
 
     def mask_logits(self, mixed_labels: Tensor, parents: Sequence[Array] | None = None) -> Tensor:
-        """embed: the logit of each feature map's probability of coming from the first parent.
+        """Returns the logits of each feature map's probability of coming from the first parent.
 
         Args:
             mixed_labels: y~, (N, num_labels).
-            parents: pair of labels (N, num_labels) each, for `condition="parents"`.
+            parents: the labels of both parents, each (N, num_labels), for `condition="parents"`.
 
         Returns:
             float32 (N, C).
@@ -135,7 +136,7 @@ class SupervisedBernoulliMixup(Mixer):
         return self.embedding(ops.concatenate(seen, axis=-1))
 
     def draw_mask(self, logits: Tensor, seed: Seed = None, training: bool = False) -> Tensor:
-        """A mask of zeros and ones, or in training with "concrete" between them, shaped (N, C)."""
+        """Draws a binary mask (N, C); in training, "concrete" gives values between 0 and 1."""
         uniform = keras.random.uniform(ops.shape(logits), seed=self.source(seed))
         uniform = ops.clip(uniform, _SMALL, 1.0 - _SMALL)
         # Bernoulli(p) is 1 where logit(p) plus logistic noise is above 0.
@@ -157,18 +158,19 @@ class SupervisedBernoulliMixup(Mixer):
         seed: Seed = None,
         training: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mixes a batch under labels.
+        """Mixes a batch such that each mix has a drawn or given label.
 
         Args:
             codes: (N, H, W, C) or (N, D).
             labels: the codes' labels, (N, num_labels) in [0, 1].
             permutations: (2, N), or None to draw them.
             mixed_labels: y~, or None to draw them.
-            seed: an integer for draws that are the same at each call, or None.
-            training: whether the mask is the estimator's.
+            seed: an integer for reproducible draws, or None.
+            training: whether to use the mask of the gradient estimator.
 
         Returns:
-            Mixed codes, shaped as `codes`; coefficients, (N, 2, 1, 1, C) or (N, 2, D); y~.
+            The mixed codes, with the shape of `codes`; the coefficients, (N, 2, 1, 1, C) or
+            (N, 2, D); and y~.
         """
         if permutations is None:
             permutations = self.draw_permutations(ops.shape(codes)[0], seed)
@@ -189,7 +191,7 @@ class SupervisedBernoulliMixup(Mixer):
         parents: Sequence[Array] | None = None,
         seed: Seed = None,
     ) -> Tensor:
-        """Mixes given pairs of codes under given labels; see `mix_labelled`."""
+        """Mixes given pairs of codes such that each mix has a given label; see `mix_labelled`."""
         codes_a = ops.convert_to_tensor(codes_a)
         mask = self.draw_mask(self.mask_logits(ops.convert_to_tensor(mixed_labels), parents), seed)
         coefficients = self._coefficients(mask, len(codes_a.shape))

@@ -1,4 +1,4 @@
-"""Models: `keras.Model`s that train auto-encoders whose codes are mixed, one method a class."""
+"""Models: `keras.Model` subclasses that train auto-encoders on mixed codes, one per method."""
 
 from amr_tf.models.acai import ACAI, OriginalACAI
 from amr_tf.models.amr import AEGAN, AMR, PixelMixup

@@ -1,4 +1,4 @@
-"""Adversarially constrained auto-encoder interpolation (Berthelot et al. 2019), two variants."""
+"""Two variants of adversarially constrained auto-encoder interpolation (Berthelot et al. 2019)."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -21,18 +21,18 @@ _ADAM = "adam(learning_rate=1e-4, epsilon=1e-8)"
 @METHODS.register("acai")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class ACAI(ResynthesisModel):
-    """ACAI as the paper compares with it: the critic tells how much an image was mixed.
+    """ACAI as compared with in the paper: the critic predicts how much an image was mixed.
 
-    The critic's target for a mix is `2 min(alpha, 1 - alpha)`, 0 for real images and
-    reconstructions, with the loss of AMR's GAN (binary cross-entropy). The auto-encoder minimises
-    `lambda * reconstruction + gan(D(g(mix)), 0)`: mixes are to look unmixed. Consistency is
-    measured by the mean absolute error, as in the released code.
+    The critic's target is `2 min(alpha, 1 - alpha)` for mixes, and 0 for real images and
+    reconstructions. Its loss is AMR's GAN loss (binary cross-entropy). The auto-encoder minimises
+    `lambda * reconstruction + gan(D(g(mix)), 0)`, so that mixes look unmixed. The default
+    consistency loss is the mean absolute error, as in the released code.
 
-    Arguments are those of `ResynthesisModel`; the mixer must have k = 2 and one coefficient an
-    example ("mixup", "folded").
+    See `ResynthesisModel` for the arguments. The mixer must have k = 2 and one coefficient in
+    [0, 1] per example ("mixup", "folded").
 
     Raises:
-        ValueError: another mixer, or none.
+        ValueError: there is no mixer, or it does not fit.
     """
 
     title = "ACAI"
@@ -47,7 +47,7 @@ class ACAI(ResynthesisModel):
         consistency_loss: str | Callable | None = "mean_absolute_error",
         **kwargs: Any,
     ) -> None:
-        """The same as `ResynthesisModel.compile`, with the released code's consistency loss."""
+        """Configures training; see `ResynthesisModel.compile`."""
         super().compile(*optimizers, consistency_loss=consistency_loss, **kwargs)
 
     @classmethod
@@ -92,19 +92,19 @@ class ACAI(ResynthesisModel):
 @METHODS.register("acai_original")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class OriginalACAI(ACAI):
-    """ACAI as in its authors' code (Berthelot et al. 2019), under our training loop.
+    """ACAI as in its authors' code (Berthelot et al. 2019), with this library's training loop.
 
-    Least squares throughout: the critic's target for a mix is alpha, folded to [0, 0.5]; its
+    All losses are least squares. The critic's target for a mix is alpha, folded to [0, 0.5]; its
     regulariser is `D(gamma x + (1 - gamma) g(h)) -> 0`. The auto-encoder minimises
-    `lambda * |x - g(h)|^2 + adversarial_weight * D(g(mix))^2`. `create` builds the authors' own
-    networks ("acai": neither instance nor spectral normalisation) and mixes with the reversed
-    batch ("folded"); `compile` trains with their Adam, without weight decay.
+    `lambda * |x - g(h)|^2 + adversarial_weight * D(g(mix))^2`. By default, `create` builds the
+    authors' networks ("acai", with neither instance nor spectral normalisation) and mixes with
+    the reversed batch ("folded"), and `compile` uses their Adam settings, without weight decay.
 
-    Arguments and errors are those of `ACAI`.
+    See `ACAI` for the arguments and errors.
     """
 
     title = "ACAI (original)"
-    unused_settings = ("feature_matching",)  # Its critic sees no reconstructions.
+    unused_settings = ("feature_matching",)  # Its critic does not see reconstructions.
     setting_checks = {
         **ACAI.setting_checks,
         "adversarial_weight": checks.check_not_negative,
@@ -119,7 +119,7 @@ class OriginalACAI(ACAI):
         mixer: Mixer | str | None = "folded",
         **kwargs: Any,
     ) -> Self:
-        """The same as `ResynthesisModel.create`, with the authors' networks and mixer."""
+        """Creates a model; see `ResynthesisModel.create`."""
         return super().create(image_shape, architecture, mixer, **kwargs)
 
     def compile(
@@ -134,18 +134,18 @@ class OriginalACAI(ACAI):
         critic_blend: float = 0.2,
         **kwargs: Any,
     ) -> None:
-        """The same as `ResynthesisModel.compile`, with the authors' defaults and two settings more.
+        """Configures training, by default with the ACAI authors' settings.
 
         Args:
-            autoencoder_optimizer: trains encoder and decoder.
-            discriminator_optimizer: trains the critic.
-            *probe_optimizer: trains the probe.
-            lambda_: weight of the reconstruction.
-            reconstruction_loss: measures reconstructions.
-            gan_loss: "least_squares", or another for experiments.
+            autoencoder_optimizer: optimizer of encoder, decoder and mixer.
+            discriminator_optimizer: optimizer of the critic.
+            *probe_optimizer: optimizer of the probe.
+            lambda_: weight of the reconstruction loss.
+            reconstruction_loss: see `ResynthesisModel.compile`.
+            gan_loss: see `ResynthesisModel.compile`.
             adversarial_weight: weight of the auto-encoder's adversarial term.
-            critic_blend: gamma, the share of the real image in the regulariser's blend, 0 to 1.
-            **kwargs: further arguments of `ResynthesisModel.compile`.
+            critic_blend: gamma, the weight of the real image in the regulariser's blend, 0 to 1.
+            **kwargs: passed on to `ResynthesisModel.compile`.
         """
         super().compile(
             autoencoder_optimizer,
@@ -170,5 +170,5 @@ class OriginalACAI(ACAI):
 
 
 def _alpha(step: StepTensors) -> tf.Tensor:
-    """The first parent's coefficient, (N,)."""
+    """Returns the first parent's coefficients, (N,)."""
     return tf.reshape(step.coefficients[:, 0], (-1,))

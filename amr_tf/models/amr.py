@@ -1,4 +1,4 @@
-"""Adversarial mixup resynthesis (Beckham et al. 2019), its case without mixes, and in pixels."""
+"""Adversarial mixup resynthesis (Beckham et al. 2019), AE+GAN, and the pixel-space baseline."""
 
 from collections.abc import Iterator
 from typing import Any, Self
@@ -18,10 +18,11 @@ class AMR(ResynthesisModel):
     """An auto-encoder whose decoded mixes of codes must look real (paper, equation 3).
 
     The auto-encoder minimises `lambda * reconstruction + gan(D(g(h)), 1) + gan(D(g(mix)), 1) +
-    beta * consistency(mix, f(g(mix)))`, the discriminator `gan(D(x), 1) + gan(D(g(h)), 0) +
-    gan(D(g(mix)), 0)`. Without a mixer the terms of mixes are left out: AE+GAN (equation 2).
+    beta * consistency(mix, f(g(mix)))`. The discriminator minimises `gan(D(x), 1) +
+    gan(D(g(h)), 0) + gan(D(g(mix)), 0)`. Without a mixer the mix terms are left out, which gives
+    AE+GAN (equation 2).
 
-    Arguments and errors are those of `ResynthesisModel`; `AMR.convolutional` builds the paper's
+    See `ResynthesisModel` for the arguments and errors. `AMR.convolutional` builds the paper's
     networks.
 
     Example:
@@ -31,7 +32,7 @@ class AMR(ResynthesisModel):
     """
 
     title = "AMR"
-    r1 = 0.0  # Of a model that has not been compiled.
+    r1 = 0.0  # Until the model is compiled.
     setting_checks = {
         **ResynthesisModel.setting_checks,
         "adversarial_weight": checks.check_not_negative,
@@ -51,25 +52,24 @@ class AMR(ResynthesisModel):
         r1: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        """The same as `ResynthesisModel.compile`, with five settings more.
+        """Configures training; adds five settings to `ResynthesisModel.compile`.
 
         Args:
-            *optimizers: of the players, as in `ResynthesisModel.compile`.
+            *optimizers: optimizers of the players, as in `ResynthesisModel.compile`.
             adversarial_weight: weight of the adversarial terms in the auto-encoder's loss.
-            mix_weight: how often mixes count in both players' losses, where reconstructions count
-                once.
-            real_weight: how often real images count in the discriminator's loss. With the hinge
-                loss it must balance the fakes, `1 + mix_weight`: at 1 the discriminator calls
-                everything fake.
-            relativistic: whether the players compare each fake with the real image that it was
-                decoded from, or for a mix with its first parent: `gan(D(x) - D(fake), 1)` for the
-                discriminator and `gan(D(fake) - D(x), 1)` for the auto-encoder (Jolicoeur-Martineau
-                2018, "The relativistic discriminator"). `real_weight` then has no effect.
-            r1: weight of the discriminator's squared slope at real images, `r1 / 2 |grad D(x)|^2`
-                (Mescheder et al. 2018, "Which training methods for GANs do actually converge?",
-                R1), shown in `discriminator_regularization_loss`. It takes two more passes through
-                the discriminator.
-            **kwargs: further arguments of `ResynthesisModel.compile`.
+            mix_weight: weight of mixes in both players' losses, relative to reconstructions.
+            real_weight: weight of real images in the discriminator's loss. The hinge loss needs
+                `1 + mix_weight`, the weight of the fakes: with 1 the discriminator calls everything
+                fake.
+            relativistic: whether to compare each reconstruction with its original, and each mix
+                with its first parent: `gan(D(x) - D(fake), 1)` for the discriminator and
+                `gan(D(fake) - D(x), 1)` for the auto-encoder (Jolicoeur-Martineau 2018, "The
+                relativistic discriminator"). `real_weight` then has no effect.
+            r1: weight of the R1 gradient penalty `r1 / 2 |grad D(x)|^2` on real images (Mescheder
+                et al. 2018, "Which training methods for GANs do actually converge?"), logged as
+                part of `discriminator_regularization_loss`. It costs two extra passes through the
+                discriminator.
+            **kwargs: passed on to `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, **kwargs)
         self.remember(
@@ -83,18 +83,18 @@ class AMR(ResynthesisModel):
     def read_discriminator(self, step: StepTensors) -> None:
         super().read_discriminator(step)
         if self.r1:
-            # Like a penalty on weights, it does not pass through the logits of the step.
+            # Like weight penalties, it does not depend on the logits of the step.
             terms = [*self.discriminator.losses, self.r1 / 2 * self._squared_slope(step.images)]
             step.regularization["discriminator"] = tf.add_n(
                 [tf.cast(term, "float32") for term in terms]
             )
 
     def _squared_slope(self, images: tf.Tensor) -> tf.Tensor:
-        """The squared length of the logit's gradient at each image, a mean over the batch."""
+        """Returns the mean squared norm of the logit's gradient with respect to the images."""
         images = tf.cast(images, "float32")
         with tf.GradientTape() as tape:
             tape.watch(images)
-            # In inference mode, the vectors of a spectral normalisation stay as they are.
+            # Inference mode leaves the vectors of spectral normalisation unchanged.
             logits = tf.nest.flatten(self.discriminator(images, training=False))[0]
         slopes = tape.gradient(logits, images)
         return tf.reduce_mean(tf.reduce_sum(tf.square(slopes), axis=range(1, slopes.shape.rank)))
@@ -115,7 +115,7 @@ class AMR(ResynthesisModel):
         return real + sum(w * self.gan_loss(logits, 0.0) for w, logits in self._fakes(step)), {}
 
     def _fakes(self, step: StepTensors) -> Iterator[tuple[float, tf.Tensor]]:
-        """How often each group of fakes counts, and its logits, less the real ones' if relative."""
+        """Yields each group's weight and logits, minus the real logits if relativistic."""
         for group in step.decoded:
             weight = 1.0 if group == "reconstruction" else self.mix_weight
             logits = step.logits[group]
@@ -140,24 +140,24 @@ class AEGAN(AMR):
         mixer: None = None,
         **kwargs: Any,
     ) -> Self:
-        """The same as `ResynthesisModel.create`, without a mixer."""
+        """Creates a model; see `ResynthesisModel.create`. It takes no mixer."""
         return super().create(image_shape, architecture, mixer, **kwargs)
 
     def compile(
         self, *optimizers: str | keras.Optimizer, mix_weight: float | None = None, **kwargs: Any
     ) -> None:
-        """The same as `AMR.compile`; there are no mixes to weigh."""
+        """Configures training; see `AMR.compile`. `mix_weight` is not used."""
         super().compile(*optimizers, mix_weight=mix_weight, **kwargs)
 
 
 @METHODS.register("pixel_mixup")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class PixelMixup(AMR):
-    """The baseline that mixes images, not codes: AMR of blends, encoded and decoded again.
+    """A baseline for AMR that mixes images instead of codes.
 
-    The mixer recombines the images in pixel space, as mixup (Zhang et al. 2018) does; the
-    blends pass through the auto-encoder, which learns to render them as something real. All
-    losses are AMR's, so what differs is only where the mixing takes place.
+    The mixer combines images in pixel space, as in mixup (Zhang et al. 2018). The blends pass
+    through the auto-encoder, which learns to make them look real. All losses are those of AMR;
+    only the place of the mixing differs.
     """
 
     title = "pixel-space AMR"

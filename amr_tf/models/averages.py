@@ -1,9 +1,9 @@
-"""Moving averages of the auto-encoder's weights, which take their place wherever it is used.
+"""Moving averages of the auto-encoder's weights, used in their place outside of training steps.
 
-The averages live in the optimizer, as with `use_ema` of Keras, and are saved with it. Two things
-differ from Keras. The momentum warms up, or after a few hundred steps the averages would still
-hold much of the first weights. And they are exchanged with the weights without rounding, so that a
-model can be validated, saved and used with the averages and be trained on from the weights.
+The averages live in the optimizer, as with Keras' `use_ema`, and are saved with it. There are two
+differences from Keras. The momentum warms up; otherwise the averages would still be dominated by
+the initial weights after a few hundred steps. Averages and weights are swapped without rounding,
+so a model can be validated, saved and used with the averages and resume training from the weights.
 """
 
 import functools
@@ -15,13 +15,13 @@ from keras import ops
 
 
 def keep_averages(optimizer: keras.Optimizer, momentum: float) -> None:
-    """Lets an optimizer keep averages of what it will train.
+    """Makes an optimizer keep moving averages of the variables it will train.
 
     After t updates the momentum is `t / (t + 9)`, up to `momentum`.
 
     Args:
         optimizer: a Keras optimizer, or its wrapper for loss scaling.
-        momentum: the share that is kept of the averages in an update, above 0 and below 1.
+        momentum: the weight of the old averages in an update, above 0 and below 1.
 
     Raises:
         ValueError: the optimizer has been built without averages.
@@ -38,7 +38,7 @@ def keep_averages(optimizer: keras.Optimizer, momentum: float) -> None:
 
 
 def start_averages(optimizer: keras.Optimizer) -> None:
-    """Makes the averages equal to the weights before the first update: Keras has zeros there."""
+    """Initialises the averages, which Keras sets to zero, with the weights."""
     inner = _inner(optimizer)
     if not int(ops.convert_to_numpy(inner.iterations)):
         for variable, average in _pairs(inner):
@@ -46,7 +46,7 @@ def start_averages(optimizer: keras.Optimizer) -> None:
 
 
 def exchange(optimizer: keras.Optimizer) -> None:
-    """Exchanges the trained variables with their averages."""
+    """Swaps the trained variables with their averages."""
     for variable, average in _pairs(_inner(optimizer)):
         values = ops.convert_to_numpy(variable)
         variable.assign(ops.convert_to_numpy(average))
@@ -54,7 +54,7 @@ def exchange(optimizer: keras.Optimizer) -> None:
 
 
 def _update(optimizer: Any, variables: list) -> None:
-    """What Keras does with a constant momentum, which is 0 in the first update here as there."""
+    """Updates the averages as Keras does, but with a momentum that grows from 0."""
     updates = ops.cast(optimizer.iterations, "float32")
     momentum = ops.minimum(updates / (updates + 9.0), optimizer.ema_momentum)
     for variable, average in zip(variables, optimizer._model_variables_moving_average):
@@ -63,7 +63,7 @@ def _update(optimizer: Any, variables: list) -> None:
 
 
 def _pairs(inner: Any) -> Iterable[tuple[Any, Any]]:
-    """The trained variables, each with its average."""
+    """Pairs the trained variables with their averages."""
     return zip(inner._trainable_variables, inner._model_variables_moving_average)
 
 

@@ -1,4 +1,4 @@
-"""What every method shares: the networks, one training step, and saving."""
+"""The base class of all methods: networks, training step, and saving."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -31,83 +31,84 @@ from amr_tf.models.gradients import STEPS
 from amr_tf.models.step import StepTensors, split_groups
 from amr_tf.models.updates import Mean, apply_update, apply_update_if, for_trainer, over_replicas
 
-# Means over labelled images only.
+# Metrics averaged over labelled images only.
 _LABEL_METRICS = ("probe_loss", "probe_accuracy", "classifier_loss", "classifier_accuracy")
-# Arguments of the constructor beside the networks, which are Keras objects or None. Older files do
-# not have them, and a method of one's own may not know them.
+# Further constructor arguments that are Keras objects or None. Older files lack them, and a
+# user-defined method may not accept them.
 _OPTIONAL = ("preprocessor", "augmentation", "discriminator_augmentation")
-_AVERAGES = "holds_averages"  # The name under which a file says so.
-_DENSITY = "density_"  # Of the names under which a file holds it.
+_AVERAGES = "holds_averages"  # The flag's key in saved files.
+_DENSITY = "density_"  # Prefix of the density's keys in saved files.
 _CRITICS = {"logits": "images to logits (N,)", "autoencoder": "images to images"}
 _CRITICS["classifier"] = "images to logits (N,) and class logits (N, classes)"
 
 
 class ResynthesisModel(keras.Model):
-    """An auto-encoder with a mixer, a discriminator and a probe; methods derive from it.
+    """Base class of all methods: an auto-encoder with a mixer, a discriminator and a probe.
 
-    A method writes `autoencoder_losses` and `discriminator_losses` from the `StepTensors` that the
-    step hands it. Where it differs in more it may override
+    Subclasses implement `autoencoder_losses` and `discriminator_losses`, which compute the losses
+    from the `StepTensors` of a training step. They may also override
 
-    - `make_latents`: which codes are decoded;
-    - `discriminator_images`: which images the discriminator sees;
-    - `read_discriminator`: what its output means;
-    - `codes_of`: which part of the encoder's output is the code;
-    - `create_state` and `update_state`: what it keeps beside the networks;
-    - `metric_weights`: what its metrics are means over;
-    - `create` and `compile`, to change a default or to add a setting. A method registered in
-      `amr_tf.models.METHODS` has these settings on the command line.
+    - `make_latents`: the codes to decode;
+    - `discriminator_images`: the images that the discriminator sees;
+    - `read_discriminator`: the interpretation of its output;
+    - `codes_of`: the part of the encoder's output that is the code;
+    - `create_state` and `update_state`: state besides the networks;
+    - `metric_weights`: the weights of the metrics' means;
+    - `create` and `compile`, to change a default or add a setting. The settings of methods
+      registered in `amr_tf.models.METHODS` are available on the command line.
 
-    It may call `reconstruction_error`, `gan_loss` and `generator_loss` (what the auto-encoder
-    minimises of it), `adversarial_ramp`, `label_targets`, and every network.
+    They may call `reconstruction_error`, `gan_loss`, `generator_loss` (the GAN loss that the
+    auto-encoder minimises), `adversarial_ramp`, `label_targets`, and every network.
 
     Args:
         encoder: `keras.Model` from images (N, H, W, C) in [-1, 1] to codes.
         decoder: `keras.Model` from codes to images.
-        discriminator: `keras.Model` of the kind that `critic` names, or None for a method without.
+        discriminator: `keras.Model` of the kind named by `critic`, or None if the method has no
+            discriminator.
         mixer: an `amr_tf.mixers.Mixer`, or None for a model that does not mix.
         probe: `keras.Model` from codes to class logits (N, classes), or None. It is trained on
-            labelled batches; no gradient flows from it into the encoder unless `compile` is
-            given a `supervision`.
-        multi_label: whether labels are attributes, (N, attributes) of 0 and 1, not classes.
-        preprocessor: an `amr_tf.data.ImagePreprocessor`, which makes images of files; or None. It
+            labelled batches. Its gradient does not reach the encoder unless `compile` sets
+            `supervision`.
+        multi_label: whether labels are binary attributes (N, attributes) instead of classes.
+        preprocessor: an `amr_tf.data.ImagePreprocessor` that turns files into images, or None. It
             is saved with the model.
         augmentation: a Keras layer from images to images, such as `amr_tf.ImageAugmentation`, that
-            changes the images of a training step; or None. It is saved with the model.
-        discriminator_augmentation: a layer that changes at random, in training, what the
-            discriminator sees, such as an `amr_tf.DiffAugment`; or None. It is called with the
-            images of all groups (real images, reconstructions, mixes) and the number of `groups`.
-        **kwargs: further arguments of `keras.Model`.
+            is applied to the images of each training step, or None. It is saved with the model.
+        discriminator_augmentation: a layer, such as `amr_tf.DiffAugment`, that randomly changes the
+            discriminator's input in training, or None. It is called with the images of all groups
+            (real images, reconstructions, mixes) and the number of `groups`.
+        **kwargs: passed on to `keras.Model`.
 
     Raises:
         ValueError: a network is missing, is not built or does not fit the others, or the method
             cannot use the mixer.
     """
 
-    # What a method declares. The library asks these attributes, never which class a method is.
+    # What a method declares. The library checks these attributes instead of the method's class.
     #
     # Outputs of the encoder for each element of a code: 2 for a mean and a log variance.
     encoder_outputs: int = 1
-    # The discriminator's kind: "logits", "classifier" (with a branch for the classes),
-    # "autoencoder", or None for none.
+    # The kind of discriminator: "logits", "classifier" (with a classifier branch),
+    # "autoencoder", or None if there is none.
     critic: str | None = "logits"
-    # The activation of the decoder's output that the method asks of an architecture.
+    # The activation that the method requests for the decoder's output.
     output_activation: str | None = None
     takes_mixer: bool = True
     # Whether training makes mixes, which the consistency loss needs.
     trains_on_mixes: bool = True
-    # Whether the mixer recombines images, which then pass through the auto-encoder, not codes.
+    # Whether images are mixed before they are encoded, instead of their codes.
     mixes_pixels: bool = False
     needs_labels: bool = False
-    # Whether codes are drawn towards a Gaussian of mean 0 and variance 1.
+    # Whether training pulls codes towards a standard normal prior.
     unit_prior: bool = False
-    # Whether the discriminator's logits are high for mixes, and not for real images.
+    # Whether the discriminator's logits are high for mixes rather than for real images.
     critic_scores_mixes: bool = False
-    # What captions call the method (None for its registered name), and whether they add the mixer.
+    # The method's name in captions (None for its registered name), and whether they add the mixer.
     title: str | None = None
     compared_by_mixer: bool = True
-    # Arguments of `create` and `compile` that the method has no use for.
+    # Arguments of `create` and `compile` that the method does not use.
     unused_settings: tuple[str, ...] = ()
-    # How the values of settings are checked: functions of a name and a value.
+    # Functions of a name and a value that check settings.
     setting_checks: dict[str, Callable] = {
         "lambda_": checks.check_not_negative,
         "beta": checks.check_not_negative,
@@ -148,14 +149,15 @@ class ResynthesisModel(keras.Model):
         self.preprocessor = preprocessor
         self.augmentation = augmentation
         self.discriminator_augmentation = discriminator_augmentation
-        # Where codes lie, for `sample`; `fit_density` sets it.
+        # The density of codes that `sample` draws from, set by `fit_density`.
         self.density: CodeDensity | None = None
-        # From codes to the logits that a tanh makes images of, and these; `compile` may set it.
+        # From codes to the inputs of the decoder's tanh, and the images; set by `compile` if
+        # needed.
         self.decode_with_logits: Callable | None = None
-        # Whether averages and weights of the auto-encoder have changed places (`use_averages`).
+        # Whether the auto-encoder's weights are swapped with their averages (`use_averages`).
         self.holds_averages = False
         self.ema = 0.0
-        # From images to the discriminator's output and its features; `compile` may set it.
+        # From images to the discriminator's output and features; set by `compile` if needed.
         self.discriminate_with_features: Callable | None = None
         for name in ("encoder", "decoder", "discriminator", "probe"):
             _check_network(name, getattr(self, name))
@@ -167,11 +169,11 @@ class ResynthesisModel(keras.Model):
         if discriminator_augmentation is not None:
             building.check_discriminator_augmentation(type(self), discriminator_augmentation)
             discriminator_augmentation.build((None, *self.image_shape))
-        # Once more: what is trained in a mixer is known now.
+        # Checked again, since the trainable variables of the built mixer are now known.
         self.check_mixer(mixer, self.mixed_shape)
         self._check_augmentation()
         self._trackers = {name: _tracker(name) for name in self.METRICS}
-        # Counts training steps; the auto-encoder's schedule reads it, so it is saved.
+        # Counts training steps. It is saved, since `generator_update_every` depends on it.
         self.step_counter = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
@@ -197,35 +199,36 @@ class ResynthesisModel(keras.Model):
         model_arguments: dict | None = None,
         **sizes: Any,
     ) -> Self:
-        """A model of this method with one of the library's architectures.
+        """Creates a model of this method with one of the library's architectures.
 
         Args:
             image_shape: (H, W, C), or (D,) for points.
             architecture: a call string of `amr_tf.networks.architectures.ARCHITECTURES`, such as
-                "convolutional" (the tables') or "convolutional(depth=32)".
+                "convolutional" (used for the paper's tables) or "convolutional(depth=32)".
             mixer: a mixer; a call string of `amr_tf.mixers.MIXERS`, such as "mixup" or
                 "bernoulli(probability='example')"; or None.
-            k: how many codes a mix combines, where `mixer` is a call string; 2 by default.
-            num_classes: classes or attributes of the probe, or None for no probe.
+            k: number of codes in each mix, if `mixer` is a call string. Defaults to 2.
+            num_classes: number of classes or attributes of the probe, or None for no probe.
             multi_label: whether labels are attributes.
-            probe: a call string of `amr_tf.networks.PROBES`: "linear" (the paper's) or "mlp".
-            augmentation: how training images are changed: a call string of
-                `amr_tf.augmentation.AUGMENTATIONS`, such as "standard(flip='horizontal')", a Keras
-                layer, or None.
-            discriminator_augmentation: a layer that changes what the discriminator sees; a call
+            probe: a call string of `amr_tf.networks.PROBES`: "linear" (as in the paper) or "mlp".
+            augmentation: augmentation of training images: a Keras layer; a call string of
+                `amr_tf.augmentation.AUGMENTATIONS`, such as "standard(flip='horizontal')"; or
+                None.
+            discriminator_augmentation: augmentation of the discriminator's input: a layer; a call
                 string of `amr_tf.augmentation.DISCRIMINATOR_AUGMENTATIONS`, such as
                 "diff_augment(translation=0, cutout=0)"; or None.
-            seed: of the random generators; the initial weights come from
-                `keras.utils.set_random_seed`.
+            seed: seed of the random generators. Initial weights depend on
+                `keras.utils.set_random_seed` instead.
             name: the model's name.
             model_arguments: further arguments of the class.
-            **sizes: parameters of the architecture, in place of those in its call string.
+            **sizes: parameters of the architecture, overriding those in its call string.
 
         Raises:
-            ValueError: a size or name that is not allowed, or networks that do not fit.
+            ValueError: a size or name is not allowed, or the networks do not fit together.
 
         Example:
 
+        >>> from amr_tf.models import AMR
         >>> model = AMR.create((32, 32, 3), "convolutional(latent_channels=16)", "bernoulli", k=3)
         """
         return building.build_model(
@@ -247,7 +250,7 @@ class ResynthesisModel(keras.Model):
 
     @classmethod
     def convolutional(cls, image_shape: tuple[int, ...], **kwargs: Any) -> Self:
-        """A model with the method's own convolutional networks: `create`, `architecture` left out.
+        """Creates a model with the method's default convolutional networks; see `create`.
 
         Args:
             image_shape: (H, W, C) with H = W = `latent_width` times a power of two, at least 2.
@@ -272,22 +275,22 @@ class ResynthesisModel(keras.Model):
 
     @property
     def mixed_shape(self) -> tuple[int, ...]:
-        """Shape of what the mixer mixes: a code's, or an image's."""
+        """Shape of the mixer's inputs: that of a code, or of an image if pixels are mixed."""
         return self.image_shape if self.mixes_pixels else self.latent_shape
 
     @property
     def num_classes(self) -> int | None:
-        """The number of classes, or attributes, that the probe knows, or None without a probe."""
+        """The probe's number of classes or attributes, or None without a probe."""
         return None if self.probe is None else self.probe.output_shape[-1]
 
     @property
     def steps_made(self) -> int:
-        """Training steps made, an integer: `int()` takes no variable of a strategy."""
+        """Number of training steps so far, an integer, also under a distribution strategy."""
         return int(self.step_counter.numpy())
 
     def autoencoder_parts(self) -> list:
-        """What the auto-encoder's optimizer trains: encoder, decoder and mixer."""
-        # Not a property: Keras would save the layers a second time, under its name.
+        """Returns what the auto-encoder's optimizer trains: encoder, decoder and mixer."""
+        # Not a property, under whose name Keras would save the layers a second time.
         return [part for part in (self.encoder, self.decoder, self.mixer) if part is not None]
 
     @property
@@ -298,7 +301,7 @@ class ResynthesisModel(keras.Model):
 
     @property
     def players(self) -> dict[str, Player]:
-        """Who is trained: "autoencoder", and where they exist "discriminator" and "probe"."""
+        """The players: "autoencoder" and, if present, "discriminator" and "probe"."""
         players = {"autoencoder": Player(self.autoencoder_optimizer, self.autoencoder_variables)}
         for name in ("discriminator", "probe"):
             network, optimizer = getattr(self, name), getattr(self, f"{name}_optimizer")
@@ -334,7 +337,7 @@ class ResynthesisModel(keras.Model):
             checks.check_shape("The probe's output", self.probe.output_shape, ("classes",))
 
     def check_preprocessor(self, preprocessor: ImagePreprocessor | None) -> None:
-        """Raises a ValueError where a preprocessor makes other images than the model takes."""
+        """Raises a ValueError unless a preprocessor makes images of the model's shape."""
         if preprocessor is not None and preprocessor.image_shape != self.image_shape:
             raise ValueError(
                 f"The preprocessor makes images of {preprocessor.image_shape}; the model takes "
@@ -342,9 +345,9 @@ class ResynthesisModel(keras.Model):
             )
 
     def _check_augmentation(self) -> None:
-        """Builds the augmentation; a ValueError where it makes other images than the model takes.
+        """Builds the augmentation and raises a ValueError if it changes the images' shape.
 
-        It is built now: a built model takes no more.
+        It must be built here, since a built model accepts no new layers.
         """
         layer, shape = self.augmentation, (None, *self.image_shape)
         if layer is None:
@@ -361,11 +364,11 @@ class ResynthesisModel(keras.Model):
 
     @classmethod
     def check_mixer(cls, mixer: Mixer | None, mixed_shape: tuple[int, ...] | None = None) -> None:
-        """Raises a ValueError where the method cannot use a mixer.
+        """Raises a ValueError if the method cannot use a mixer.
 
         Args:
             mixer: a mixer, or None.
-            mixed_shape: shape of what is mixed, or None where it is not known yet.
+            mixed_shape: shape of the mixer's inputs, or None if not yet known.
         """
         if mixer is None:
             return
@@ -386,9 +389,9 @@ class ResynthesisModel(keras.Model):
 
     @classmethod
     def check_settings(cls, **settings: Any) -> None:
-        """Raises a ValueError for a setting of `create` or `compile` that is out of range.
+        """Raises a ValueError for a setting of `create` or `compile` that is not allowed.
 
-        A method extends `setting_checks`, or this for what a function of one value cannot say.
+        Methods extend `setting_checks`, or override this for checks that need several settings.
         """
         for name, value in settings.items():
             if name in cls.unused_settings and value:
@@ -419,49 +422,49 @@ class ResynthesisModel(keras.Model):
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
-        """Configures the training.
+        """Configures the model for training.
 
         Args:
-            autoencoder_optimizer: trains encoder, decoder and mixer: an optimizer of its own, or a
-                call string such as "adam_l2" (the paper's) or "adam(learning_rate=1e-3)". It is
-                also `model.optimizer`, the one that Keras' callbacks steer; the learning rates of
+            autoencoder_optimizer: optimizer of encoder, decoder and mixer: a Keras optimizer, or a
+                call string such as "adam_l2" (as in the paper) or "adam(learning_rate=1e-3)". It
+                is also `model.optimizer`, which Keras' callbacks control. The learning rates of
                 the other players follow it in proportion.
-            discriminator_optimizer: trains the discriminator.
-            probe_optimizer: trains the probe.
-            reconstruction_loss: a call string: "mean_absolute_error" (the published tables'),
-                "mean_squared_error" or "binary_crossentropy"; a function of (images,
+            discriminator_optimizer: optimizer of the discriminator.
+            probe_optimizer: optimizer of the probe.
+            reconstruction_loss: a call string: "mean_absolute_error" (used for the published
+                tables), "mean_squared_error" or "binary_crossentropy"; a function of (images,
                 reconstructions); or a `keras.losses.Loss`.
             gan_loss: a call string: "binary_crossentropy", "least_squares" or "hinge"; a function
                 of (logits, target); or a `keras.losses.Loss` that takes logits.
-            consistency_loss: measures mixes against their codes encoded again: the same choices as
-                `reconstruction_loss`, which it is by default where that measures a distance.
-            lambda_: weight of the reconstruction, lambda in the paper.
+            consistency_loss: compares mixed codes with the re-encoded mixes. Takes the same values
+                as `reconstruction_loss`, except losses on logits. Defaults to the reconstruction
+                loss, or to the mean absolute error if that loss takes logits.
+            lambda_: weight of the reconstruction loss, lambda in the paper.
             beta: weight of the consistency loss.
-            generator_update_every: the auto-encoder is updated in every n-th step, the
-                discriminator and the probe in each. The paper's published runs used 5.
-            supervision: weight of the probe's loss in the auto-encoder's: above 0 the probe's
-                gradient trains the encoder too (paper, section 5); with labels of -1 for some
-                images that is semi-supervised learning.
-            feature_matching: weight of the distance between an image and its reconstruction in the
-                discriminator's own features, what its pooling layers make of them (Larsen et al.
-                2016).
-            adversarial_warmup: steps over which the weights of the auto-encoder's adversarial
-                terms and of `feature_matching` grow from 0.
-            ema: momentum of moving averages of the auto-encoder's weights, such as 0.998; it grows
-                from 0 in the first updates. `fit` validates and saves with the averages, and ends
-                with them; it goes on from the weights. 0 for none.
-            step: "one_pass", the fastest; "two_pass", the plain form with the same result; or
-                "auto" for one_pass where the discriminator allows it. See
+            generator_update_every: update the auto-encoder only every n-th step. The discriminator
+                and the probe are updated in every step. The paper's published runs used 5.
+            supervision: weight of the probe's loss in the auto-encoder's loss. Above 0, the probe's
+                gradient also trains the encoder (paper, section 5). If some labels are -1, this is
+                semi-supervised learning.
+            feature_matching: weight of the distance between images and reconstructions in the
+                discriminator's features, the outputs of its pooling layers (Larsen et al. 2016).
+            adversarial_warmup: number of steps over which the weights of the auto-encoder's
+                adversarial terms and of `feature_matching` grow from 0.
+            ema: momentum of moving averages of the auto-encoder's weights, such as 0.998, or 0 for
+                no averages. The momentum grows from 0 during the first updates. `fit` trains the
+                weights, but uses the averages for validation, between epochs and in the end.
+            step: "one_pass", the fastest; "two_pass", the textbook form with the same result; or
+                "auto" for one_pass if the discriminator allows it. See
                 `amr_tf.models.gradients`.
-            metrics: metrics of Keras, of images and reconstructions.
-            run_eagerly: whether the step runs without a graph, for debugging.
-            steps_per_execution: steps in one call of the graph.
-            jit_compile: whether XLA compiles the step.
+            metrics: Keras metrics that compare images with reconstructions.
+            run_eagerly: whether to run the step without a graph, for debugging.
+            steps_per_execution: number of steps in one call of the graph.
+            jit_compile: whether to compile the step with XLA.
             auto_scale_loss: whether optimizers scale losses under mixed_float16.
 
         Raises:
-            ValueError: an unknown loss or optimizer, a value out of range, or one that the method
-                has no use for.
+            ValueError: a loss or optimizer is unknown, a value is out of range, or the method does
+                not use a setting.
         """
         given = {
             "autoencoder_optimizer": autoencoder_optimizer,
@@ -510,7 +513,7 @@ class ResynthesisModel(keras.Model):
         super().compile(
             optimizer=optimizers.get(autoencoder_optimizer), metrics=metrics, **keras_settings
         )
-        # Keras' own, which is not used: under a strategy it could not be saved by one worker.
+        # Keras' own tracker is unused, and under a strategy a single worker could not save it.
         self._loss_tracker = None
         if metrics:
             images = keras.KerasTensor((None, *self.image_shape))
@@ -531,27 +534,27 @@ class ResynthesisModel(keras.Model):
         if ema:
             start_averages(self.autoencoder_optimizer)
         if self.autoencoder_optimizer is not previous:
-            self.holds_averages = False  # What the old optimizer held back is gone with it.
+            self.holds_averages = False  # The old optimizer held the swapped-out weights.
         compiling.finalize_all(self)
         made = {f"{name}_optimizer": player.optimizer for name, player in self.players.items()}
-        # As a configuration: a metric in an attribute would be one more part of the built model.
+        # As configurations, since Keras would track metric objects as parts of the built model.
         metrics = keras.saving.serialize_keras_object(metrics)
         self._compile_arguments = {**given, **keras_settings, "metrics": metrics, **made}
 
     def use_averages(self, wanted: bool = True) -> None:
-        """Puts the averages of the auto-encoder's weights in place, or the weights again.
+        """Switches the auto-encoder between the averages of its weights and the weights.
 
-        `fit` does so by itself. Without `ema` nothing happens.
+        `fit` does so automatically. Without `ema` this has no effect.
 
         Args:
-            wanted: whether the averages are to be in place.
+            wanted: True for the averages, False for the weights.
         """
         if self.ema and self.holds_averages != wanted:
             exchange(self.autoencoder_optimizer)
             self.holds_averages = wanted
 
     def remember(self, **settings: Any) -> None:
-        """Keeps a method's own settings of `compile`, as attributes and for the saved file."""
+        """Stores a method's own settings of `compile`, as attributes and for the saved file."""
         self.check_settings(**settings)
         for name, value in settings.items():
             setattr(self, name, value)
@@ -560,13 +563,15 @@ class ResynthesisModel(keras.Model):
     # What a method defines.
 
     def create_state(self) -> None:
-        """Creates what a method keeps beside its networks; a built model takes no more."""
+        """Creates the method's own layers and variables, before the model is built."""
 
     def autoencoder_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
-        """The auto-encoder's loss, without consistency and supervision.
+        """Computes the method's own part of the auto-encoder's loss.
+
+        The training step adds consistency, feature matching, supervision and regularisation.
 
         Args:
-            step: what the networks made of the batch.
+            step: the networks' outputs for the batch.
 
         Returns:
             The scalar to minimise and a dictionary from metric names to its terms.
@@ -574,11 +579,11 @@ class ResynthesisModel(keras.Model):
         raise NotImplementedError
 
     def discriminator_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
-        """The discriminator's loss, a scalar, and a dictionary from metric names to its terms."""
+        """Returns the discriminator's loss, a scalar, and its terms by metric name."""
         raise NotImplementedError
 
     def make_latents(self, step: StepTensors, training: bool) -> dict:
-        """Sets `step.codes` and returns what to decode: a dictionary from groups to codes."""
+        """Sets `step.codes` and returns the codes to decode, by group."""
         step.codes = self.encoder(step.images, training=training)
         latents = {"reconstruction": step.codes}
         if self.mixer is not None:
@@ -586,7 +591,7 @@ class ResynthesisModel(keras.Model):
         return latents
 
     def mix_codes(self, step: StepTensors, codes: tf.Tensor) -> tf.Tensor:
-        """The mixer's mixes of `codes`; notes permutations and coefficients in `step`."""
+        """Mixes `codes` and stores the permutations and coefficients in `step`."""
         if step.permutations is None:
             step.permutations = self.mixer.draw_permutations(tf.shape(codes)[0], step.seed)
         mixed, step.coefficients = self.mixer.mix_batch(
@@ -595,7 +600,7 @@ class ResynthesisModel(keras.Model):
         return tf.cast(mixed, codes.dtype)
 
     def discriminator_images(self, step: StepTensors) -> dict:
-        """What the discriminator sees: a dictionary from groups to images."""
+        """Returns the images that the discriminator sees, by group."""
         return {"real": step.images, **step.decoded}
 
     def read_discriminator(self, step: StepTensors) -> None:
@@ -603,37 +608,37 @@ class ResynthesisModel(keras.Model):
         step.logits = split_groups(step.discriminator_outputs, step.discriminator_groups)
 
     def update_state(self, step: StepTensors) -> None:
-        """Updates what a method keeps beside its networks, after their update."""
+        """Updates the method's own state, after the networks' update."""
 
     def metric_weights(self, step: StepTensors) -> dict:
-        """What metrics are means over, where it is not the batch's images: names to counts."""
+        """Returns the batch's weight, by name, for metrics not averaged over all its images."""
         if step.labels is None or self.num_classes is None:
             return {}
-        # As in `losses.masked_mean`, each replica's mean has the same weight.
+        # All replicas' means have the same weight, as in `losses.masked_mean`.
         known = replicas.mean(tf.reduce_sum(self.label_targets(step.labels)[1]))
         return dict.fromkeys(_LABEL_METRICS, known)
 
     # What a method may call.
 
     def codes_of(self, encoded: Any) -> Any:
-        """The code in the encoder's output, which is the whole of it unless a method differs."""
+        """Returns the code within the encoder's output; by default the whole output."""
         return encoded
 
     def reconstruction_error(self, step: StepTensors) -> tf.Tensor:
-        """The reconstruction loss of g(f(x)), a scalar."""
+        """Returns the reconstruction loss of g(f(x)), a scalar."""
         made = step.decoder_logits or step.decoded
         return tf.reduce_mean(self.reconstruction_loss(step.images, made["reconstruction"]))
 
     def adversarial_ramp(self) -> Any:
-        """What the weights of adversarial terms are multiplied by: from 0 to 1 in the warm-up."""
+        """Returns the factor of adversarial weights, which grows from 0 to 1 in the warm-up."""
         if not self.adversarial_warmup:
             return 1.0
         made = tf.cast(tf.convert_to_tensor(self.step_counter), "float32")
         return tf.minimum(made / self.adversarial_warmup, 1.0)
 
     def label_targets(self, labels: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """`losses.label_targets` for this model's classes or attributes."""
-        num_classes: Any = self.num_classes  # There is a probe.
+        """Calls `losses.label_targets` for this model's classes or attributes."""
+        num_classes: Any = self.num_classes  # Not None: there are labels to predict.
         return losses.label_targets(labels, num_classes, self.multi_label)
 
     # The training step.
@@ -646,9 +651,9 @@ class ResynthesisModel(keras.Model):
     def train_on(
         self, images: Any, labels: Any = None, permutations: Any = None, coefficients: Any = None
     ) -> dict:
-        """One training step; given permutations and coefficients make it replayable.
+        """Runs one training step, which is replayable with given permutations and coefficients.
 
-        The auto-encoder's gradient and the discriminator's belong to the same images, those made
+        The gradients of auto-encoder and discriminator are computed on the same images, decoded
         before the auto-encoder's update.
 
         Args:
@@ -668,12 +673,12 @@ class ResynthesisModel(keras.Model):
         return self._train(StepTensors(images, labels, permutations, coefficients))[1]
 
     def _train(self, step: StepTensors) -> tuple[StepTensors, dict]:
-        """Makes one step's updates; returns the step with its tensors, and its metrics."""
+        """Applies one step's updates and returns the step's tensors and metrics."""
         if self.augmentation is not None:
             step.images = self.augmentation(step.images, training=True)
         gradients, results = STEPS[self.step](self, step)
-        # All gradients but the auto-encoder's are there before its update, which changes what
-        # they depend on.
+        # The other gradients are computed before the auto-encoder's update, which changes the
+        # variables they depend on.
         optimizer, variables = self.players["autoencoder"]
         if self.generator_update_every == 1:
             apply_update(optimizer, gradients.autoencoder(), variables)
@@ -689,13 +694,13 @@ class ResynthesisModel(keras.Model):
         return step, results
 
     def make_test_function(self, force: bool = False) -> None:
-        """Makes the function that `evaluate` calls for each batch, without XLA.
+        """Creates the function that `evaluate` calls for each batch, without XLA.
 
-        XLA would compile the forward pass anew for the last batch of each split, which takes longer
-        than the splits themselves.
+        XLA would recompile the forward pass for the smaller last batch of each split, which takes
+        longer than evaluating the splits.
 
         Args:
-            force: whether to make it again.
+            force: whether to create it again.
         """
         jit_compile = super().jit_compile
         self.jit_compile = False
@@ -705,7 +710,7 @@ class ResynthesisModel(keras.Model):
             self.jit_compile = jit_compile
 
     def test_step(self, data: Any) -> dict:
-        """The losses on mixes that are the same in each epoch; nothing is updated."""
+        """Computes the losses without updates, on mixes that are the same in every epoch."""
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         check_weights(weights)
         step = self.forward(images, labels, seed=0)
@@ -729,7 +734,7 @@ class ResynthesisModel(keras.Model):
             training: whether the layers are in training mode.
             permutations: for the mixer, or None to draw them.
             coefficients: for the mixer, or None to draw them.
-            seed: an integer for mixes that are the same at each call, or None.
+            seed: an integer for reproducible mixes, or None.
 
         Returns:
             `StepTensors`.
@@ -742,7 +747,7 @@ class ResynthesisModel(keras.Model):
         return step
 
     def _track(self, step: StepTensors, results: dict) -> dict:
-        """Adds a batch's results to the running means and returns these."""
+        """Adds a batch's results to the running means and returns the means."""
         count = tf.cast(tf.shape(step.images)[0], "float32")
         weights = {**dict.fromkeys(results, count), **self.metric_weights(step)}
         results, weights = over_replicas(results, weights)
@@ -766,7 +771,7 @@ class ResynthesisModel(keras.Model):
         self.built = True
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Reconstructions g(f(x)), shaped as `images`."""
+        """Returns reconstructions g(f(x)), with the shape of `images`."""
         codes = self.codes_of(self.encoder(images, training=training))
         return self.decoder(codes, training=training)
 
@@ -789,16 +794,16 @@ class ResynthesisModel(keras.Model):
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
     ) -> keras.callbacks.History:
-        """Trains the model: `keras.Model.fit`, after checking the data.
+        """Checks the data and trains the model with `keras.Model.fit`.
 
-        The arguments are Keras'. `x` holds images in [-1, 1], `y` labels or None; arrays are
-        checked before the first step, batches of a data set or a generator as they come.
-        `class_weight` and `sample_weight` are refused: the losses on mixes have no class or sample
-        of their own.
+        Takes the arguments of `keras.Model.fit`, with images in [-1, 1] as `x` and labels or None
+        as `y`. Arrays are checked before the first step, and batches of a data set or generator
+        when they are read. `class_weight` and `sample_weight` are not supported, since a mix
+        belongs to several classes and samples.
 
         Raises:
-            ValueError: images out of range or of another shape, labels that do not fit, or
-                weights.
+            ValueError: images are out of range or have the wrong shape, labels do not fit, or
+                weights are given.
         """
         check_weights(sample_weight, class_weight)
         if validation_data is None:
@@ -840,9 +845,9 @@ class ResynthesisModel(keras.Model):
         return_dict: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Metrics on given data: `keras.Model.evaluate`, after checking the data as `fit` does."""
+        """Checks the data and returns metrics on them, as `keras.Model.evaluate` does."""
         check_weights(sample_weight)
-        if not kwargs.get("_use_cached_eval_dataset"):  # Else `fit` has checked them.
+        if not kwargs.get("_use_cached_eval_dataset"):  # Otherwise `fit` has checked them.
             x, y = checked_data(self, x, y, None, 1, steps=("steps", steps))
         with naming_bad_batches():
             return super().evaluate(
@@ -864,7 +869,7 @@ class ResynthesisModel(keras.Model):
         class_weight: dict | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One training step: `keras.Model.train_on_batch`, after checking the data."""
+        """Checks a batch and trains on it with `keras.Model.train_on_batch`."""
         check_weights(sample_weight, class_weight)
         x, y = checked_data(self, x, y, None, self._mixed_at_once())
         self.use_averages(False)
@@ -873,13 +878,13 @@ class ResynthesisModel(keras.Model):
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Metrics on one batch: `keras.Model.test_on_batch`, after checking the data."""
+        """Checks a batch and returns metrics on it, as `keras.Model.test_on_batch` does."""
         check_weights(sample_weight)
         x, y = checked_data(self, x, y, None, 1)
         return super().test_on_batch(x, y, return_dict=return_dict)
 
     def _mixed_at_once(self) -> int:
-        """How many examples a batch of a training must hold."""
+        """Returns the smallest number of examples in a training batch."""
         return self.mixer.k if self.mixer is not None and self.trains_on_mixes else 1
 
     @property
@@ -890,18 +895,18 @@ class ResynthesisModel(keras.Model):
         return self._inference
 
     def encode(self, images: Any, batch_size: int = 256) -> np.ndarray:
-        """Codes of images, float32 (N, *latent_shape).
+        """Encodes images to codes, float32 (N, *latent_shape).
 
         Args:
-            images: float (N, H, W, C); values of [-1, 1], or what a decoder made. Or a list of
-                files (paths, bytes of files or `PIL.Image`s), where the model has a preprocessor.
-            batch_size: images encoded at a time.
+            images: float (N, H, W, C) in [-1, 1] (decoded images may exceed this range), or a list
+                of files (paths, bytes or `PIL.Image`s) if the model has a preprocessor.
+            batch_size: number of images encoded at a time.
         """
         images = inference.as_images(self, images)
         return inference.in_batches(self.inference.encode, images, batch_size)
 
     def decode(self, codes: Any, batch_size: int = 256) -> np.ndarray:
-        """Images of codes (N, *latent_shape), float32 (N, H, W, C)."""
+        """Decodes codes (N, *latent_shape) to images, float32 (N, H, W, C)."""
         codes = np.asarray(codes)
         checks.check_shape("codes", codes.shape, self.latent_shape)
         if not len(codes):
@@ -911,7 +916,7 @@ class ResynthesisModel(keras.Model):
         return inference.in_batches(self.inference.decode, codes, batch_size)
 
     def reconstruct(self, images: Any, batch_size: int = 256) -> np.ndarray:
-        """g(f(x)), float32 (N, H, W, C); `images` as `encode` takes them."""
+        """Returns g(f(x)), float32 (N, H, W, C), for images or files as in `encode`."""
         return self.decode(self.encode(images, batch_size), batch_size)
 
     def mix(
@@ -922,14 +927,15 @@ class ResynthesisModel(keras.Model):
         seed: int | None = None,
         batch_size: int = 256,
     ) -> np.ndarray:
-        """Mixes images: each with k - 1 others of the batch, through the codes.
+        """Mixes each image with k - 1 others, through their codes.
 
         Args:
-            images: float (N, H, W, C), or a list of files, N at least k.
+            images: float (N, H, W, C), or a list of files, with N at least k.
             permutations: (k, N), or None to draw them.
             coefficients: (N, k, ...), or None to draw them.
-            seed: an integer for draws that are the same at each call, or None.
-            batch_size: images encoded or decoded at a time; any N images can meet.
+            seed: an integer for reproducible draws, or None.
+            batch_size: number of images encoded or decoded at a time. Mixes may combine any of
+                the N images.
 
         Returns:
             float32 (N, H, W, C).
@@ -944,15 +950,15 @@ class ResynthesisModel(keras.Model):
         batch_size: int = 256,
         path: str | None = None,
     ) -> np.ndarray:
-        """Decoded lines between the codes of two sets of images.
+        """Decodes interpolations between the codes of two sets of images.
 
         Args:
-            images_a: (N, H, W, C), or a list of files; decoded at step 0.
-            images_b: (N, H, W, C), or a list of files; decoded at the last step.
-            steps: images per line, at least 2, both ends included.
-            batch_size: images decoded at a time.
+            images_a: (N, H, W, C), or a list of files; the starts of the lines.
+            images_b: (N, H, W, C), or a list of files; the ends of the lines.
+            steps: number of images per line, at least 2, including both ends.
+            batch_size: number of images decoded at a time.
             path: "linear", or "spherical" for arcs around the origin (slerp), which suit the codes
-                of a VAE. None for the mixer's own (`Mixer.between`), "linear" without a mixer.
+                of a VAE. None uses the mixer's path (`Mixer.between`), or "linear" without a mixer.
 
         Returns:
             float32 (N, steps, H, W, C).
@@ -962,29 +968,30 @@ class ResynthesisModel(keras.Model):
     def fit_density(
         self, images: Any, components: int = 10, seed: int = 0, batch_size: int = 256
     ) -> None:
-        """Fits the density of codes that `sample` draws from; it is saved with the model.
+        """Fits the density of codes that `sample` draws from. It is saved with the model.
 
         Args:
             images: (N, H, W, C), such as the training images; a few thousand are enough.
-            components: of the Gaussian mixture, at most one for twenty images.
-            seed: of the fit.
-            batch_size: images encoded at a time.
+            components: number of components of the Gaussian mixture. Reduced if there are fewer
+                than twenty images per component.
+            seed: seed of the fit.
+            batch_size: number of images encoded at a time.
         """
         self.density = CodeDensity.fit(self.encode(images, batch_size), components, seed=seed)
 
     def sample(self, count: int, seed: int | None = None, batch_size: int = 256) -> np.ndarray:
-        """New images: codes drawn from a VAE's prior or from the fitted density, decoded.
+        """Generates images from codes drawn from the fitted density, or else from a VAE's prior.
 
         Args:
-            count: how many.
-            seed: an integer for samples that are the same at each call, or None.
-            batch_size: images decoded at a time.
+            count: number of images.
+            seed: an integer for reproducible samples, or None.
+            batch_size: number of images decoded at a time.
 
         Returns:
             float32 (count, H, W, C).
 
         Raises:
-            ValueError: the model is no VAE and `fit_density` was not called.
+            ValueError: the model has no prior and `fit_density` was not called.
         """
         checks.check_positive_integer("count", count)
         if seed is None:
@@ -993,11 +1000,11 @@ class ResynthesisModel(keras.Model):
         return inference.in_batches(self.inference.decode, codes, batch_size)
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
-        """Exports `call`, the reconstructions: `keras.Model.export`.
+        """Exports `call`, which reconstructs images, with `keras.Model.export`.
 
-        `python -m amr_tf.export` makes a SavedModel that also encodes, decodes and mixes.
+        `python -m amr_tf.export` exports a SavedModel that can also encode, decode and mix.
         """
-        self(tf.zeros((1, *self.image_shape)))  # Keras reads the signature off a call.
+        self(tf.zeros((1, *self.image_shape)))  # Keras derives the signature from a call.
         return super().export(*args, **kwargs)
 
     # Saving.
@@ -1006,13 +1013,13 @@ class ResynthesisModel(keras.Model):
         """Saves the whole model, with the states of optimizers and random generators.
 
         Args:
-            filepath: a path that ends in .keras, or "hf://USER/NAME" on the Hugging Face Hub; to
-                which `amr_tf.hub.push_to_hub` adds a model card.
+            filepath: a path that ends in .keras, or "hf://USER/NAME" on the Hugging Face Hub. Use
+                `amr_tf.hub.push_to_hub` to add a model card.
             overwrite: see `keras.Model.save`.
             **kwargs: see `keras.Model.save`.
 
         Raises:
-            ValueError: another name.
+            ValueError: `filepath` has another form.
         """
         if not str(filepath).endswith(".keras") and not str(filepath).startswith("hf://"):
             raise ValueError(f"The name of a saved model must end in .keras; got '{filepath}'.")
@@ -1064,14 +1071,13 @@ class ResynthesisModel(keras.Model):
 
     def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
-        # Older files measured it so, whatever the other losses, and name settings that the method
-        # has no use for.
+        # Older files always used this loss, and may hold settings that the method does not use.
         config.setdefault("consistency_loss", "mean_absolute_error")
         used = [name for name in config if name not in self.unused_settings]
         self.compile(**{name: config[name] for name in used})
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Nothing: constructor and `compile` build everything.
+        """Does nothing, since the constructor and `compile` build everything.
 
         Keras would take a batch from the distributed data, which fails with several workers
         (keras-team/keras issue 20585).
@@ -1079,7 +1085,7 @@ class ResynthesisModel(keras.Model):
 
 
 def _check_network(name: str, network: Any) -> None:
-    """Raises a ValueError unless a network is one whose shapes are known."""
+    """Raises a ValueError unless a network's shapes are known."""
     if network is None and name in ("discriminator", "probe"):
         return
     try:
@@ -1094,13 +1100,13 @@ def _check_network(name: str, network: Any) -> None:
 
 def _tracker(name: str) -> Mean:
     tracker = Mean(name=name)
-    # What Keras' callbacks call the way in which a metric improves.
+    # Keras' callbacks read from this whether a metric improves upwards or downwards.
     tracker._direction = "up" if name.endswith("accuracy") else "down"
     return tracker
 
 
 def _pair(validation_data: Any) -> tuple[Any, Any]:
-    """Images and labels of `validation_data`, or a data set and None."""
+    """Returns the images and labels of `validation_data`, or a data set and None."""
     if not isinstance(validation_data, (tuple, list)):
         return validation_data, None
     images, labels, weights = keras.utils.unpack_x_y_sample_weight(tuple(validation_data))

@@ -1,4 +1,4 @@
-"""Builds a method's model from names: architecture, mixer and probe."""
+"""Builds a method's model from the names of its architecture, mixer and probe."""
 
 from typing import Any
 
@@ -25,28 +25,29 @@ def build_model(
     sizes: dict | None = None,
     **arguments: Any,
 ) -> Any:
-    """A model of a method with one of the library's architectures, not compiled.
+    """Builds an uncompiled model of a method with one of the library's architectures.
 
     Args:
         method: a class that derives from `ResynthesisModel`. Its attributes `encoder_outputs`,
-            `critic` and `output_activation` say which networks it needs.
+            `critic` and `output_activation` declare which networks it needs.
         image_shape: (H, W, C), or (D,) for points.
         architecture: a call string of `ARCHITECTURES`.
         mixer: a mixer, a call string of `MIXERS`, "none" or None.
-        k: how many codes a mix combines, where `mixer` is a call string; None for its default.
-        num_classes: classes or attributes of the probe, or None for no probe.
+        k: number of codes in each mix, if `mixer` is a call string; None for its default.
+        num_classes: number of classes or attributes of the probe, or None for no probe.
         multi_label: whether labels are attributes.
         probe: a call string of `PROBES`.
         augmentation: a call string of `AUGMENTATIONS`, "none", a Keras layer or None.
         discriminator_augmentation: a call string of `DISCRIMINATOR_AUGMENTATIONS`, "none", a
             layer, or None.
-        seed: of the random generators.
+        seed: seed of the random generators.
         name: the model's name.
-        sizes: parameters of the architecture beside those in its call string.
+        sizes: parameters of the architecture, overriding those in its call string.
         **arguments: further arguments of the method's constructor.
 
     Raises:
-        ValueError: an unknown name or parameter, a value out of range, or parts that do not fit.
+        ValueError: a name or parameter is unknown, a value is out of range, or parts do not fit
+            together.
     """
     mixer = make_mixer(method, mixer, k, seed)
     for_critic = make_discriminator_augmentation(method, discriminator_augmentation, seed)
@@ -54,7 +55,7 @@ def build_model(
         "augmentation": make_augmentation(augmentation, image_shape, seed),
         "discriminator_augmentation": for_critic,
     }
-    # A method of one's own may know of neither.
+    # User-defined methods may accept neither.
     arguments |= {argument: layer for argument, layer in made.items() if layer is not None}
     networks = ARCHITECTURES.build(
         architecture_call(method, architecture, sizes),
@@ -84,12 +85,12 @@ def build_model(
 
 
 def architecture_call(method: Any, architecture: str, sizes: dict | None = None) -> Call:
-    """The architecture's call with what a method asks of it.
+    """Returns the architecture's call, completed with the parameters that a method requests.
 
     Args:
         method: a class that derives from `ResynthesisModel`.
-        architecture: a call string of `ARCHITECTURES`; what it sets itself is kept.
-        sizes: further parameters.
+        architecture: a call string of `ARCHITECTURES`, which overrides the method's requests.
+        sizes: further parameters, which override both.
     """
     name, given = ARCHITECTURES.parse(architecture)
     asked = {}
@@ -100,10 +101,10 @@ def architecture_call(method: Any, architecture: str, sizes: dict | None = None)
 
 
 def make_augmentation(augmentation: Any, image_shape: tuple[int, ...], seed: int | None) -> Any:
-    """The layer that a call string names; a layer, or None, is returned as it is.
+    """Builds the layer named by a call string; a layer or None is returned unchanged.
 
     Raises:
-        ValueError: an unknown name or parameter, or data that are points.
+        ValueError: a name or parameter is unknown, or the data are points.
     """
     if augmentation is None or augmentation == "none":
         return None
@@ -117,10 +118,11 @@ def make_augmentation(augmentation: Any, image_shape: tuple[int, ...], seed: int
 
 
 def make_mixer(method: Any, mixer: Any, k: int | None = None, seed: int | None = None) -> Any:
-    """The mixer that a call string names; a mixer, or None, is returned as it is.
+    """Builds the mixer named by a call string; a mixer or None is returned unchanged.
 
     Raises:
-        ValueError: the method does not mix, a `k` that nothing uses, or an unknown mixer.
+        ValueError: the method does not mix, nothing uses `k`, or the mixer is unknown or mixes by
+            labels.
     """
     if isinstance(mixer, str) and mixer != "none":
         if not method.takes_mixer:
@@ -140,7 +142,7 @@ def make_mixer(method: Any, mixer: Any, k: int | None = None, seed: int | None =
 
 
 def check_discriminator_augmentation(method: Any, augmentation: Any) -> None:
-    """Raises a ValueError where a method's discriminator can see no changed images."""
+    """Raises a ValueError if a method does not support discriminator augmentation."""
     if method.critic is None or "discriminator_augmentation" in method.unused_settings:
         raise ValueError(
             f"{method.__name__} has no use for discriminator_augmentation: leave it out (got "
@@ -149,10 +151,10 @@ def check_discriminator_augmentation(method: Any, augmentation: Any) -> None:
 
 
 def make_discriminator_augmentation(method: Any, augmentation: Any, seed: int | None = None) -> Any:
-    """The layer that a call string names; a layer, or None, is returned as it is.
+    """Builds the layer named by a call string; a layer or None is returned unchanged.
 
     Raises:
-        ValueError: the method has no use for it, or an unknown name.
+        ValueError: the method does not support it, or the name is unknown.
     """
     if augmentation is None or augmentation == "none":
         return None

@@ -1,4 +1,4 @@
-"""What `ResynthesisModel.compile` makes of its arguments."""
+"""Helpers of `ResynthesisModel.compile`."""
 
 import dataclasses
 import functools
@@ -14,14 +14,14 @@ from amr_tf.registry import unknown_name
 
 @dataclasses.dataclass(frozen=True)
 class Player:
-    """One of those that are trained beside each other.
+    """One of the players that are trained together.
 
-    Not a tuple: Keras would save the optimizer a second time, under the name of the property that
-    holds the tuple.
+    Not a tuple, since Keras would save the optimizer a second time, under the name of the property
+    that holds the tuple.
 
     Attributes:
         optimizer: a Keras optimizer.
-        variables: what it trains.
+        variables: the variables that it trains.
     """
 
     optimizer: keras.Optimizer
@@ -32,7 +32,7 @@ class Player:
 
 
 def check_parts(model: Any, beta: float, supervision: float) -> None:
-    """Raises a ValueError for a weight of something that the model does not have."""
+    """Raises a ValueError if a loss term has a weight but the model lacks the part it needs."""
     if beta and (model.mixer is None or not model.trains_on_mixes):
         raise ValueError(
             f"beta = {beta:g} weighs the consistency of mixes: it needs a mixer and a method "
@@ -43,13 +43,13 @@ def check_parts(model: Any, beta: float, supervision: float) -> None:
 
 
 def consistency_loss(loss: str | Callable | None, reconstruction_loss: Callable) -> Callable:
-    """The function that measures consistency: by default the reconstruction loss.
+    """Returns the consistency loss, by default the reconstruction loss.
 
-    The released AMR code measures it so. A loss that takes a decoder's logits cannot measure
-    codes; the mean absolute error takes its place.
+    This is the default of the released AMR code. If the reconstruction loss takes a decoder's
+    logits, it cannot compare codes, and the mean absolute error is the default.
 
     Raises:
-        ValueError: a loss that takes logits.
+        ValueError: the given loss takes logits.
     """
     if loss is None:
         takes_logits = losses.takes_logits(reconstruction_loss)
@@ -64,11 +64,10 @@ def consistency_loss(loss: str | Callable | None, reconstruction_loss: Callable)
 
 
 def logit_decoder(decoder: keras.Model, reconstruction_loss: Callable) -> Callable | None:
-    """A function from codes to the decoder's logits and images, or None where none is needed.
+    """Returns a function from codes to the decoder's logits and images, or None if not needed.
 
     Raises:
-        ValueError: the loss takes logits, but the decoder does not end in a layer of its own that
-            applies tanh to them.
+        ValueError: the loss takes logits, but the decoder does not end in a separate tanh layer.
     """
     if not losses.takes_logits(reconstruction_loss):
         return None
@@ -79,14 +78,14 @@ def logit_decoder(decoder: keras.Model, reconstruction_loss: Callable) -> Callab
             "decoder's last layer must be keras.layers.Activation('tanh') "
             "(output_activation='tanh')."
         )
-    # In a function: Keras would save a network that is a model's attribute once more.
+    # Wrapped, since Keras would save a network in an attribute of the model a second time.
     return functools.partial(keras.Model(decoder.inputs[0], [last.input, decoder.outputs[0]]))
 
 
 def featured_discriminator(discriminator: keras.Model | None) -> Callable:
-    """A function from images to a discriminator's output and the list of its features.
+    """Returns a function from images to a discriminator's output and the list of its features.
 
-    The features are what its pooling layers make: the end of each scale.
+    The features are the outputs of its pooling layers, at the end of each scale.
 
     Raises:
         ValueError: there is no discriminator, or it has no pooling layers.
@@ -98,7 +97,7 @@ def featured_discriminator(discriminator: keras.Model | None) -> Callable:
             "this model has no discriminator with pooling layers."
         )
     features = [layer.output for layer in pooling]
-    # In a function: Keras would save a network that is a model's attribute once more.
+    # Wrapped, since Keras would save a network in an attribute of the model a second time.
     outputs = keras.tree.pack_sequence_as(discriminator.output, discriminator.outputs)
     return functools.partial(keras.Model(discriminator.inputs[0], [outputs, features]))
 
@@ -107,17 +106,17 @@ _POOLING = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
 
 
 def _pooled(discriminator: keras.Model) -> Iterator:
-    """The pooling layers of a network that see more than its input."""
+    """Yields the pooling layers of a network, except those applied directly to its input."""
     for layer in discriminator.layers:
         if isinstance(layer, _POOLING) and layer.input is not discriminator.inputs[0]:
             yield layer
 
 
 def choose_step(step: str, discriminator: keras.Model | None) -> str:
-    """The form of the step: for "auto" one_pass, where the discriminator allows it.
+    """Returns the form of the step. "auto" chooses one_pass if the discriminator allows it.
 
     Raises:
-        ValueError: an unknown form, or one_pass with a discriminator that does not allow it.
+        ValueError: the form is unknown, or the discriminator does not allow one_pass.
     """
     if step not in (*STEPS, "auto"):
         raise unknown_name("step", step, (*STEPS, "auto"))
@@ -133,7 +132,7 @@ def choose_step(step: str, discriminator: keras.Model | None) -> str:
 
 
 def optimizer(given: Any, loss_scaling: bool = False) -> keras.Optimizer:
-    """An optimizer from what `compile` takes, wrapped for loss scaling where that is needed."""
+    """Returns the optimizer given to `compile`, wrapped for loss scaling if needed."""
     made = optimizers.get(given)
     if loss_scaling and not isinstance(made, keras.optimizers.LossScaleOptimizer):
         made = keras.optimizers.LossScaleOptimizer(made)
@@ -141,10 +140,10 @@ def optimizer(given: Any, loss_scaling: bool = False) -> keras.Optimizer:
 
 
 def build_optimizers(players: dict[str, Player]) -> None:
-    """Creates the optimizers' state now: a graph's branch could not do it later.
+    """Creates the optimizers' state, which could not be created in a branch of the graph.
 
     Raises:
-        ValueError: two players share an optimizer, or one has trained other variables.
+        ValueError: two players share an optimizer, or one was built for other variables.
     """
     seen: dict[int, str] = {}
     for name, (made, variables) in players.items():
@@ -164,16 +163,16 @@ def build_optimizers(players: dict[str, Player]) -> None:
 
 
 def finalize_all(model: Any) -> None:
-    """Lets `fit` end with every player's averages (`use_ema`) in that player's variables.
+    """Makes `fit` assign every player's averages (`use_ema`) to that player's variables.
 
-    Keras' `fit` would hand all variables of the model to the auto-encoder's optimizer, which
-    assigns its averages to them in order.
+    Keras' `fit` would pass all variables of the model to the auto-encoder's optimizer, which
+    would assign its averages to them in order.
     """
 
     def finalize(variables: list) -> None:
         for name, (made, own) in model.players.items():
             if model.ema and name == "autoencoder":
-                continue  # Its averages are in place by now (`fit_callbacks.Averages`).
+                continue  # Its averages are already in place (`fit_callbacks.Averages`).
             type(made).finalize_variable_values(made, own)
 
     model.optimizer.finalize_variable_values = finalize

@@ -1,4 +1,4 @@
-"""Checks of what a user hands to `fit` and `evaluate`."""
+"""Checks of the data passed to `fit` and `evaluate`."""
 
 import contextlib
 import functools
@@ -13,12 +13,12 @@ import tensorflow as tf
 
 from amr_tf import checks
 
-# Around a sentence that a graph or a generator raises, to find it in TensorFlow's error.
+# Mark a message raised in a graph or generator, to find it again in TensorFlow's error.
 _BEGIN, _END = "<amr_tf: ", " :amr_tf>"
 
 
 def check_weights(sample_weight: Any, class_weight: Any = None) -> None:
-    """Raises a ValueError for weights of samples or classes, which no loss would use."""
+    """Raises a ValueError for sample or class weights, which the losses do not support."""
     for name, value in (("class_weight", class_weight), ("sample_weight", sample_weight)):
         if value is not None:
             raise ValueError(
@@ -36,24 +36,24 @@ def checked_data(
     prefix: str = "",
     steps: tuple[str, int | None] = ("steps", None),
 ) -> tuple[Any, Any]:
-    """What `fit` or `evaluate` is given, checked, or with a check of each batch as it comes.
+    """Checks arrays at once, and adds a check of each batch to data sets and generators.
 
     Args:
         model: a `ResynthesisModel`.
         x: images, or a data set, `PyDataset` or generator of batches.
         y: labels, or None.
         batch_size: images per step for arrays, or None for all of them.
-        k: how many examples a mix combines; a batch must hold as many.
-        prefix: "validation " or nothing, for the messages.
-        steps: name and value of the argument that ends an endless data set.
+        k: smallest number of examples in a batch.
+        prefix: "validation " or an empty string, for the messages.
+        steps: name and value of the argument that limits an infinite data set.
 
     Returns:
-        `x` and `y` for Keras.
+        `x` and `y` to pass to Keras.
 
     Raises:
         ValueError: the model cannot be trained on the data.
     """
-    # Without the model, since worker processes are given a copy.
+    # Not the model itself, since worker processes get a copy.
     names = ("name", "image_shape", "num_classes", "multi_label", "needs_labels")
     expected = types.SimpleNamespace(**{name: getattr(model, name) for name in names})
     if isinstance(x, tf.data.Dataset):
@@ -75,11 +75,11 @@ def checked_data(
             f"data set of batches; got {type(x).__name__}."
         )
     if not hasattr(x, "shape"):
-        return x, y  # Something of Keras' own, such as a strategy's data set.
+        return x, y  # Another type that Keras accepts, such as a strategy's data set.
     images = np.asarray(x)
     checks.check_images(images, model.image_shape, f"{prefix}images")
     checks.check_batch_size(min(batch_size or len(images), len(images)), k)
-    y = np.asarray(y) if isinstance(y, (list, tuple)) else y  # Keras would take several labels.
+    y = np.asarray(y) if isinstance(y, (list, tuple)) else y  # To Keras, a list is several outputs.
     _check_labels(expected, y, len(images), prefix)
     return x, y
 
@@ -88,10 +88,10 @@ def check_validation_split(share: Any, x: Any, batch_size: int | None, k: int) -
     """Raises a ValueError unless a share of arrays can be held out for validation.
 
     Args:
-        share: what `fit` is given as `validation_split`.
-        x: images, or something else that cannot be split.
-        batch_size: images per step, or None for Keras' default.
-        k: how many examples a mix combines; a batch of what is left must hold as many.
+        share: the `validation_split` passed to `fit`.
+        x: images, or data of another type, which cannot be split.
+        batch_size: images per step, or None for all that are left.
+        k: smallest number of examples in a batch of the images that are left.
     """
     if not share:
         return
@@ -129,7 +129,7 @@ def _check_labels(
 def _check_batch(
     expected: types.SimpleNamespace, k: int, prefix: str, batch: Any, number: int
 ) -> None:
-    """Raises a ValueError, with its marks, for a batch of arrays that does not fit."""
+    """Raises a ValueError, with a marked message, for a batch of arrays that does not fit."""
     try:
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
         check_weights(weights)
@@ -157,7 +157,7 @@ def _checked_generator(batches: Iterator, check: Callable) -> Iterator:
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
-    """Another `PyDataset`, whose batches are checked."""
+    """Wraps a `PyDataset` to check its batches."""
 
     def __init__(self, dataset: keras.utils.PyDataset, check: Callable) -> None:
         super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
@@ -186,7 +186,7 @@ class _CheckedPyDataset(keras.utils.PyDataset):
 def _checked_dataset(
     expected: types.SimpleNamespace, dataset: tf.data.Dataset, k: int, prefix: str
 ) -> tf.data.Dataset:
-    """The data set with a check of every batch in its graph: it is opened once, by Keras."""
+    """Adds a check of every batch to the data set's graph, so that it is read only once."""
     if dataset.cardinality() == 0:
         raise ValueError(f"The {prefix}data set is empty: it must hold at least one batch.")
     images, labels, weights = keras.utils.unpack_x_y_sample_weight(dataset.element_spec)
@@ -228,7 +228,7 @@ def _check_spec(spec: Any, name: str, message: str) -> None:
 
 
 def _check_label_spec(expected: types.SimpleNamespace, labels: Any, name: str) -> None:
-    """Raises a ValueError unless labels have a shape and a type as `fit` takes them."""
+    """Raises a ValueError unless labels have a shape and dtype that `fit` accepts."""
     _check_spec(labels, name, f"{name} must be one tensor; got {type(labels).__name__}.")
     classes = expected.num_classes
     if expected.multi_label or _is_one_hot(labels):
@@ -296,7 +296,7 @@ def _assert(holds: tf.Tensor, text: str, *values: Any) -> Any:
 
 @contextlib.contextmanager
 def naming_bad_batches() -> Iterator[None]:
-    """Turns the error about a batch that failed a check into the sentence of that check."""
+    """Reduces the error for a batch that failed a check to the message of that check."""
     try:
         yield
     except (tf.errors.OpError, ValueError) as error:

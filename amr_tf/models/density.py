@@ -1,4 +1,4 @@
-"""Where a model's codes lie, to draw new ones: a Gaussian mixture fitted on codes."""
+"""The density of a model's codes, to draw new ones from: a Gaussian mixture."""
 
 import io
 import pathlib
@@ -18,15 +18,15 @@ _JITTER = 1e-6
 class CodeDensity:
     """A Gaussian mixture over the principal components of flattened codes.
 
-    Codes of many numbers have few directions in which they differ much; the mixture is fitted in
-    these, and what is left out of a code is its mean. Ghosh et al. (2020, "From variational to
+    High-dimensional codes vary mainly along a few directions. The mixture is fitted in these;
+    along all others, samples have the mean code's value. Ghosh et al. (2020, "From variational to
     deterministic autoencoders") sample deterministic auto-encoders in this way.
 
     Args:
         offset: mean code, (D,).
         axes: principal directions, (P, D).
-        weights: of the mixture's components, (M,), which sum to one.
-        means: of the components, (M, P).
+        weights: weights of the mixture's components, (M,), which sum to one.
+        means: means of the components, (M, P).
         factors: Cholesky factors of their covariances, (M, P, P).
 
     Example:
@@ -58,13 +58,14 @@ class CodeDensity:
     def fit(
         cls, codes: np.ndarray, components: int = 10, directions: int = 64, seed: int = 0
     ) -> "CodeDensity":
-        """Fits scikit-learn's `PCA` and `GaussianMixture` on codes.
+        """Fits scikit-learn's `PCA` and `GaussianMixture` to codes.
 
         Args:
-            codes: (N, ...), N at least 2.
-            components: of the mixture, at most one for twenty codes.
-            directions: principal components that are kept, at most.
-            seed: of the fit's start.
+            codes: (N, ...), with N at least 2.
+            components: number of the mixture's components. Reduced if there are fewer than twenty
+                codes per component.
+            directions: largest number of principal components to keep.
+            seed: seed of the fit.
         """
         from sklearn.decomposition import PCA
         from sklearn.mixture import GaussianMixture
@@ -92,11 +93,11 @@ class CodeDensity:
         )
 
     def draw(self, count: Any, seed: Any) -> tf.Tensor:
-        """Flattened codes, float32 (count, D); works in graphs.
+        """Draws flattened codes, float32 (count, D). Works in graphs.
 
         Args:
-            count: an integer, or a scalar integer tensor.
-            seed: an integer, or a scalar integer tensor: the same codes for the same seed.
+            count: an integer or a scalar integer tensor.
+            seed: an integer or a scalar integer tensor. The same seed gives the same codes.
         """
         seed = tf.cast(seed, "int32")
         logits = tf.math.log(tf.constant(self.weights))[None]
@@ -108,18 +109,18 @@ class CodeDensity:
         return tf.matmul(scores, tf.constant(self.axes)) + self.offset
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The constructor's arguments, by name."""
+        """Returns the constructor's arguments by name."""
         return {name: getattr(self, name) for name in _ARRAYS}
 
     def save(self, path: str | pathlib.Path) -> None:
-        """Writes an `.npz` file, whole or not at all."""
+        """Writes an `.npz` file atomically."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **self.arrays())
         write_whole(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "CodeDensity":
-        """Reads what `save` wrote.
+        """Reads a file written by `save`.
 
         Raises:
             ValueError: the file is damaged.
@@ -132,6 +133,6 @@ class CodeDensity:
 
 
 def prior(count: Any, size: int, seed: Any) -> tf.Tensor:
-    """Codes of a Gaussian prior, float32 (count, size), of mean 0 and variance 1."""
+    """Draws codes from a standard normal prior, float32 (count, size)."""
     shape = tf.stack([tf.cast(count, "int32"), size])
     return tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, "int32"), 1]))

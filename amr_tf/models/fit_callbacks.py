@@ -1,4 +1,4 @@
-"""What makes Keras' callbacks work with more than one player."""
+"""Callbacks that make Keras' own callbacks work with several players."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import keras
 
 
 def with_own(callbacks: Any, model: Any) -> Any:
-    """A user's callbacks with the mode of what they monitor, and our own around them.
+    """Adds the library's callbacks to the user's, and sets the mode of monitoring callbacks.
 
     Args:
         callbacks: as `fit` takes them: None, a callback, a list, or a `CallbackList`.
-        model: the `ResynthesisModel` that is trained.
+        model: the `ResynthesisModel` to be trained.
     """
     own = SharedLearningRate()
     first: list[keras.callbacks.Callback] = [Averages()] if model.ema else []
@@ -32,7 +32,7 @@ def with_own(callbacks: Any, model: Any) -> Any:
 
 
 def _set_mode(callback: Any, model: Any) -> None:
-    """Keras finds the direction of its own metrics only; of ours, it would ask the user."""
+    """Sets a callback's mode, which Keras can infer only for its own metrics."""
     monitored = str(getattr(callback, "monitor", "")).removeprefix("val_")
     for metric in model.metrics:
         if metric.name == monitored and hasattr(metric, "_direction"):
@@ -40,10 +40,10 @@ def _set_mode(callback: Any, model: Any) -> None:
 
 
 class Averages(keras.callbacks.Callback):
-    """Puts the averages of the auto-encoder's weights in place for all but the training steps.
+    """Switches to the averages of the auto-encoder's weights outside of training steps.
 
-    It comes before other callbacks: validation, and what others do at an epoch's end, such as
-    saving, find the averages.
+    It runs before other callbacks, so that validation and callbacks at the end of an epoch, such
+    as saving, use the averages.
     """
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -63,11 +63,11 @@ class Averages(keras.callbacks.Callback):
 
 
 class SharedLearningRate(keras.callbacks.Callback):
-    """Lets the learning rates of all players follow the auto-encoder's, in proportion.
+    """Scales the learning rates of all players in proportion to the auto-encoder's.
 
-    `ReduceLROnPlateau` and `LearningRateScheduler` set `model.optimizer.learning_rate`, which is
-    the auto-encoder's: the discriminator would go on at its old rate. It comes behind them.
-    Optimizers with a schedule of their own are left alone.
+    `ReduceLROnPlateau` and `LearningRateScheduler` change only `model.optimizer.learning_rate`, the
+    auto-encoder's; without this callback, the discriminator would keep its old rate. It runs
+    after them. Optimizers with their own schedule are left unchanged.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class SharedLearningRate(keras.callbacks.Callback):
         return {name: one.optimizer for name, one in players if not _has_schedule(one.optimizer)}
 
     def _note_ratios(self) -> None:
-        if self._last:  # A warm-up may start at 0, of which there is no ratio.
+        if self._last:  # A warm-up may start at 0, which has no ratio.
             ratios = {name: _rate(one) / self._last for name, one in self._others().items()}
             self._ratios = ratios
 

@@ -1,4 +1,4 @@
-"""What the networks make of a batch, and the players' losses on it."""
+"""The networks' outputs for a batch, and the players' losses."""
 
 from typing import Any
 
@@ -39,9 +39,9 @@ def resynthesize(model: Any, step: StepTensors, training: bool = False) -> None:
 def discriminate(
     model: Any, step: StepTensors, inputs: tf.Tensor, training: bool = False
 ) -> tuple[Any, list]:
-    """The discriminator's output for a batch of images, or its list of outputs; and its features.
+    """Returns the discriminator's output (or list of outputs) for a batch, and its features.
 
-    The list of features is empty where the auto-encoder does not match them.
+    The list of features is empty without feature matching.
     """
     if model.discriminate_with_features is None:
         outputs, features = model.discriminator(inputs, training=training), []
@@ -52,7 +52,7 @@ def discriminate(
 
 
 def read_discriminator(model: Any, step: StepTensors, outputs: Any, features: list) -> None:
-    """Notes what `discriminate` returned in the step, for the players' losses."""
+    """Stores the results of `discriminate` in the step, for the players' losses."""
     step.discriminator_outputs = outputs
     if features:
         step.features = split_groups(features, step.discriminator_groups)
@@ -60,11 +60,11 @@ def read_discriminator(model: Any, step: StepTensors, outputs: Any, features: li
 
 
 def compute_losses(model: Any, step: StepTensors, training: bool = False) -> tuple[dict, dict]:
-    """The players' losses, scalars by player, and the metrics, by name.
+    """Returns the players' losses, scalars by player, and the metrics, by name.
 
-    The auto-encoder's is the method's own, plus the weighted consistency of mixes, the weighted
-    distance in the discriminator's features, the weighted loss of the probe (`supervision`), and
-    the regularisation of its networks.
+    The auto-encoder's loss is the method's own loss plus the weighted consistency, feature
+    matching and probe losses (`beta`, `feature_matching`, `supervision`), and the regularisation
+    of its networks.
     """
     loss, results = model.autoencoder_losses(step)
     results, found = dict(results), {}
@@ -94,7 +94,7 @@ def compute_losses(model: Any, step: StepTensors, training: bool = False) -> tup
 
 
 def discriminator_terms(model: Any, step: StepTensors) -> tuple[tf.Tensor, dict]:
-    """The discriminator's whole loss, a scalar, and its metrics."""
+    """Returns the discriminator's total loss, a scalar, and its metrics."""
     loss, terms = model.discriminator_losses(step)
     terms = dict(terms)
     if "discriminator" in step.regularization:
@@ -104,7 +104,7 @@ def discriminator_terms(model: Any, step: StepTensors) -> tuple[tf.Tensor, dict]
 
 
 def _probe_terms(model: Any, step: StepTensors, training: bool) -> tuple[tf.Tensor, dict]:
-    """The probe's whole loss, a scalar, and its metrics."""
+    """Returns the probe's total loss, a scalar, and its metrics."""
     codes = step.codes if model.supervision else tf.stop_gradient(step.codes)
     logits = model.probe(codes, training=training)
     _note_regularization(step, "probe", model.probe)
@@ -119,7 +119,7 @@ def _probe_terms(model: Any, step: StepTensors, training: bool) -> tuple[tf.Tens
 
 
 def scale_losses(model: Any, values: dict) -> dict:
-    """Losses by player as their gradients are taken: this replica's share, and loss scaled."""
+    """Scales the losses for their gradients: to this replica's share, and for mixed precision."""
     players = model.players
     return {
         name: players[name].optimizer.scale_loss(share_of(loss)) for name, loss in values.items()
@@ -127,7 +127,7 @@ def scale_losses(model: Any, values: dict) -> dict:
 
 
 def _note_regularization(step: StepTensors, player: str, *networks: Any) -> None:
-    """Sums what the networks' layers ask for: of weights, and of activities in their last call."""
+    """Sums the layers' regularisation losses, of weights and of activities in the last call."""
     terms = [loss for network in networks for loss in network.losses]
     if terms:
         step.regularization[player] = tf.add_n([tf.cast(term, "float32") for term in terms])

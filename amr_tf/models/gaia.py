@@ -16,21 +16,22 @@ from amr_tf.types import Shape
 @METHODS.register("gaia")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class GAIA(ResynthesisModel):
-    """An auto-encoder whose discriminator is an auto-encoder too, balanced as in BEGAN.
+    """An auto-encoder whose discriminator is also an auto-encoder, balanced as in BEGAN.
 
-    With `e(x, y)` the reconstruction loss, the auto-encoder minimises
-    `lambda * e(x, g(h)) + e(x, D(g(h))) + e(mix, D(mix))`, the discriminator
-    `e(x, D(x)) + e(x, D(g(h))) - c * e(mix, D(mix))`: it learns to reproduce real images and to
-    complete reconstructions, and to fail on mixes. As in BEGAN (Berthelot et al. 2017) the
-    weight c in [0, 1] starts at 0 and moves so that mixes are reproduced `balance_target` times
-    as badly as real images. Mixes are drawn around the midpoint (mixer "gaussian").
+    With `e(x, y)` as the reconstruction loss, the auto-encoder minimises
+    `lambda * e(x, g(h)) + e(x, D(g(h))) + e(mix, D(mix))`. The discriminator minimises
+    `e(x, D(x)) + e(x, D(g(h))) - c * e(mix, D(mix))`, so it learns to reproduce real images, to
+    restore originals from reconstructions, and to fail on mixes. As in BEGAN (Berthelot et al.
+    2017), the weight c in [0, 1] starts at 0 and is adjusted to hold the error on mixes at
+    `balance_target` times the error on real images. By default, mixes are drawn around the
+    midpoint (mixer "gaussian").
 
-    Where it differs from its authors' later simplified code: they bound the last term by
-    `e(x, D(x))` in place of the weight c, and have no pixel loss (lambda 0).
+    The authors' later, simplified code differs: it bounds the last term by `e(x, D(x))` instead of
+    weighting it by c, and has no pixel loss (lambda 0).
 
     Args:
         discriminator: `keras.Model` from images to images.
-        **kwargs: further arguments of `ResynthesisModel`.
+        **kwargs: passed on to `ResynthesisModel`.
 
     Raises:
         ValueError: the discriminator does not return images, or there is no mixer.
@@ -40,7 +41,7 @@ class GAIA(ResynthesisModel):
     title = "GAIA"
     compared_by_mixer = False
     critic = "autoencoder"
-    # Its discriminator's images are compared with those of the batch, not with changed ones.
+    # Its discriminator's outputs are compared with the original images, not with augmented ones.
     unused_settings = ("gan_loss", "discriminator_augmentation")
     setting_checks = {
         **ResynthesisModel.setting_checks,
@@ -56,7 +57,7 @@ class GAIA(ResynthesisModel):
         mixer: Mixer | str | None = "gaussian",
         **kwargs: Any,
     ) -> Self:
-        """The same as `ResynthesisModel.create`, with mixes around the midpoint."""
+        """Creates a model; see `ResynthesisModel.create`."""
         return super().create(image_shape, architecture, mixer, **kwargs)
 
     def create_state(self) -> None:
@@ -72,18 +73,19 @@ class GAIA(ResynthesisModel):
         balance_rate: float = 0.01,
         **kwargs: Any,
     ) -> None:
-        """The same as `ResynthesisModel.compile`, with two settings more.
+        """Configures training; adds two settings to `ResynthesisModel.compile`.
 
         Args:
-            *optimizers: of the players, as in `ResynthesisModel.compile`.
-            gan_loss: not used: the discriminator's errors take its place.
-            balance_target: how much of the error on real images the error on mixes is held at
+            *optimizers: optimizers of the players, as in `ResynthesisModel.compile`.
+            gan_loss: not used; the discriminator's reconstruction errors take its place.
+            balance_target: target for the error on mixes, as a fraction of the error on real images
                 (gamma in BEGAN), 0 to 1.
-            balance_rate: how fast the weight of mixes moves (lambda_k in BEGAN), at least 0.
-            **kwargs: further arguments of `ResynthesisModel.compile`.
+            balance_rate: rate at which the weight of mixes is adjusted (lambda_k in BEGAN), at
+                least 0.
+            **kwargs: passed on to `ResynthesisModel.compile`.
 
         Raises:
-            ValueError: as `ResynthesisModel.compile`, or a reconstruction loss that takes logits.
+            ValueError: the reconstruction loss takes logits; or see `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, gan_loss=gan_loss, **kwargs)
         if losses.takes_logits(self.reconstruction_loss):
@@ -131,7 +133,7 @@ class GAIA(ResynthesisModel):
         self.balance.assign(tf.clip_by_value(moved, 0.0, 1.0))
 
     def _error(self, step: StepTensors, group: str) -> tf.Tensor:
-        """How far the discriminator's image is from the real one, or for a mix from the mix."""
+        """Returns the distance of the discriminator's output from the real image, or the mix."""
         target = step.mixes if group == "mix" else step.images
         made = step.discriminator_reconstructions[group]
         return tf.reduce_mean(self.reconstruction_loss(target, made))

@@ -1,17 +1,17 @@
 """The gradients of all players in one training step, in one pass or in two.
 
-Both make the same updates from the same losses:
+Both compute the same updates from the same losses:
 
-- `one_pass` calls the discriminator once for all images. One backward pass through it gives its
-  own gradient and, scaled example by example, the auto-encoder's: how a logit depends on an image
-  is the same for both players, only their losses' gradients at the logit differ (one-stage
-  training, Shen et al., "Training generative adversarial networks in one stage", CVPR 2021).
-  Where the auto-encoder matches the discriminator's features too, its gradient at the images takes
-  a second backward pass.
-- `two_pass` is the textbook's form: the auto-encoder's loss and its gradient through the
-  discriminator, then the discriminator's loss on images that carry no gradient. It is there to be
-  read and compared with, and for discriminators whose examples depend on each other or whose
-  output is random (`treats_examples_alone`).
+- `one_pass` calls the discriminator once for all images. One backward pass yields its own gradient
+  and, rescaled for each example, the auto-encoder's. This works because a logit depends on an
+  image in the same way for both players; only the gradients of their losses at the logit differ
+  (one-stage training, Shen et al., "Training generative adversarial networks in one stage", CVPR
+  2021). Feature matching and some discriminators (see `_one_float32_logit`) need a second backward
+  pass.
+- `two_pass` is the textbook form: the auto-encoder's loss and its gradient through the
+  discriminator, then the discriminator's loss on images without gradient. It serves as a reference,
+  and is needed for discriminators whose examples depend on each other or whose output is random
+  (see `treats_examples_alone`).
 """
 
 from collections.abc import Callable
@@ -31,8 +31,8 @@ from amr_tf.models.forward import (
 )
 from amr_tf.models.step import StepTensors
 
-# Far below any gradient that moves a weight, far above the smallest float32. Where the gradient of
-# d_loss at a logit is 0 it becomes this, so that it can be scaled to the auto-encoder's.
+# Far below any gradient that moves a weight, far above the smallest float32. Replaces a gradient of
+# d_loss of 0 at a logit, so that it can be rescaled to the auto-encoder's.
 _TINY = 1e-20
 
 
@@ -40,9 +40,9 @@ class Gradients(NamedTuple):
     """Each player's gradients, in the order of its variables.
 
     Attributes:
-        autoencoder: a function without arguments that computes them: a step may skip its update.
+        autoencoder: a function without arguments that computes them, since steps may skip them.
         discriminator: a list, or None without a discriminator.
-        probe: a list, or None where no probe is trained.
+        probe: a list, or None if no probe is trained.
     """
 
     autoencoder: Callable[[], list]
@@ -51,10 +51,10 @@ class Gradients(NamedTuple):
 
 
 def one_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
-    """The gradients of one step, and its metrics.
+    """Returns the gradients and metrics of one step.
 
-    The tape's graph is cut in front of the discriminator and behind it, so that the backward pass
-    through it is made once, between the two others.
+    The tape's graph is cut before and after the discriminator, so that a single backward pass
+    through it serves both players.
 
     Args:
         model: a compiled `ResynthesisModel`.
@@ -69,7 +69,7 @@ def one_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
             read_discriminator(model, step, *seen)
         losses, results = compute_losses(model, step, training=True)
         losses = scale_losses(model, losses)
-        # What of the discriminator's loss does not pass through its outputs.
+        # The part of the discriminator's loss that does not depend on its outputs.
         terms = step.regularization.items()
         penalty = scale_losses(
             model, {name: term for name, term in terms if name == "discriminator"}
@@ -105,10 +105,10 @@ def one_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
 
 
 def two_pass(model: Any, step: StepTensors) -> tuple[Gradients, dict]:
-    """The same as `one_pass`, player by player as a textbook has it.
+    """Returns the same as `one_pass`, computed player by player.
 
-    The auto-encoder's loss sees the discriminator in inference mode, so that the vectors of its
-    spectral normalisation move once a step.
+    The auto-encoder's loss uses the discriminator in inference mode, so that the vectors of
+    spectral normalisation are updated once per step.
     """
     with tf.GradientTape(persistent=True) as tape:
         resynthesize(model, step, training=True)
@@ -139,20 +139,20 @@ STEPS = {"one_pass": one_pass, "two_pass": two_pass}
 
 
 def treats_examples_alone(discriminator: keras.Model, tolerance: float = 1e-3) -> bool:
-    """Whether a discriminator maps each image by itself, and in training as in inference.
+    """Tests whether a discriminator treats images independently, and alike in training mode.
 
-    That is what `one_pass` needs. It is measured with random images: batch normalisation and
-    statistics over a minibatch fail, and so do dropout and noise. No state is changed.
+    `one_pass` requires both. The test uses random images: batch normalisation, minibatch
+    statistics, dropout and noise fail it. No state is changed.
 
     Args:
         discriminator: a built `keras.Model`.
-        tolerance: how far outputs may differ, as a share of the largest.
+        tolerance: the largest difference between outputs, as a share of the largest output.
     """
     random = np.random.default_rng(0)
     shape = tuple(discriminator.input_shape[1:])
     images, others = random.uniform(-1, 1, (2, 4, *shape)).astype("float32")
     others[0] = images[0]
-    # Weights that start at 0, such as a residual branch's scale, would hide what they multiply.
+    # Adds noise, since zero weights, such as a residual branch's scale, would hide their inputs.
     weights = []
     for variable in discriminator.trainable_variables:
         noise = 0.1 / np.sqrt(np.prod(variable.shape[:-1])) * random.normal(size=variable.shape)
@@ -164,7 +164,7 @@ def treats_examples_alone(discriminator: keras.Model, tolerance: float = 1e-3) -
         return [np.asarray(tf.cast(output, "float32")) for output in made]
 
     together, inference = outputs(images, True), outputs(images, False)
-    among_others = outputs(others, True)  # Of the same size: another could compute otherwise.
+    among_others = outputs(others, True)  # The same batch size, which may affect rounding.
     for output, at_rest, other in zip(together, inference, among_others):
         differences = np.abs(output - at_rest).max(), np.abs(output[0] - other[0]).max()
         if not max(differences) <= tolerance * max(float(np.abs(output).max()), 1e-6):
@@ -173,11 +173,11 @@ def treats_examples_alone(discriminator: keras.Model, tolerance: float = 1e-3) -
 
 
 def _one_float32_logit(discriminator: keras.Model) -> bool:
-    """Whether one number an example says how the players' gradients at the images differ.
+    """Whether one factor per example turns the discriminator's image gradient into the other.
 
-    Scaling is exact to float32's relative rounding however small the discriminator's gradient is,
-    but a logit of half precision would round it, and float16 layers would lose small ones: there
-    the backward pass is made twice.
+    Rescaling is exact up to float32 rounding, however small the discriminator's gradient is. With
+    half-precision logits the gradient would be rounded, and float16 layers would underflow, so
+    these need two backward passes.
     """
     outputs = discriminator.outputs
     half = any(layer.compute_dtype == "float16" for layer in discriminator.layers)
@@ -192,14 +192,14 @@ def _probe_gradients(model: Any, tape: tf.GradientTape, losses: dict) -> list | 
 
 
 def _detach(tape: tf.GradientTape, tensors: Any) -> Any:
-    """The tensor, or list of tensors, as sources of gradients: none flows further back."""
+    """Stops gradients at the tensors and watches them as sources of gradients."""
     tensors = tf.nest.map_structure(tf.stop_gradient, tensors)
     tape.watch(tensors)
     return tensors
 
 
 def _sum(gradients: list, others: list) -> list:
-    """Sums of gradients, either of which may be None."""
+    """Adds lists of gradients, whose entries may be None."""
     return [
         one if other is None else other if one is None else one + other
         for one, other in zip(gradients, others)

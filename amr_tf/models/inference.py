@@ -1,4 +1,4 @@
-"""What a trained model is used for: encoding, decoding, mixing and interpolating."""
+"""Inference with a trained model: encoding, decoding, mixing and interpolating."""
 
 import functools
 import os
@@ -14,10 +14,10 @@ from amr_tf.registry import unknown_name
 
 
 class Inference:
-    """A model's networks as TensorFlow functions, float32 in and out whatever its precision.
+    """A model's networks as TensorFlow functions, with float32 inputs and outputs.
 
-    Each is traced once, with a batch of any size, and serves the model's own methods, the figures
-    and the signatures of an export.
+    Each function is traced once, for batches of any size. The model's own methods, the figures and
+    the signatures of an export all use them.
 
     Args:
         model: a `ResynthesisModel`.
@@ -26,11 +26,11 @@ class Inference:
         encode: from images (N, H, W, C) to codes (N, *latent_shape).
         decode: from codes to images.
         interpolate: from two batches of images and a number of steps to (N, steps, H, W, C), along
-            the mixer's own path (`Mixer.between`), or the straight line without a mixer.
-        interpolations: the same along each of `PATHS`, by name; under None `interpolate`.
-        mix: from images, at least k, to their mixes, drawn by the mixer's own generator.
-        mix_given: from images, permutations (k, N) and coefficients, of as many axes as a stack of
-            what is mixed, to their mixes.
+            the mixer's path (`Mixer.between`), or a straight line without a mixer.
+        interpolations: such functions for each of `PATHS`, by name; `interpolate` has the key None.
+        mix: from at least k images to their mixes, drawn with the mixer's generator.
+        mix_given: from images, permutations (k, N) and coefficients to their mixes. Coefficients
+            have as many axes as the stack of mixed codes (or images).
     """
 
     def __init__(self, model: Any) -> None:
@@ -66,9 +66,9 @@ class Inference:
         return tf.cast(self._model.decoder(codes, training=False), "float32")
 
     def draw(self, count: Any, seed: Any) -> tf.Tensor:
-        """New codes, float32 (count, *latent_shape), the same for the same seed.
+        """Draws codes, float32 (count, *latent_shape). The same seed gives the same codes.
 
-        They are drawn from the density that was fitted on codes, or from a VAE's prior.
+        They are drawn from the fitted density of codes if there is one, else from a VAE's prior.
 
         Raises:
             ValueError: the model has neither.
@@ -86,11 +86,11 @@ class Inference:
         return tf.reshape(codes, [-1, *shape])
 
     def before_mixing(self, images: tf.Tensor) -> tf.Tensor:
-        """What is mixed: the codes, or for a method that mixes pixels the images."""
+        """Returns the mixer's inputs: codes, or images for methods that mix pixels."""
         return images if self._model.mixes_pixels else self.encode(images)
 
     def after_mixing(self, mixed: tf.Tensor) -> tf.Tensor:
-        """The images of what was mixed."""
+        """Returns the images of the mixer's outputs."""
         return self.decode(self.encode(mixed) if self._model.mixes_pixels else mixed)
 
     def _mix(
@@ -115,14 +115,14 @@ class Inference:
 
 
 def combine(model: Any, codes: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
-    """Mixes of any number of codes, as the model's mixer makes them.
+    """Combines any number of codes as the model's mixer does.
 
-    Without a mixer, or with one that mixes pixels in training, that is the plain sum.
+    Without a mixer, or if the method mixes pixels, this is the weighted sum.
 
     Args:
         model: a `ResynthesisModel`.
-        codes: float32 (N, K, *latent_shape); K need not be the mixer's k.
-        coefficients: float32 (N, K, ...), anything that broadcasts against `codes`.
+        codes: float32 (N, K, *latent_shape); K may differ from the mixer's k.
+        coefficients: float32 (N, K, ...), broadcastable to the shape of `codes`.
 
     Returns:
         Codes (N, *latent_shape).
@@ -133,27 +133,27 @@ def combine(model: Any, codes: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
 
 
 def has_looks(model: Any) -> bool:
-    """Whether the model's mixer takes the layout and the look of codes apart."""
+    """Whether the model's mixer treats the layout and the look of codes separately."""
     return not model.mixes_pixels and getattr(model.mixer, "mixes_looks", False)
 
 
 def between(model: Any) -> Any:
-    """How a model goes from one code to another: `Mixer.between`, or `straight_line`."""
+    """Returns the model's interpolation function: `Mixer.between`, or `straight_line`."""
     return straight_line if model.mixer is None else model.mixer.between
 
 
 def straight_line(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Points (N, S, ...) on the straight lines between points (N, ...), at weights (S,)."""
+    """Interpolates linearly between points (N, ...), at weights (S,), to (N, S, ...)."""
     weights = tf.reshape(weights, [1, -1] + [1] * (len(start.shape) - 1))
     return (1.0 - weights) * start[:, None] + weights * end[:, None]
 
 
 def great_circle(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Points on arcs around the origin (slerp; White 2016, "Sampling generative networks").
+    """Interpolates on arcs around the origin (slerp; White 2016, "Sampling generative networks").
 
-    A straight line between two draws of a high-dimensional Gaussian passes through a region in
-    which there are none; the arc stays at their distance from the origin. Arguments and result are
-    those of `straight_line`, which nearly parallel points and the origin itself fall back to.
+    A straight line between two samples of a high-dimensional Gaussian passes through a region of
+    low probability; the arc keeps their distance from the origin. Arguments and result are those
+    of `straight_line`, which is used for (anti)parallel points and the origin.
     """
     axes = list(range(1, len(start.shape)))
 
@@ -173,7 +173,7 @@ def great_circle(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Ten
 
 
 PATHS = {"linear": straight_line, "spherical": great_circle}
-"""How to go from one code to another, by the names that `interpolate` takes."""
+"""Interpolation functions, by the names that `interpolate` takes."""
 
 
 def _spec(*shape: int) -> tf.TensorSpec:
@@ -181,11 +181,11 @@ def _spec(*shape: int) -> tf.TensorSpec:
 
 
 def as_images(model: Any, images: Any) -> np.ndarray:
-    """Images for a model to work on, float32 (N, H, W, C): given as such, or as a list of files.
+    """Converts an array or a list of files to images for a model, float32 (N, H, W, C).
 
     Raises:
-        ValueError: files where the model has no preprocessor, files that cannot be read, or what
-            `checks.as_images` refuses.
+        ValueError: the model has no preprocessor for files, a file cannot be read, or
+            `checks.as_images` rejects the images.
     """
     if not are_files(images):
         if isinstance(images, (str, os.PathLike)):
@@ -205,9 +205,9 @@ def in_batches(function: Any, arrays: Any, batch_size: int) -> np.ndarray:
     """Applies a function of tensors to arrays, `batch_size` rows at a time.
 
     Args:
-        function: from as many tensors as there are arrays to one tensor with as many rows.
-        arrays: an array of at least one row, or a tuple of arrays with as many rows each.
-        batch_size: rows of one call.
+        function: takes one tensor for each array and returns one tensor with as many rows.
+        arrays: an array with at least one row, or a tuple of arrays with equally many rows.
+        batch_size: number of rows in one call.
     """
     checks.check_positive_integer("batch_size", batch_size)
     given = arrays if isinstance(arrays, tuple) else (arrays,)
@@ -227,7 +227,7 @@ def mix(
     seed: int | None = None,
     batch_size: int = 256,
 ) -> np.ndarray:
-    """Images mixed through the codes; see `ResynthesisModel.mix`."""
+    """Mixes images through their codes; see `ResynthesisModel.mix`."""
     if model.mixer is None:
         raise ValueError(f"'{model.name}' has no mixer; build it with one to mix images.")
     images = as_images(model, images)
@@ -235,7 +235,7 @@ def mix(
         checks.check_batch_size(len(images), model.mixer.k)
     else:
         _check_permutations(np.asarray(permutations), model.mixer.k, len(images))
-    if len(images) <= batch_size:  # In one call of a graph, where all that it takes is known.
+    if len(images) <= batch_size:  # One call of a graph, if all its inputs are given.
         if permutations is None and coefficients is None and seed is None:
             return model.inference.mix(images).numpy()
         axes = len(model.mixed_shape) + 2
@@ -249,7 +249,7 @@ def mix(
 
 
 def _check_permutations(permutations: np.ndarray, k: int, count: int) -> None:
-    """Raises a ValueError unless they are (k, N) of the images' numbers."""
+    """Raises a ValueError unless permutations are image indices of shape (k, N)."""
     integers = np.issubdtype(permutations.dtype, np.integer)
     if permutations.shape != (k, count) or not integers:
         raise ValueError(
@@ -271,7 +271,7 @@ def interpolate(
     batch_size: int = 256,
     path: str | None = None,
 ) -> np.ndarray:
-    """Decoded lines between images; see `ResynthesisModel.interpolate`."""
+    """Decodes interpolations between images; see `ResynthesisModel.interpolate`."""
     checks.check_steps(steps)
     if path is not None and path not in PATHS:
         raise unknown_name("path", path, PATHS)
@@ -282,6 +282,6 @@ def interpolate(
             "images_a and images_b must hold the same number of images; got "
             f"{len(pair[0])} and {len(pair[1])}."
         )
-    steps = tf.constant(steps, "int32")  # The graph's input, which no other number traces again.
+    steps = tf.constant(steps, "int32")  # A tensor, so that other values do not retrace the graph.
     lines = max(1, batch_size // int(steps))
     return in_batches(lambda a, b: model.inference.interpolations[path](a, b, steps), pair, lines)

@@ -1,4 +1,4 @@
-"""Methods by name: the classes that `--method` chooses among, and their settings."""
+"""The registry of methods that `--method` selects from, and their settings."""
 
 import inspect
 from typing import Any
@@ -9,10 +9,10 @@ from amr_tf.registry import Call, Registry, keyword_parameters
 
 
 class _Methods(Registry):
-    """A registry of classes whose call strings set what a method's `create` and `compile` add."""
+    """A registry of methods; call strings set what their `create` and `compile` add to the base."""
 
     def parameters(self, name: str) -> dict[str, inspect.Parameter]:
-        """What the method takes beside what every method does."""
+        """Returns the parameters that the method adds to those of every method."""
         left_out = {*_of_both(ResynthesisModel), *self.get(name).unused_settings}
         return {key: value for key, value in self._signature(name).items() if key not in left_out}
 
@@ -20,15 +20,15 @@ class _Methods(Registry):
         return _of_both(self.get(name))
 
     def build(self, call: str | Call, /, **context: Any) -> Any:
-        """Not used: a method is created and compiled in two steps (`split`)."""
+        """Not supported: methods are created and compiled in two steps (see `split`)."""
         raise TypeError("A method is built by its create and compile.")
 
     def default_of(self, name: str, setting: str) -> Any:
-        """The default of an argument of a method's `create` or `compile`."""
+        """Returns the default of an argument of a method's `create` or `compile`."""
         return self._signature(name)[setting].default
 
     def split(self, call: str | Call) -> tuple[Any, dict, dict]:
-        """The method's class, and its own arguments of `create` and of `compile`."""
+        """Returns the method's class, and the call's arguments of `create` and of `compile`."""
         name, arguments = self.parse(call)
         of_compile = settings(self.get(name), "compile")
         created = {key: value for key, value in arguments.items() if key not in of_compile}
@@ -37,7 +37,7 @@ class _Methods(Registry):
 
 
 def settings(method: type, function: str) -> dict[str, inspect.Parameter]:
-    """The arguments by name of a method's `create` or `compile`, with the method's own defaults."""
+    """Returns the arguments of a method's `create` or `compile`, with the method's defaults."""
     return keyword_parameters(method, function)
 
 

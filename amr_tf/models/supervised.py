@@ -1,4 +1,4 @@
-"""Supervised adversarial mixup resynthesis: mixes that bear a given label (paper, section 2.2)."""
+"""Supervised adversarial mixup resynthesis: mixes with a given label (paper, section 2.2)."""
 
 from typing import Any, Self
 
@@ -19,23 +19,24 @@ from amr_tf.types import Array
 class SupervisedAMR(AMR):
     """AMR with mixes conditioned on a mix of their parents' labels.
 
-    A `label_mixer` recombines two codes under a label `y~ = alpha y1 + (1 - alpha) y2`. To AMR's
-    losses the auto-encoder and the label mixer add `gan(D(g(h~)), 1) + class_weight *
-    cls(p(y|g(h~)), y~)`, the discriminator `gan(D(g(h~)), 0)`; p(y|x) is a branch of the
-    discriminator, which learns on real labelled images (AC-GAN, Odena et al. 2017). Where a
-    parent's label is not known, its mix counts for the adversarial terms only.
+    A `label_mixer` combines two codes into a mix h~ with the label `y~ = alpha y1 +
+    (1 - alpha) y2`. The auto-encoder and the label mixer minimise AMR's loss plus
+    `gan(D(g(h~)), 1) + class_weight * cls(p(y|g(h~)), y~)`, the discriminator AMR's loss plus
+    `gan(D(g(h~)), 0)`. The classifier p(y|x) is a branch of the discriminator that is trained on
+    real labelled images (AC-GAN, Odena et al. 2017). If a parent's label is unknown, the mix only
+    counts in the adversarial terms.
 
     Args:
-        encoder: as in `ResynthesisModel`.
-        decoder: as in `ResynthesisModel`.
+        encoder: see `ResynthesisModel`.
+        decoder: see `ResynthesisModel`.
         discriminator: `keras.Model` from images to logits (N,) and class logits (N, classes).
-        mixer: a mixer for AMR's unsupervised mixes, or None for none beside the supervised ones.
-        probe: as in `ResynthesisModel`.
+        mixer: a mixer for AMR's unsupervised mixes, or None to make only supervised mixes.
+        probe: see `ResynthesisModel`.
         label_mixer: a mixer that mixes by labels, such as `SupervisedBernoulliMixup`.
-        **kwargs: further arguments of `ResynthesisModel`.
+        **kwargs: passed on to `ResynthesisModel`.
 
     Raises:
-        ValueError: networks that do not fit, or a label mixer that takes no labels.
+        ValueError: the networks do not fit together, or the label mixer does not use labels.
     """
 
     METRICS = (*AMR.METRICS, "classification_loss", "classifier_loss", "classifier_accuracy")
@@ -55,7 +56,7 @@ class SupervisedAMR(AMR):
         label_mixer: Mixer | None = None,
         **kwargs: Any,
     ) -> None:
-        # Before the base class builds the model, which then takes no more layers.
+        # Set before the base class builds the model, which then accepts no new layers.
         self.label_mixer: Any = label_mixer
         super().__init__(encoder, decoder, discriminator, mixer, probe, **kwargs)
 
@@ -72,18 +73,18 @@ class SupervisedAMR(AMR):
         seed: int | None = None,
         **kwargs: Any,
     ) -> Self:
-        """The same as `ResynthesisModel.create`, with a label mixer, and by default no other mixer.
+        """Creates a model with a label mixer and, by default, no other mixer.
 
         Args:
             image_shape: (H, W, C).
             architecture: a call string of `amr_tf.networks.architectures.ARCHITECTURES`.
-            mixer: of AMR's unsupervised mixes, or None for none beside the supervised ones.
-            k: how many codes `mixer` combines, where it is a call string.
-            num_classes: classes or attributes; needed.
-            label_mixer: a mixer by labels, or the call string of one, such as
+            mixer: mixer for AMR's unsupervised mixes, or None to make only supervised mixes.
+            k: number of codes that `mixer` combines, if it is a call string.
+            num_classes: number of classes or attributes, required.
+            label_mixer: a mixer that mixes by labels, or its call string, such as
                 "supervised_bernoulli(estimator='concrete')".
-            seed: of both mixers.
-            **kwargs: further arguments of `ResynthesisModel.create`.
+            seed: seed of the random generators.
+            **kwargs: passed on to `ResynthesisModel.create`.
         """
         if isinstance(label_mixer, str):
             label_mixer = mixers.get(label_mixer, num_labels=num_classes, seed=seed)
@@ -114,23 +115,23 @@ class SupervisedAMR(AMR):
     def compile(
         self, *optimizers: str | keras.Optimizer, class_weight: float = 1.0, **kwargs: Any
     ) -> None:
-        """The same as `ResynthesisModel.compile`, with one setting more.
+        """Configures training; adds one setting to `AMR.compile`.
 
         Args:
-            *optimizers: of the players, as in `ResynthesisModel.compile`.
-            class_weight: weight of the mixes' class loss in the auto-encoder's loss.
-            **kwargs: further arguments of `ResynthesisModel.compile`.
+            *optimizers: optimizers of the players, as in `ResynthesisModel.compile`.
+            class_weight: weight of the mixes' classification loss in the auto-encoder's loss.
+            **kwargs: passed on to `AMR.compile`.
         """
         super().compile(*optimizers, **kwargs)
         self.remember(class_weight=class_weight)
 
     @property
     def num_classes(self) -> int:
-        """The number of classes, or attributes, that the discriminator's branch knows."""
+        """The number of classes or attributes of the discriminator's classifier branch."""
         return self.discriminator.output_shape[1][-1]
 
     def autoencoder_parts(self) -> list:
-        """Encoder, decoder and both mixers."""
+        """Returns encoder, decoder and both mixers."""
         return [*super().autoencoder_parts(), self.label_mixer]
 
     def _check_networks(self) -> None:
@@ -175,7 +176,7 @@ class SupervisedAMR(AMR):
         return latents
 
     def read_discriminator(self, step: StepTensors) -> None:
-        super().read_discriminator(step)  # Both outputs by group, and AMR's penalty.
+        super().read_discriminator(step)  # Splits both outputs by group and adds AMR's penalty.
         both = step.logits
         step.logits = {group: outputs[0] for group, outputs in both.items()}
         step.class_logits = {group: outputs[1] for group, outputs in both.items()}
@@ -212,24 +213,24 @@ class SupervisedAMR(AMR):
         seed: int | None = None,
         batch_size: int = 256,
     ) -> np.ndarray:
-        """Mixes pairs of images so that the mix bears a label.
+        """Mixes pairs of images such that each mix has a given label.
 
         Args:
-            images_a: (N, H, W, C) in [-1, 1].
-            images_b: (N, H, W, C), the other halves of the pairs.
-            mixed_labels: (N, classes) in [0, 1], what each mix shall be; in training a convex
-                combination of the parents' labels.
-            labels_a: one-hot labels or attributes (N, classes) of `images_a`; only a label mixer
-                with `condition="parents"` needs them.
+            images_a: (N, H, W, C) in [-1, 1], or a list of files; the first of each pair.
+            images_b: the second of each pair, in the same form.
+            mixed_labels: labels of the mixes, (N, classes) in [0, 1]. In training they are convex
+                combinations of the parents' labels.
+            labels_a: one-hot labels or attributes (N, classes) of `images_a`, needed only by a
+                label mixer with `condition="parents"`.
             labels_b: labels of `images_b`, in the same form.
-            seed: an integer for masks that are the same at each call, or None.
-            batch_size: images encoded or decoded at a time.
+            seed: an integer for reproducible masks, or None.
+            batch_size: number of images encoded or decoded at a time.
 
         Returns:
-            NumPy array (N, H, W, C).
+            float32 (N, H, W, C).
 
         Raises:
-            ValueError: arrays of different lengths or wrong shapes, or labels that are missing.
+            ValueError: arrays differ in length or have the wrong shape, or labels are missing.
         """
         mixed_labels = np.asarray(mixed_labels, dtype="float32")
         codes = [self.encode(images, batch_size) for images in (images_a, images_b)]

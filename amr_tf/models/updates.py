@@ -1,12 +1,12 @@
 """Updates and metrics of a training step, on one device or on a strategy's replicas.
 
 Each replica runs the step on its share of the global batch. Its losses are divided by the number
-of replicas and the optimizers add the gradients up, so that all replicas make the update of the
-global batch's mean loss. Examples are mixed within a share; replicas draw different mixes.
+of replicas and the optimizers sum the gradients, so that all replicas apply the update for the
+mean loss over the global batch. Examples are mixed within a share; replicas draw different mixes.
 
-State that a step assigns itself (step counter, vectors of the spectral normalisation, seeds,
-balances) has no aggregation: every replica assigns its own copy, all compute the same value, and
-the first one's is saved.
+State that the step itself assigns (step counter, vectors of spectral normalisation, seeds,
+balances) is not aggregated: every replica assigns the same value to its own copy, and the first
+replica's copy is saved.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ from amr_tf.types import Shape
 class Mean(keras.metrics.Mean):
     """`keras.metrics.Mean` for values that are the same on all replicas.
 
-    Keras' own sums its state over the replicas whenever it is read, also when a checkpoint is
-    written, and would wait for ever for workers that write none. The name is Keras', since it
-    names the state in saved files.
+    Keras' own metric sums its state over replicas whenever it is read. When one worker writes a
+    checkpoint it would thus wait forever for the others. The class keeps Keras' name, which names
+    the state in saved files.
     """
 
     def add_variable(
@@ -41,7 +41,7 @@ class Mean(keras.metrics.Mean):
 
 
 def share_of(loss: tf.Tensor) -> tf.Tensor:
-    """What this replica's mean loss adds to the global batch's, a scalar."""
+    """Returns this replica's contribution to the global batch's mean loss, a scalar."""
     return loss / replicas.count() if replicas.count() > 1 else loss
 
 
@@ -55,7 +55,7 @@ def apply_update(optimizer: keras.Optimizer, gradients: list, variables: list) -
 def apply_update_if(
     due: tf.Tensor, optimizer: keras.Optimizer, compute_gradients: Callable, variables: list
 ) -> None:
-    """`apply_update` where `due` holds; otherwise nothing is computed and nothing changes.
+    """Calls `apply_update` if `due` holds; otherwise computes and changes nothing.
 
     Args:
         due: boolean scalar, the same on all replicas.
@@ -66,8 +66,8 @@ def apply_update_if(
     if not tf.distribute.has_strategy():
         tf.cond(due, lambda: optimizer.apply(compute_gradients(), variables), lambda: None)
         return
-    # Replicas may not exchange anything inside of a condition, so the gradients come first
-    # and the condition around the update stands outside of the replicas.
+    # Replicas cannot communicate inside a condition, so the gradients are computed first, and the
+    # condition around the update is placed in the cross-replica context.
     gradients = tf.cond(
         due,
         lambda: _without_none(compute_gradients(), variables),
@@ -86,7 +86,7 @@ def apply_update_if(
 
 
 def over_replicas(results: dict, weights: dict) -> tuple[dict, dict]:
-    """A batch's results as means over the global batch, the same on all replicas.
+    """Averages a batch's results over the global batch, the same on all replicas.
 
     Args:
         results: dictionary from names to scalars, means over this replica's share.
@@ -99,16 +99,16 @@ def over_replicas(results: dict, weights: dict) -> tuple[dict, dict]:
         return results, weights
     values = tf.stack([tf.cast(results[name], "float32") for name in results])
     share = tf.stack([tf.cast(weights[name], "float32") for name in results])
-    # An empty share, of a last batch smaller than the number of replicas, has no mean.
+    # A share is empty, without a mean, if a last batch is smaller than the number of replicas.
     sums = replicas.total(tf.stack([tf.math.multiply_no_nan(values, share), share]))
     means = tf.unstack(tf.math.divide_no_nan(sums[0], sums[1]), len(results))
     return dict(zip(results, means)), dict(zip(results, tf.unstack(sums[1], len(results))))
 
 
 def for_trainer(results: dict) -> dict:
-    """Results in the form that Keras' trainer averages over replicas.
+    """Converts results to the form that Keras' trainer averages over replicas.
 
-    With several workers it takes a mean over axis 0 and needs vectors.
+    With several workers it averages over axis 0, so the results must be vectors.
     """
     if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
         return {name: tf.reshape(value, (1,)) for name, value in results.items()}
@@ -123,9 +123,9 @@ def _without_none(gradients: list, variables: list) -> list:
 
 
 def _finite_for_all(gradients: list) -> list:
-    """Gradients that are not finite on this replica if they are not on any.
+    """Makes the gradients non-finite on all replicas if they are non-finite on any.
 
-    Keras' loss scaling looks at the first replica only, and would let the others' NaN pass.
+    Keras' loss scaling checks only the first replica, and would miss NaN on the others.
     """
     finite = [tf.reduce_all(tf.math.is_finite(one)) for one in gradients if one is not None]
     failed = replicas.total(1.0 - tf.cast(tf.reduce_all(finite), "float32"))

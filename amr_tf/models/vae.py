@@ -18,25 +18,26 @@ from amr_tf.types import Shape
 @METHODS.register("vae")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class VAE(ResynthesisModel):
-    """A variational auto-encoder: `lambda * reconstruction + KL(q(z|x) || N(0, 1))`.
+    """A variational auto-encoder: `lambda * reconstruction + kl_weight * KL(q(z|x) || N(0, 1))`.
 
-    The encoder returns twice the code's channels: mean and log variance of q(z|x). A code is the
-    mean: probes, mixes and interpolations use it. There is no discriminator, and training makes
-    no mixes; a mixer serves `mix` on the trained model.
+    The encoder returns twice the code's channels, for the mean and log variance of q(z|x). The
+    mean is the code that probes, mixes and interpolations use. There is no discriminator, and
+    training makes no mixes; a mixer is used only to `mix` with the trained model.
 
-    By default the loss is the negative evidence lower bound of Bernoulli pixels: the cross-entropy
-    summed over pixels, with lambda 1. With `reconstruction_loss="mean_squared_error"`, lambda =
-    H W C / 2 makes it that of a Gaussian of unit variance.
+    The default loss is the negative evidence lower bound for Bernoulli pixels: the cross-entropy
+    summed over pixels, with lambda 1. For a Gaussian likelihood of unit variance, use
+    `reconstruction_loss="mean_squared_error"` and lambda = H W C / 2.
 
     Args:
         encoder: `keras.Model` from images to (N, ..., 2 C) for codes of shape (..., C).
         decoder: `keras.Model` from codes to images.
-        discriminator: None.
-        mixer: a mixer without weights of its own, or None.
-        **kwargs: further arguments of `ResynthesisModel`.
+        discriminator: must be None.
+        mixer: a mixer without trainable weights, or None.
+        **kwargs: passed on to `ResynthesisModel`.
 
     Raises:
-        ValueError: a discriminator, a mixer that learns in training, or networks that do not fit.
+        ValueError: there is a discriminator, the mixer has trainable weights, or the networks do
+            not fit together.
     """
 
     METRICS = (*ResynthesisModel.METRICS, "kl_loss")
@@ -76,18 +77,18 @@ class VAE(ResynthesisModel):
         kl_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        """The same as `ResynthesisModel.compile`, with the evidence lower bound as its default.
+        """Configures training, by default with the evidence lower bound.
 
         Args:
-            autoencoder_optimizer: trains encoder and decoder.
-            discriminator_optimizer: not used: there is no discriminator.
-            *probe_optimizer: trains the probe.
-            lambda_: weight of the reconstruction.
-            reconstruction_loss: measures reconstructions; "binary_crossentropy" needs a decoder
-                that ends in a tanh.
+            autoencoder_optimizer: optimizer of encoder and decoder.
+            discriminator_optimizer: not used.
+            *probe_optimizer: optimizer of the probe.
+            lambda_: weight of the reconstruction loss.
+            reconstruction_loss: see `ResynthesisModel.compile`. "binary_crossentropy" needs a
+                decoder that ends in a tanh.
             gan_loss: not used.
-            kl_weight: weight of the divergence from the prior, beta in Higgins et al. (2017).
-            **kwargs: further arguments of `ResynthesisModel.compile`.
+            kl_weight: weight of the KL divergence from the prior, beta in Higgins et al. (2017).
+            **kwargs: passed on to `ResynthesisModel.compile`.
         """
         super().compile(
             autoencoder_optimizer,
@@ -124,12 +125,12 @@ class VAE(ResynthesisModel):
 @METHODS.register("beta_vae")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class BetaVAE(VAE):
-    """A VAE whose divergence weighs more (Higgins et al. 2017; the paper's table 4: beta 100)."""
+    """A VAE with a larger KL weight beta (Higgins et al. 2017; 100 in the paper's table 4)."""
 
     title = "beta-VAE"
 
     def compile(
         self, *optimizers: str | keras.Optimizer, kl_weight: float = 4.0, **kwargs: Any
     ) -> None:
-        """The same as `VAE.compile`, with a `kl_weight` (beta) of 4 by default."""
+        """Configures training; see `VAE.compile`. `kl_weight` is beta."""
         super().compile(*optimizers, kl_weight=kl_weight, **kwargs)

@@ -1,8 +1,7 @@
 """Architectures: functions from an image's shape to matching encoder, decoder and critic.
 
-Each takes the shape and parameters of its own, which have defaults, and by keyword what a method
-asks for: `encoder_outputs`, `critic` and `num_classes`. A method that wants other networks names
-another architecture.
+Each takes the shape and its own parameters, which have defaults, and as keywords what a method
+requests: `encoder_outputs`, `critic` and `num_classes`.
 """
 
 from typing import Any, NamedTuple
@@ -45,9 +44,9 @@ ARCHITECTURES = Registry(
         "num_classes": "the data",
     },
 )
-"""Functions to `Networks`, by the names that `--architecture` takes."""
+"""Functions that return `Networks`, by the names that `--architecture` takes."""
 
-# The critics that each architecture has; every one can also go without.
+# The critics that each architecture offers, besides none.
 _CRITICS = {
     "acai": ("logits", "classifier", "autoencoder"),
     "convolutional": ("logits", "classifier", "autoencoder"),
@@ -58,7 +57,7 @@ _CRITICS = {
 
 
 class Networks(NamedTuple):
-    """Networks that fit each other; the discriminator is None where a method has none."""
+    """Matching networks; the discriminator is None for methods without one."""
 
     encoder: keras.Model
     decoder: keras.Model
@@ -78,7 +77,7 @@ def convolutional(
     critic: str | None = "logits",
     num_classes: int | None = None,
 ) -> Networks:
-    """The networks of the paper's tables; see `amr_tf.networks.build_encoder`.
+    """The networks used for the paper's tables; see `amr_tf.networks.build_encoder`.
 
     Args:
         image_shape: (H, W, C) with H = W = `latent_width` times a power of two, at least 2.
@@ -86,17 +85,17 @@ def convolutional(
         latent_width: height and width of a code.
         latent_dim: the length of vector codes, or None for spatial ones.
         depth: channels of the networks at full resolution.
-        output_activation: of the decoder, None or the name of a Keras activation.
-        encoder_outputs: the encoder's outputs for each element of a code; 2 for a VAE.
+        output_activation: the name of a Keras activation for the decoder, or None.
+        encoder_outputs: number of encoder outputs per element of a code; 2 for a VAE.
         critic: "logits", "classifier", "autoencoder", or None.
-        num_classes: of the classifier branch.
+        num_classes: number of classes of the classifier branch.
 
     Returns:
         `Networks`. The encoder, the decoder and an auto-encoding critic have instance
         normalisation, the other critics spectral normalisation.
 
     Raises:
-        ValueError: a size or name that is not allowed.
+        ValueError: a size or name is not allowed.
     """
     _check_images("convolutional", image_shape)
     _check_request("convolutional", critic, num_classes, encoder_outputs=encoder_outputs)
@@ -129,8 +128,8 @@ def acai(
 ) -> Networks:
     """The networks of ACAI's authors (Berthelot et al. 2019).
 
-    Those of `convolutional` without normalisation, and without a border around the images, with a
-    LeakyReLU slope of 0.2 and He's initialiser for this slope: normal with standard deviation
+    They differ from `convolutional` in having no normalisation, no border around the images, a
+    LeakyReLU slope of 0.2, and He's initialiser for this slope: normal with standard deviation
     `1 / sqrt((1 + 0.2^2) * height * width * in)`.
 
     Args:
@@ -139,13 +138,13 @@ def acai(
         latent_width: height and width of a code.
         latent_dim: the length of vector codes, or None for spatial ones.
         depth: channels of the networks at full resolution.
-        output_activation: of the decoder, None or the name of a Keras activation.
-        encoder_outputs: the encoder's outputs for each element of a code; 2 for a VAE.
+        output_activation: the name of a Keras activation for the decoder, or None.
+        encoder_outputs: number of encoder outputs per element of a code; 2 for a VAE.
         critic: "logits", "classifier", "autoencoder", or None.
-        num_classes: of the classifier branch.
+        num_classes: number of classes of the classifier branch.
 
     Raises:
-        ValueError: a size or name that is not allowed.
+        ValueError: a size or name is not allowed.
     """
     _check_images("acai", image_shape)
     _check_request("acai", critic, num_classes, encoder_outputs=encoder_outputs)
@@ -182,8 +181,8 @@ def _encoder(
     outputs: int,
     **style: Any,
 ) -> keras.Model:
-    """An encoder with `outputs` times the elements of a code; `style` goes to `build_encoder`."""
-    # Before the product, which would hide what a message is about.
+    """Builds an encoder with `outputs` values per code element; passes `style` to the builder."""
+    # Checked before the multiplication, so that messages name the user's value.
     checks.check_positive_integer("latent_channels", sizes["latent_channels"])
     if latent_dim is not None:
         checks.check_positive_integer("latent_dim", latent_dim)
@@ -200,7 +199,7 @@ def _discriminator(
     num_classes: int | None,
     **style: Any,
 ) -> keras.Model | None:
-    """A convolutional critic of some kind, or None; `style` goes to its builder."""
+    """Builds a convolutional critic of the given kind, or None; passes `style` to the builder."""
     if critic is None:
         return None
     if critic == "autoencoder":
@@ -220,19 +219,19 @@ def dsprites(
     critic: str | None = "logits",
     num_classes: int | None = None,
 ) -> Networks:
-    """Encoder and decoder of Burgess et al. (2018), a residual discriminator; vector codes.
+    """Encoder and decoder of Burgess et al. (2018) with vector codes, and a residual discriminator.
 
     Args:
-        image_shape: (64, 64, C), or with another power of two, at least 8.
+        image_shape: (H, W, C) with H = W a power of two, at least 8; 64 in the paper.
         latent_dim: the length of a code.
         depth: channels of the discriminator's first block.
-        output_activation: of the decoder, None or the name of a Keras activation.
-        encoder_outputs: the encoder's outputs for each element of a code; 2 for a VAE.
+        output_activation: the name of a Keras activation for the decoder, or None.
+        encoder_outputs: number of encoder outputs per element of a code; 2 for a VAE.
         critic: "logits", "classifier", or None.
-        num_classes: of the classifier branch.
+        num_classes: number of classes of the classifier branch.
 
     Raises:
-        ValueError: a size or name that is not allowed.
+        ValueError: a size or name is not allowed.
     """
     _check_images("dsprites", image_shape)
     _check_request(
@@ -279,17 +278,17 @@ def residual(
         latent_channels: feature maps of a code.
         latent_width: height and width of a code.
         width: channels of the auto-encoder's first blocks.
-        blocks: residual blocks at each width of the maps.
-        stem: pixels along an axis that become one position of the first maps; None for half of
-            what leads to a code, at most 4.
+        blocks: number of residual blocks at each resolution.
+        stem: side in pixels of the square that becomes one position of the first maps; None for
+            half of the image's width over `latent_width`, at most 4.
         critic_width: channels of the discriminator's first block.
-        output_activation: of the decoder, None or the name of a Keras activation.
-        encoder_outputs: the encoder's outputs for each element of a code; 2 for a VAE.
+        output_activation: the name of a Keras activation for the decoder, or None.
+        encoder_outputs: number of encoder outputs per element of a code; 2 for a VAE.
         critic: "logits", "classifier", or None.
-        num_classes: of the classifier branch.
+        num_classes: number of classes of the classifier branch.
 
     Raises:
-        ValueError: a size or name that is not allowed.
+        ValueError: a size or name is not allowed.
     """
     _check_images("residual", image_shape)
     checked = {"latent_channels": latent_channels, "critic_width": critic_width}
@@ -331,14 +330,14 @@ def mlp(
     Args:
         image_shape: (D,).
         latent_dim: the length of a code.
-        hidden: widths of the hidden layers of each network; at least one.
-        output_activation: of the decoder, None or the name of a Keras activation.
-        encoder_outputs: the encoder's outputs for each element of a code; 2 for a VAE.
+        hidden: widths of the hidden layers of each network, at least one.
+        output_activation: the name of a Keras activation for the decoder, or None.
+        encoder_outputs: number of encoder outputs per element of a code; 2 for a VAE.
         critic: "logits" or None.
-        num_classes: not used: there is no classifier branch.
+        num_classes: not used, since there is no classifier branch.
 
     Raises:
-        ValueError: a size or name that is not allowed.
+        ValueError: a size or name is not allowed.
     """
     if len(image_shape) != 1:
         raise ValueError(f"Architecture 'mlp' is for points of shape (D,); got {image_shape}.")
@@ -364,7 +363,7 @@ def _check_images(architecture: str, image_shape: tuple[int, ...]) -> None:
 def _check_request(
     architecture: str, critic: str | None, num_classes: int | None, **sizes: Any
 ) -> None:
-    """Raises a ValueError for a critic that an architecture does not have, or a bad size."""
+    """Raises a ValueError for a critic that an architecture does not offer, or a bad size."""
     check_choice("critic", critic, ("logits", "classifier", "autoencoder", None))
     if critic is not None and critic not in _CRITICS[architecture]:
         others = [f"'{name}'" for name, critics in _CRITICS.items() if critic in critics]

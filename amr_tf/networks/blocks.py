@@ -1,4 +1,4 @@
-"""What the builders of networks share: the initialiser, layers with options, and checks."""
+"""Building blocks of the networks: the initialiser, configurable layers, and checks."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -17,26 +17,27 @@ LEAKY_RELU_SLOPE = 0.01
 INSTANCE_NORM_EPSILON = 1e-5
 
 
-# Registered under an earlier name of the class, which `.keras` files hold.
+# Registered under an earlier name of the class, which existing `.keras` files contain.
 @keras.saving.register_keras_serializable(package="amr_tf", name="ACAINormal")
 class PortNormal(keras.initializers.Initializer):
     """The initialiser of the AMR authors' PyTorch port of ACAI.
 
-    Normal with standard deviation `1 / sqrt((1 + 0.2^2) * out * in * kernel_height)`: He's with a
-    slope of 0.2, but over all of a PyTorch kernel's axes but the last, (out, in, height), where
-    ACAI's own code has (height, width, in).
+    Draws from a normal distribution with standard deviation
+    `1 / sqrt((1 + 0.2^2) * out * in * kernel_height)`. This is He's initialiser for a slope of 0.2,
+    but its fan is the product of all axes of a PyTorch kernel except the last, (out, in, height).
+    ACAI's own code uses (height, width, in).
 
     Args:
-        seed: an integer for values that are the same at each call, or None.
+        seed: an integer for the same values in every call, or None.
 
     Call arguments:
-        shape: of a convolution's kernel, (height, width, in, out).
-        dtype: of the values; None for Keras' default.
+        shape: shape of a convolution's kernel, (height, width, in, out).
+        dtype: dtype of the values; None for Keras' default.
     """
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
-        # A generator, so that an initialiser without a seed draws anew at each call.
+        # A generator, so that without a seed every call draws new values.
         self._draws = keras.random.SeedGenerator() if seed is None else seed
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
@@ -49,20 +50,20 @@ class PortNormal(keras.initializers.Initializer):
 
 
 def make_initializer(initializer: Initializer) -> keras.Initializer:
-    """A new Keras initializer, for one layer alone.
+    """Returns a new Keras initializer, to be used by a single layer.
 
-    Keras' own draw the same values at each call, even without a seed: layers of one shape that
-    shared an initializer would start with equal kernels.
+    A Keras initializer returns the same values in every call, even without a seed. Layers of the
+    same shape that shared an initializer would start with equal kernels.
 
     Args:
-        initializer: what `keras.initializers.get` takes: a name, a class, an instance, ...
+        initializer: any argument of `keras.initializers.get`: a name, a class, an instance, ...
 
     Raises:
-        ValueError: the initializer has a seed, or Keras does not know it.
+        ValueError: the initializer has a seed, or is unknown to Keras.
     """
     made = keras.initializers.get(initializer)
     if not isinstance(made, keras.initializers.Initializer):
-        return made  # A function.
+        return made  # A plain function.
     if made.get_config().get("seed") is not None:
         raise ValueError(
             "kernel_initializer must not have a seed, with which layers of one shape would start "
@@ -79,7 +80,7 @@ def convolution(
     kind: Callable[..., keras.Layer] = keras.layers.Conv2D,
     kernel_initializer: Initializer = PortNormal,
 ) -> keras.Layer:
-    """A 3x3 "same" convolution, of any kind, with an initializer of its own."""
+    """Creates a 3x3 "same" convolution of any kind, with its own initializer."""
     return kind(
         channels,
         kernel_size=3,
@@ -95,15 +96,15 @@ class ConvolutionBlock:
 
     Args:
         normalization: "instance", "spectral" or None.
-        slope: of LeakyReLU below zero.
-        epsilon: added to the variance by instance normalisation.
-        kernel_initializer: of the convolution.
+        slope: slope of LeakyReLU below zero.
+        epsilon: constant added to the variance by instance normalisation.
+        kernel_initializer: initializer of the convolution.
 
     Call arguments:
-        x: feature maps, symbolic.
-        channels: of the convolution.
-        name: what the layers' names start with.
-        kind: the convolution's class, `Conv2D` or one that takes in the linear layer before it.
+        x: symbolic feature maps.
+        channels: number of output channels.
+        name: prefix of the layers' names.
+        kind: the convolution's class, `Conv2D` or one fused with the preceding linear layer.
     """
 
     def __init__(
@@ -137,17 +138,17 @@ class ConvolutionBlock:
 
 
 def spectral_dense(units: int, name: str, dtype: Any = None) -> keras.Layer:
-    """A spectrally normalised dense layer."""
+    """Creates a spectrally normalised dense layer."""
     dense = keras.layers.Dense(units, name=f"{name}_kernel", dtype=dtype)
     return SpectralNormalization(dense, name=name)
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
-    """The layer "out", float32, that applies an activation to a decoder's output `x`.
+    """Applies an activation to a decoder's output `x`, in a float32 layer named "out".
 
     Args:
-        x: symbolic.
-        activation: None to leave `x` as it is, or a Keras activation: its name or the function.
+        x: a symbolic tensor.
+        activation: name or function of a Keras activation, or None to return `x` unchanged.
 
     Raises:
         ValueError: Keras has no activation of this name.
@@ -166,17 +167,18 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
 def critic(
     inputs: Tensor, logits: Tensor, features: Tensor, num_classes: int | None, name: str
 ) -> keras.Model:
-    """A discriminator, with a classifier branch where `num_classes` is given (Odena et al. 2017).
+    """Creates a discriminator, with a classifier branch if `num_classes` is given.
 
-    The branch is not spectrally normalised: with a norm of 1 its logits could not grow beyond the
-    features' norm, whereas a classifier must be free to be sure. The limit is for the critic, whose
-    gradient the auto-encoder follows far from the data.
+    The branch (Odena et al. 2017) is not spectrally normalised. With a spectral norm of 1, its
+    logits could not exceed the features' norm, and a classifier must be able to make confident
+    predictions. Only the critic needs the limit, since the auto-encoder follows its gradient far
+    from the data.
 
     Args:
         inputs: the network's symbolic input.
         logits: (N,), float32.
-        features: what the branch starts from, (N, ...).
-        num_classes: columns of the branch's output, or None for no branch.
+        features: inputs of the branch, (N, ...).
+        num_classes: number of outputs of the branch, or None for no branch.
         name: the model's name.
 
     Returns:
@@ -192,15 +194,16 @@ def critic(
 
 
 def dense_logits(features: Tensor) -> Tensor:
-    """One spectrally normalised float32 logit an example, (N,), of features (N, D)."""
+    """Maps features (N, D) to one spectrally normalised float32 logit per example, (N,)."""
     return ops.squeeze(spectral_dense(1, "logits", dtype="float32")(features), axis=-1)
 
 
 def check_image_shape(image_shape: tuple[int, ...], code_width: int) -> int:
-    """The number of halvings that lead from an image's width to `code_width`.
+    """Returns the number of halvings from an image's width to `code_width`.
 
     Raises:
-        ValueError: images are not square, or not `code_width` times a power of two of at least 2.
+        ValueError: images are not square, or their width is not `code_width` times a power of two,
+            at least 2.
     """
     if len(image_shape) != 3:
         raise ValueError(f"image_shape must be (height, width, channels); got {image_shape}.")
@@ -216,7 +219,7 @@ def check_image_shape(image_shape: tuple[int, ...], code_width: int) -> int:
 
 
 def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
-    """Raises a ValueError unless `value` is among the `allowed`."""
+    """Raises a ValueError unless `value` is one of `allowed`."""
     if value not in allowed:
         raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}; got {value!r}.")
 

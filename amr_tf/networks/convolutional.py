@@ -1,7 +1,7 @@
 """The convolutional networks of the paper's tables, after Berthelot et al. (2019, ACAI).
 
-`scales = log2(width / latent_width)` halvings lead from an image of width x width to a code of
-latent_width x latent_width; the number of channels doubles with each from `depth`.
+An image of width x width is halved `scales = log2(width / latent_width)` times to a code of
+latent_width x latent_width. The number of channels starts at `depth` and doubles with each halving.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ def _check_sizes(
     depth: int,
     latent_dim: int | None = None,
 ) -> int:
-    """The number of scales, after checking that the networks can be built."""
+    """Checks that the networks can be built and returns the number of scales."""
     checks.check_positive_integer("latent_width", latent_width)
     checks.check_positive_integer("latent_channels", latent_channels)
     checks.check_positive_integer("depth", depth)
@@ -46,10 +46,10 @@ def _check_sizes(
 def _first_convolution(
     images: Tensor, scales: int, depth: int, border: int, kernel_initializer: Initializer
 ) -> Tensor:
-    """The 1x1 convolution, whose border turns 32 into 34, then 17, 8 and 4 by pooling.
+    """Applies the 1x1 convolution, whose border makes 34 of 32, which pooling reduces to 17, 8, 4.
 
-    With a single pooling the border would survive into the code (8 -> 10 -> 5), so it is left
-    out there. No activation follows, so the next convolution computes both.
+    With a single pooling, the border would enlarge the code (8 -> 10 -> 5), so it is omitted. Since
+    no activation follows, the next convolution computes both.
     """
     return DeferredConv2D(
         depth,
@@ -62,7 +62,7 @@ def _first_convolution(
 def _downscale(
     images: Tensor, scales: int, depth: int, border: int, block: ConvolutionBlock
 ) -> Tensor:
-    """The body that encoder and discriminator share, up to their last convolution."""
+    """Builds the part that encoder and discriminator share, up to their last convolution."""
     check_choice("border", border, (0, 1))
     x = _first_convolution(images, scales, depth, border, block.kernel_initializer)
     for scale in range(scales):
@@ -86,30 +86,32 @@ def build_encoder(
     border: int = 1,
     name: str = "encoder",
 ) -> keras.Model:
-    """The encoder f: images (N, H, W, C) in [-1, 1] to float32 codes.
+    """Builds the encoder f, from images (N, H, W, C) in [-1, 1] to float32 codes.
 
-    Codes have the shape (N, h, h, latent_channels), or (N, latent_dim) with a `latent_dim`.
+    Codes have the shape (N, latent_width, latent_width, latent_channels), or (N, latent_dim) if
+    `latent_dim` is given.
 
     Args:
         image_shape: (H, W, C) with H = W = `latent_width` times a power of two, at least 2.
         latent_channels: feature maps of a spatial code; 2, 16 and 64 for the paper's d_h of 32,
-            256 and 1024. Plays no part with a `latent_dim`.
-        latent_width: h.
+            256 and 1024. Ignored if `latent_dim` is given.
+        latent_width: height and width of a spatial code.
         depth: channels at full resolution.
         leaky_relu_slope: slope of LeakyReLU below zero.
-        instance_norm_epsilon: added to the variance by instance normalisation.
-        latent_dim: None for spatial codes, or the length of vector codes: a dense layer takes the
-            place of the convolution to the latent channels.
-        normalization: "instance" before every LeakyReLU, or None for none (the original ACAI).
-        kernel_initializer: of the convolutions: the name, the class or an instance without a seed
-            of a Keras initializer. Each layer gets a new one.
-        border: pixels of zeros around the images before the first convolution, 1 (the AMR
-            authors' code) or 0 (the original ACAI). There are none with a single halving.
+        instance_norm_epsilon: constant added to the variance by instance normalisation.
+        latent_dim: length of vector codes, which a dense layer computes instead of the last
+            convolution; or None for spatial codes.
+        normalization: "instance" for instance normalisation before every LeakyReLU, or None (the
+            original ACAI).
+        kernel_initializer: initializer of the convolutions: the name, class or unseeded instance of
+            a Keras initializer. Each layer gets its own copy.
+        border: width in pixels of the zero padding before the first convolution, 1 (the AMR
+            authors' code) or 0 (the original ACAI). With a single halving there is no padding.
         name: the model's name.
 
     Raises:
-        ValueError: a size is not positive or does not fit `latent_width`, another normalisation
-            or border, or an initializer with a seed.
+        ValueError: a size is not positive or does not fit `latent_width`, the normalisation or
+            border is not allowed, or the initializer has a seed.
     """
     scales = _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim)
     check_choice("normalization", normalization, ("instance", None))
@@ -141,19 +143,20 @@ def build_decoder(
     kernel_initializer: Initializer = PortNormal,
     name: str = "decoder",
 ) -> keras.Model:
-    """The decoder g: codes to float32 images (N, H, W, C).
+    """Builds the decoder g, from codes to float32 images (N, H, W, C).
+
+    See `build_encoder` for the arguments not listed here.
 
     Args:
-        image_shape: the same as for `build_encoder`, and so are the arguments not listed here.
-        output_activation: None (the paper's), or any Keras activation, such as "tanh" for images
-            that cannot leave [-1, 1]. The model then ends in a `keras.layers.Activation` named
-            "out".
-        latent_dim: None for spatial codes, or the length of vector codes, of which a dense layer
-            makes feature maps.
+        image_shape: see `build_encoder`.
+        output_activation: None (as in the paper), or a Keras activation, such as "tanh" to keep
+            images within [-1, 1], in a final `keras.layers.Activation` named "out".
+        latent_dim: length of vector codes, which a dense layer maps to feature maps; or None for
+            spatial codes.
         name: the model's name.
 
     Raises:
-        ValueError: for the reasons of `build_encoder`, or an activation that Keras does not have.
+        ValueError: the activation is unknown to Keras; or see `build_encoder`.
     """
     scales = _check_sizes(image_shape, latent_width, latent_channels, depth, latent_dim)
     check_choice("normalization", normalization, ("instance", None))
@@ -178,7 +181,7 @@ def build_decoder(
 
 
 def _feature_maps(codes: Tensor, shape: Shape) -> Tensor:
-    """What a dense layer makes of vector codes, in the given shape."""
+    """Maps vector codes to feature maps of the given shape with a dense layer."""
     height, width, channels = shape
     x = keras.layers.Dense(height * width * channels, name="dense_in")(codes)
     return keras.layers.Reshape(shape, name="reshape")(x)
@@ -196,22 +199,23 @@ def build_discriminator(
     border: int = 1,
     name: str = "discriminator",
 ) -> keras.Model:
-    """The discriminator D: images (N, H, W, C) to float32 logits (N,), high for real.
+    """Builds the discriminator D, from images (N, H, W, C) to float32 logits (N,), high for real.
 
-    The encoder's shape with spectral normalisation of every convolution but the first in place
-    of instance normalisation; the logit is the mean over the last map.
+    It has the encoder's structure, but with spectral normalisation of all convolutions except the
+    first instead of instance normalisation. The logit is the mean over the last maps. See
+    `build_encoder` for the arguments not listed here.
 
     Args:
-        image_shape: the same as for `build_encoder`, and so are the arguments not listed here.
-        latent_channels: feature maps whose mean is the logit.
-        normalization: "spectral", or None for none (the original ACAI).
-        num_classes: None, or the number of classes (or attributes) of a classifier branch off the
-            top block, as in an AC-GAN (paper, section 2.2). The model then returns [logits, class
+        image_shape: see `build_encoder`.
+        latent_channels: number of feature maps whose mean is the logit.
+        normalization: "spectral", or None (the original ACAI).
+        num_classes: number of classes or attributes of a classifier branch on the top block, as in
+            an AC-GAN (paper, section 2.2), or None. With a branch, the model returns [logits, class
             logits (N, num_classes)].
         name: the model's name.
 
     Raises:
-        ValueError: for the reasons of `build_encoder`, or `num_classes` is not positive.
+        ValueError: `num_classes` is not positive; or see `build_encoder`.
     """
     scales = _check_sizes(image_shape, latent_width, latent_channels, depth)
     check_choice("normalization", normalization, ("spectral", None))
@@ -241,11 +245,11 @@ def build_autoencoding_discriminator(
     border: int = 1,
     name: str = "discriminator",
 ) -> keras.Model:
-    """A discriminator that is an auto-encoder, as in BEGAN (Berthelot et al. 2017) and GAIA.
+    """Builds an auto-encoding discriminator, as in BEGAN (Berthelot et al. 2017) and GAIA.
 
-    From images (N, H, W, C) to float32 images of the same shape: it tells real from fake by how
-    well it reproduces them. It has an encoder and a decoder of its own, with the arguments and
-    errors of `build_encoder`.
+    It maps images (N, H, W, C) to float32 images of the same shape, and tells real from fake by how
+    well it reproduces them. See `build_encoder` for the arguments and errors of its encoder and
+    decoder.
     """
     options: dict[str, Any] = {
         "latent_channels": latent_channels,

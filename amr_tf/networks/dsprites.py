@@ -1,9 +1,8 @@
 """Networks for dSprites (paper, table 4): vector codes, and a residual discriminator.
 
 Encoder and decoder are those of Burgess et al. (2018, "Understanding disentangling in beta-VAE",
-appendix A.1), the discriminator is made of the residual blocks of Miyato et al. (2018, appendix).
-All halve 64 x 64 images to 4 x 4; narrower images (32, 16, 8) take a convolution or block fewer
-each.
+appendix A.1). The discriminator consists of the residual blocks of Miyato et al. (2018, appendix).
+All reduce images to 4 x 4, with one convolution or block for each halving.
 """
 
 import keras
@@ -22,10 +21,10 @@ SMALLEST_WIDTH = 4
 def build_dsprites_encoder(
     image_shape: tuple[int, ...] = (64, 64, 1), latent_dim: int = 10, name: str = "encoder"
 ) -> keras.Model:
-    """The encoder f: images (N, H, W, C) in [-1, 1] to float32 codes (N, latent_dim).
+    """Builds the encoder f, from images (N, H, W, C) in [-1, 1] to float32 codes (N, latent_dim).
 
-    Convolutions of 32 channels, 4x4 with stride 2 (four for a width of 64), two dense layers of
-    256, ReLU after each, and a dense layer to the code.
+    It consists of 4x4 convolutions with 32 channels and stride 2 (four for a width of 64), two
+    dense layers of 256 units, all with ReLU, and a dense layer to the code.
 
     Args:
         image_shape: (64, 64, C) in the paper; (H, W, C) with H = W = 8, 16, 32, 64, ...
@@ -33,7 +32,7 @@ def build_dsprites_encoder(
         name: the model's name.
 
     Raises:
-        ValueError: a size is not positive, or images of another shape.
+        ValueError: a size is not positive, or `image_shape` is not allowed.
     """
     scales = check_image_shape(image_shape, SMALLEST_WIDTH)
     checks.check_positive_integer("latent_dim", latent_dim)
@@ -55,22 +54,21 @@ def build_dsprites_decoder(
     output_activation: Activation = "tanh",
     name: str = "decoder",
 ) -> keras.Model:
-    """The decoder g: codes (N, latent_dim) to float32 images (N, H, W, C).
+    """Builds the decoder g, from codes (N, latent_dim) to float32 images (N, H, W, C).
 
-    The encoder's transpose. Burgess et al. have Bernoulli pixels, whose logits go through a
-    sigmoid; our images lie in [-1, 1], and `tanh(l) = 2 sigmoid(2 l) - 1` is that sigmoid
-    stretched to this range. `losses.binary_crossentropy` takes the logits l.
+    It is the encoder's transpose. Burgess et al. apply a sigmoid to the logits of Bernoulli pixels.
+    Images here lie in [-1, 1], and `tanh(l) = 2 sigmoid(2 l) - 1` is the sigmoid rescaled to this
+    range. `losses.binary_crossentropy` takes the logits l.
 
     Args:
-        image_shape: the same as for `build_dsprites_encoder`.
+        image_shape: see `build_dsprites_encoder`.
         latent_dim: the length of a code.
-        output_activation: None, or any Keras activation; the model then ends in a
-            `keras.layers.Activation` named "out".
+        output_activation: a Keras activation, in a final `keras.layers.Activation` named "out"; or
+            None.
         name: the model's name.
 
     Raises:
-        ValueError: for the reasons of `build_dsprites_encoder`, or an activation that Keras does
-            not have.
+        ValueError: the activation is unknown to Keras; or see `build_dsprites_encoder`.
     """
     scales = check_image_shape(image_shape, SMALLEST_WIDTH)
     checks.check_positive_integer("latent_dim", latent_dim)
@@ -96,24 +94,24 @@ def build_residual_discriminator(
     num_classes: int | None = None,
     name: str = "discriminator",
 ) -> keras.Model:
-    """A spectrally normalised residual discriminator: images (N, H, W, C) to float32 logits (N,).
+    """Builds a residual discriminator, from images (N, H, W, C) to float32 logits (N,).
 
-    Miyato et al.'s blocks: each of two 3x3 convolutions and a 1x1 shortcut, with ReLU before the
-    convolutions but not on the image. Blocks that halve by average pooling lead to 4 x 4, then
-    comes one that keeps the size, ReLU, the sum over positions, and a dense layer. The channels
-    are `depth` in the first block, twice that in the second, and four times from there on.
-    Every convolution and the last dense layer are spectrally normalised.
+    Each of Miyato et al.'s blocks has two 3x3 convolutions and a 1x1 shortcut, with ReLU before
+    the convolutions, except on the image. Blocks with average pooling reduce the image to 4 x 4.
+    A block without pooling, ReLU, the sum over positions, and a dense layer follow. The first block
+    has `depth` channels, the second twice as many, and all others four times as many. Every
+    convolution and the dense layer are spectrally normalised.
 
     Args:
-        image_shape: the same as for `build_dsprites_encoder`.
+        image_shape: see `build_dsprites_encoder`.
         depth: channels of the first block.
-        num_classes: None, or the number of classes (or attributes) of a classifier branch off the
-            last block, as in an AC-GAN. The model then returns [logits, class logits
+        num_classes: number of classes or attributes of a classifier branch on the last block, as in
+            an AC-GAN, or None. With a branch, the model returns [logits, class logits
             (N, num_classes)].
         name: the model's name.
 
     Raises:
-        ValueError: a size is not positive, or images of another shape.
+        ValueError: a size is not positive, or `image_shape` is not allowed.
     """
     scales = check_image_shape(image_shape, SMALLEST_WIDTH)
     checks.check_positive_integer("depth", depth)
@@ -134,7 +132,7 @@ def _convolution(x: Tensor, channels: int, kernel_size: int, name: str) -> Tenso
 
 
 def _first_block(images: Tensor, channels: int) -> Tensor:
-    """The halving block for images: no ReLU in front, and pooling before the shortcut."""
+    """Applies the first block, which has no ReLU on the image and pools before the shortcut."""
     x = _convolution(images, channels, 3, "block0_a")
     x = keras.layers.ReLU(name="block0_relu")(x)
     x = _convolution(x, channels, 3, "block0_b")
@@ -145,7 +143,7 @@ def _first_block(images: Tensor, channels: int) -> Tensor:
 
 
 def _block(inputs: Tensor, channels: int, name: str) -> Tensor:
-    """A residual block that keeps the size; pooling its sum is pooling both branches."""
+    """Applies a residual block without pooling; pooling its sum pools both branches."""
     x = keras.layers.ReLU(name=f"{name}_relu_a")(inputs)
     x = _convolution(x, channels, 3, f"{name}_a")
     x = keras.layers.ReLU(name=f"{name}_relu_b")(x)

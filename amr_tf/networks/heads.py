@@ -1,4 +1,4 @@
-"""Small networks on top of the codes."""
+"""Probes: small classifiers of the codes."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ def build_linear_probe(
     multi_label: bool = False,
     name: str = "probe",
 ) -> keras.Model:
-    """A linear classifier of flattened codes (paper, section 4.1).
+    """Builds a linear classifier of flattened codes (paper, section 4.1).
 
     Args:
         latent_shape: shape of one code, (H, W, C) or (D,).
@@ -40,7 +40,7 @@ def build_linear_probe(
         A `keras.Model` from codes (N, *latent_shape) to float32 logits (N, num_classes).
 
     Raises:
-        ValueError: too few classes.
+        ValueError: there are too few classes.
     """
     _check_num_classes(num_classes, multi_label)
     return _probe(latent_shape, (), num_classes, name)
@@ -55,12 +55,12 @@ def build_mlp_probe(
     multi_label: bool = False,
     name: str = "probe",
 ) -> keras.Model:
-    """A classifier of flattened codes with hidden layers (paper, section 5: "deeper classifiers").
+    """Builds an MLP classifier of flattened codes (paper, section 5: "deeper classifiers").
 
     Args:
         latent_shape: shape of one code, (H, W, C) or (D,).
         num_classes: number of classes, at least 2, or with `multi_label` of attributes.
-        hidden: widths of the hidden layers, ReLU after each; at least one.
+        hidden: widths of the hidden layers, each followed by ReLU; at least one.
         multi_label: whether the outputs are attributes, of which there may be a single one.
         name: the model's name.
 
@@ -68,7 +68,7 @@ def build_mlp_probe(
         A `keras.Model` from codes (N, *latent_shape) to float32 logits (N, num_classes).
 
     Raises:
-        ValueError: too few classes, no hidden layer or a width that is not positive.
+        ValueError: there are too few classes, no hidden layers, or a width is not positive.
     """
     _check_num_classes(num_classes, multi_label)
     check_widths("hidden", hidden)
@@ -87,7 +87,7 @@ def _check_num_classes(num_classes: int, multi_label: bool) -> None:
 def _probe(
     latent_shape: tuple[int, ...], hidden: Sequence[int], num_classes: int, name: str
 ) -> keras.Model:
-    # All in float32: a probe measures the codes, and costs little.
+    # All in float32, since a probe measures the codes and is cheap.
     codes = keras.Input(latent_shape, name="codes")
     x = keras.layers.Flatten(name="flatten", dtype="float32")(codes)
     for index, width in enumerate(hidden):

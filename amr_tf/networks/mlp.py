@@ -25,12 +25,12 @@ def build_mlp_encoder(
     leaky_relu_slope: float = LEAKY_RELU_SLOPE,
     name: str = "encoder",
 ) -> keras.Model:
-    """The encoder f: points (N, input_dim) to float32 codes (N, latent_dim).
+    """Builds the encoder f, from points (N, input_dim) to float32 codes (N, latent_dim).
 
     Args:
-        input_dim: coordinates of a point.
+        input_dim: number of coordinates of a point.
         latent_dim: the length of a code.
-        hidden: widths of the hidden layers, LeakyReLU after each; at least one.
+        hidden: widths of the hidden layers, each followed by LeakyReLU; at least one.
         leaky_relu_slope: slope of LeakyReLU below zero.
         name: the model's name.
 
@@ -52,17 +52,18 @@ def build_mlp_decoder(
     output_activation: Activation = None,
     name: str = "decoder",
 ) -> keras.Model:
-    """The decoder g: codes (N, latent_dim) to float32 points (N, input_dim).
+    """Builds the decoder g, from codes (N, latent_dim) to float32 points (N, input_dim).
+
+    See `build_mlp_encoder` for the arguments not listed here.
 
     Args:
-        input_dim: the same as for `build_mlp_encoder`, and so are the arguments not listed here.
-        output_activation: None, or any Keras activation; the model then ends in a
-            `keras.layers.Activation` named "out".
+        input_dim: see `build_mlp_encoder`.
+        output_activation: a Keras activation, in a final `keras.layers.Activation` named "out"; or
+            None.
         name: the model's name.
 
     Raises:
-        ValueError: for the reasons of `build_mlp_encoder`, or an activation that Keras does not
-            have.
+        ValueError: the activation is unknown to Keras; or see `build_mlp_encoder`.
     """
     _check_sizes(input_dim, hidden, latent_dim)
     codes = keras.Input((latent_dim,), name="codes")
@@ -77,11 +78,11 @@ def build_mlp_discriminator(
     leaky_relu_slope: float = LEAKY_RELU_SLOPE,
     name: str = "discriminator",
 ) -> keras.Model:
-    """The discriminator D: points (N, input_dim) to float32 logits (N,), high for real.
+    """Builds the discriminator D, from points (N, input_dim) to float32 logits (N,), high for real.
 
-    Every layer but the first is spectrally normalised, as in the convolutional discriminator: a
-    critic whose slope is nowhere above 1 cannot tell points apart that lie as near to each other
-    as the turns of the spiral. Arguments and errors are those of `build_mlp_encoder`.
+    All layers except the first are spectrally normalised, as in the convolutional discriminator. A
+    critic with a slope of at most 1 everywhere could not separate points as close as the turns of
+    the spiral. See `build_mlp_encoder` for the arguments and errors.
     """
     _check_sizes(input_dim, hidden)
     points = keras.Input((input_dim,), name="points")
@@ -103,7 +104,7 @@ def _hidden(
     make_layer: Callable[..., keras.Layer],
     first: int = 0,
 ) -> Tensor:
-    """Hidden layers, each made by `make_layer(width, name=...)`, numbered from `first`."""
+    """Applies hidden layers, created by `make_layer(width, name=...)` and numbered from `first`."""
     for index, width in enumerate(widths, start=first):
         x = make_layer(width, name=f"dense{index}")(x)
         x = LeakyReLU(slope, name=f"dense{index}_relu")(x)

@@ -1,10 +1,10 @@
-"""Residual networks for photographs: few steps and little time lead to sharp reconstructions.
+"""Residual networks for photographs, which soon reach sharp reconstructions.
 
-Pixels are rearranged into channels first (space to depth), so that the convolutions are wide and
-the maps small. The blocks have no normalisation; the last convolution of each starts at zero, so
-that a block starts as the identity and the auto-encoder as a linear one (Zhang et al. 2019, "Fixup
-initialization"). Upsampling is by nearest neighbour in front of a 3x3 convolution, which leaves no
-checkerboard.
+Pixels are first rearranged into channels (space to depth), so that convolutions are wide and maps
+small. The blocks have no normalisation. The last convolution of each is initialised with zeros, so
+that a block starts as the identity and the encoder as a linear map (Zhang et al. 2019, "Fixup
+initialization"). Nearest-neighbour upsampling before a 3x3 convolution avoids checkerboard
+artifacts.
 """
 
 import math
@@ -22,8 +22,8 @@ from amr_tf.types import Activation, Tensor
 
 SLOPE = 0.2  # Of LeakyReLU below zero.
 _LARGEST_STEM = 4
-_MOST_DOUBLINGS = 2  # From the narrowest block to the widest.
-_CRITIC_WIDTH = 4  # Of the discriminator's last maps, whose logits are averaged.
+_MOST_DOUBLINGS = 2  # Of the channels, from the narrowest to the widest block.
+_CRITIC_WIDTH = 4  # Width of the discriminator's last maps, whose logits are averaged.
 
 
 def build_photo_encoder(
@@ -35,21 +35,21 @@ def build_photo_encoder(
     stem: int | None = None,
     name: str = "encoder",
 ) -> keras.Model:
-    """The encoder f: images (N, H, W, C) in [-1, 1] to float32 codes.
+    """Builds the encoder f, from images (N, H, W, C) in [-1, 1] to float32 codes.
 
-    Codes have the shape (N, latent_width, latent_width, latent_channels). The stem makes
-    `stem x stem` pixels the channels of one position; then come `blocks` residual blocks at each
-    width of the maps, which is halved until it is `latent_width`. The channels are `width` at
-    first and double with each halving, up to four times `width`.
+    Codes have the shape (N, latent_width, latent_width, latent_channels). The stem turns squares of
+    `stem x stem` pixels into channels. There are `blocks` residual blocks at each resolution, which
+    is halved down to `latent_width`. The number of channels starts at `width` and doubles with each
+    halving, up to four times `width`.
 
     Args:
         image_shape: (H, W, C) with H = W = `latent_width` times a power of two, at least 2.
         latent_channels: feature maps of a code.
         latent_width: height and width of a code.
         width: channels of the first blocks.
-        blocks: residual blocks at each width of the maps.
-        stem: pixels along an axis that become one position, a power of two up to the image's
-            width over `latent_width`; None for half of that, at most 4.
+        blocks: number of residual blocks at each resolution.
+        stem: side in pixels of the square that becomes one position, a power of two up to the
+            image's width over `latent_width`; None for half of that, at most 4.
         name: the model's name.
 
     Raises:
@@ -80,21 +80,20 @@ def build_photo_decoder(
     output_activation: Activation = None,
     name: str = "decoder",
 ) -> keras.Model:
-    """The decoder g: codes to float32 images (N, H, W, C), the encoder's mirror image.
+    """Builds the decoder g, from codes to float32 images (N, H, W, C).
 
-    In place of the stem come convolutions of maps that are enlarged twofold, each with half of the
-    channels.
+    It mirrors the encoder. Instead of the stem, it has upsampling convolutions with LeakyReLU, each
+    with half as many channels as the one before, at least 4. See `build_photo_encoder` for the
+    arguments not listed here.
 
     Args:
-        image_shape: the same as for `build_photo_encoder`, and so are the arguments not listed
-            here.
-        output_activation: None, or any Keras activation, such as "tanh". The model then ends in a
-            `keras.layers.Activation` named "out".
+        image_shape: see `build_photo_encoder`.
+        output_activation: a Keras activation, such as "tanh", in a final `keras.layers.Activation`
+            named "out"; or None.
         name: the model's name.
 
     Raises:
-        ValueError: for the reasons of `build_photo_encoder`, or an activation that Keras does not
-            have.
+        ValueError: the activation is unknown to Keras; or see `build_photo_encoder`.
     """
     sizes = {"latent_channels": latent_channels, "width": width, "blocks": blocks}
     stem, channels = _stages(image_shape, latent_width, stem, **sizes)
@@ -121,19 +120,19 @@ def build_photo_discriminator(
     num_classes: int | None = None,
     name: str = "discriminator",
 ) -> keras.Model:
-    """The discriminator D: images (N, H, W, C) to float32 logits (N,), high for real.
+    """Builds the discriminator D, from images (N, H, W, C) to float32 logits (N,), high for real.
 
-    Space to depth, then residual blocks, each followed by average pooling, down to 4 x 4, and a
-    convolution to one logit for each of these patches; the logit is their mean. The blocks are
-    spectrally normalised. The last convolution is not: with a norm of 1 its logits would take
-    hundreds of steps to reach the hinge loss' margin, and the auto-encoder would keep ahead.
+    Space to depth and residual blocks with average pooling reduce the image to 4 x 4 patches. A
+    convolution computes one logit per patch, and their mean is the logit. The blocks are spectrally
+    normalised. The last convolution is not: with a spectral norm of 1, its logits would take
+    hundreds of steps to reach the hinge loss's margin, and the auto-encoder would stay ahead.
 
     Args:
-        image_shape: (H, W, C) with H = W = 8 `stem` times a power of two, at least 1.
-        width: channels of the first block; they double with each, up to four times `width`.
-        stem: pixels along an axis that become one position.
-        num_classes: None, or the number of classes (or attributes) of a classifier branch off the
-            last block, as in an AC-GAN. The model then returns [logits, class logits
+        image_shape: (H, W, C) with H = W = 8 * `stem` times a power of two, at least 1.
+        width: channels of the first block. They double with each block, up to four times `width`.
+        stem: side in pixels of the square that becomes one position.
+        num_classes: number of classes or attributes of a classifier branch on the last block, as in
+            an AC-GAN, or None. With a branch, the model returns [logits, class logits
             (N, num_classes)].
         name: the model's name.
 
@@ -154,14 +153,14 @@ def build_photo_discriminator(
 
 
 def default_stem(image_shape: tuple[int, ...], latent_width: int) -> int:
-    """The stem of images of a shape: half of what leads to a code in one step, at most 4."""
+    """Returns the default stem: half of the image's width over `latent_width`, at most 4."""
     return min(1 << max(check_image_shape(image_shape, latent_width) - 1, 0), _LARGEST_STEM)
 
 
 def _stages(
     image_shape: tuple[int, ...], latent_width: int, stem: int | None, **sizes: Any
 ) -> tuple[int, list[int]]:
-    """The stem, and the channels of the blocks at each width of the maps, after all checks."""
+    """Checks the sizes and returns the stem and the channels of the blocks at each resolution."""
     for name, size in {"latent_width": latent_width, **sizes}.items():
         checks.check_positive_integer(name, size)
     scales = check_image_shape(image_shape, latent_width)
@@ -188,7 +187,7 @@ def _convolution(
 
 
 def _block(inputs: Tensor, channels: int, name: str) -> Tensor:
-    """A residual block that starts as the identity."""
+    """Applies a residual block that starts as the identity."""
     x = _activation(f"{name}_relu_a")(inputs)
     x = _convolution(channels, f"{name}_a")(x)
     x = _activation(f"{name}_relu_b")(x)
@@ -204,7 +203,7 @@ def _spectral(channels: int, kernel_size: int, name: str, dtype: Any = None) -> 
 
 
 def _spectral_block(inputs: Tensor, channels: int, name: str, first: bool) -> Tensor:
-    """A residual block of the discriminator; before the first, pixels, there is no activation."""
+    """Applies a residual block of the discriminator; the first has no activation on the pixels."""
     x = inputs if first else _activation(f"{name}_relu_a")(inputs)
     x = _spectral(channels, 3, f"{name}_a")(x)
     x = _activation(f"{name}_relu_b")(x)

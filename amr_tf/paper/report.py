@@ -1,4 +1,4 @@
-"""What the runs of a table say: Markdown, CSV and one HTML file that needs nothing else."""
+"""Reports of a table's runs: Markdown, CSV, and a self-contained HTML file."""
 
 import base64
 import csv
@@ -52,7 +52,7 @@ def mean_and_deviation(values: Iterable[float]) -> tuple[float, float | None]:
 
 
 def summarise(plan: Plan) -> list[dict[str, Any]]:
-    """One dictionary for each cell of a plan, of what has been finished.
+    """Summarises the finished runs of a plan, in one dictionary per cell.
 
     Returns:
         A list of dictionaries with "cell", "lambda" (None while it is not chosen), "runs" (number
@@ -131,7 +131,7 @@ def write_report(plan: Plan, command: str = "") -> str:
 
     Args:
         plan: a `Plan`.
-        command: the command line that made it, to stand in the report.
+        command: the command line to print in the report.
 
     Returns:
         The Markdown.

@@ -1,4 +1,4 @@
-"""The runs that fill a table: which there are, making or resuming them, and their figures."""
+"""The runs of a table: planning them, making or resuming them, and reading their results."""
 
 import dataclasses
 import gc
@@ -138,7 +138,7 @@ def read_results(config: TrainingConfig) -> dict[str, Any] | None:
 def reproduce(
     plan: Plan, report: Callable[[], Any] | None = None, log: Callable[[str], Any] = print
 ) -> bool:
-    """Makes every run of a plan that is not finished; goes on with those that were broken off.
+    """Makes all unfinished runs of a plan, resuming those that were interrupted.
 
     Args:
         plan: a `Plan`.
@@ -146,11 +146,11 @@ def reproduce(
         log: called with one line of text for each run.
 
     Returns:
-        Whether all runs are finished: False after Ctrl-C or SIGTERM, which leave checkpoints.
+        Whether all runs are finished; False after Ctrl-C or SIGTERM, which leave checkpoints.
 
     Raises:
-        ValueError: settings that a cell cannot be trained with, before anything is trained.
-        ValueError, FileNotFoundError, Diverged, OSError: as `amr_tf.experiments.train`.
+        ValueError: a cell cannot be trained with the settings. Raised before any training.
+        ValueError, FileNotFoundError, Diverged, OSError: see `amr_tf.experiments.train`.
     """
     plan.check()
     for cell in plan.cells:
@@ -222,14 +222,14 @@ def samples_path(config: TrainingConfig) -> pathlib.Path:
 
 
 def estimate_seconds(plan: Plan, timed_steps: int = _TIMED_STEPS) -> dict[str, float]:
-    """How long each run of a plan that is not finished would train, from a measured step.
+    """Estimates the training time of each unfinished run of a plan, from measured steps.
 
-    The step is measured on random images after the first call, which traces the graph; that and
-    the evaluation of each epoch are not counted.
+    Steps are measured on random images after a first call, which traces the graph. Tracing and the
+    evaluation in each epoch are not included.
 
     Args:
         plan: a `Plan`.
-        timed_steps: steps to measure for each method.
+        timed_steps: number of steps to measure for each method.
 
     Returns:
         A dictionary from run names to seconds, 0.0 where a run is finished.

@@ -1,4 +1,4 @@
-"""The figures in the paper's tables 1 to 4, which `reproduce` prints beside its own."""
+"""The results in the paper's tables 1 to 4, which `reproduce` prints beside its own."""
 
 import typing
 

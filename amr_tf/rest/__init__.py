@@ -1,1 +1,1 @@
-"""A web page and TF Serving's JSON API around one exported model, on one's own machine."""
+"""A web page and TF Serving's JSON API for one exported model, on the local machine."""

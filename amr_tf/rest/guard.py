@@ -1,4 +1,4 @@
-"""A layer around the app: whom it answers, and what a browser may do with the answers."""
+"""Middleware that restricts who may use the app, and what browsers may do with its responses."""
 
 import ipaddress
 import json
@@ -60,9 +60,8 @@ def host_names(names: Iterable[str]) -> set[str]:
 class Guard:
     """ASGI middleware that checks where a request comes from and adds security headers.
 
-    A page of another site can make a browser send requests to this machine. Its name in the Host
-    header gives it away where it rebinds its own name to 127.0.0.1 (DNS rebinding), its Origin
-    header elsewhere.
+    A page of another site can make a browser send requests to this machine. It is detected by the
+    Host header if it rebinds its own name to 127.0.0.1 (DNS rebinding), else by its Origin header.
 
     Args:
         app: an ASGI app.

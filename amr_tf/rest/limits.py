@@ -1,4 +1,4 @@
-"""What one request may ask of the server."""
+"""Limits of a request to the server."""
 
 import dataclasses
 import io

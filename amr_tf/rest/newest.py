@@ -17,13 +17,13 @@ _Look: TypeAlias = tuple[int, _Files]
 
 
 class Newest:
-    """Loads the newest version, and puts it into the app's place once it is ready.
+    """Loads the newest version, and lets the app serve it once it is ready.
 
-    The version before is served until then, and requests that it has begun are answered by it. A
-    version that somebody is still copying into the folder is left alone until two looks in a row
-    find the same files. One that cannot be loaded is told of, and tried again when its files
-    change. Where the version that is served is removed, the newest that is left takes its place;
-    where none is left, it is served on.
+    Until then, the previous version is served, which also completes the requests it has begun. A
+    version that is still being copied into the folder is ignored until two checks in a row find the
+    same files. If a version cannot be loaded, this is reported, and loading is tried again when its
+    files change. If the served version is removed, the newest remaining one replaces it; if there
+    is none, it is served on.
 
     Args:
         folder: the model's.

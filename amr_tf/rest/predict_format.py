@@ -1,7 +1,7 @@
 """TF Serving's REST predict format: JSON to arrays, and arrays to JSON.
 
-https://www.tensorflow.org/tfx/serving/api_rest describes it. Stricter than TF Serving in that NaN
-and infinite values, and inputs that a signature does not know, are refused.
+See https://www.tensorflow.org/tfx/serving/api_rest. It is stricter than TF Serving: NaN, infinite
+values and unknown inputs are rejected.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Runs the app: a socket, a line that says where it is, and uvicorn."""
+"""Runs the app with uvicorn, and prints its address."""
 
 import asyncio
 import contextlib
@@ -32,16 +32,17 @@ def serve(
 
     Args:
         model_folder: the model's folder, such as "saved_models/digits".
-        version: which of its versions; by default the newest, also one that comes into the folder
-            while another is served.
+        version: the version to serve; defaults to the newest, including versions that are added
+            later.
         host: name or address to listen on.
-        port: 0 for one that is free; it is printed.
-        upload_bytes: the most that a request may have.
-        allowed_hosts: names under which a reverse proxy offers the server, without scheme and port.
+        port: port to listen on; 0 for a free one, which is printed.
+        upload_bytes: largest size of a request in bytes.
+        allowed_hosts: host names of a reverse proxy in front of the server, without scheme and
+            port.
 
     Raises:
-        ValueError: there is no such model or version, a host's name is none, or the port cannot be
-            had.
+        ValueError: the model or version does not exist, a host name is not valid, or the port is
+            not available.
     """
     listener = _listen(host, port)  # Before the model is loaded, which takes seconds.
     with listener:

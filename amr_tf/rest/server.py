@@ -93,7 +93,7 @@ def create_app(
 
     Args:
         model_folder: the model's folder, such as "saved_models/digits".
-        version: which of its versions; by default the newest.
+        version: the version to serve; defaults to the newest.
         host: what the server listens on; on a loopback address only requests that name one in
             their Host header are answered.
         limits: a `Limits`; by default its defaults.
@@ -103,7 +103,7 @@ def create_app(
         A `fastapi.FastAPI`, with the loaded `Servable` as `app.state.servable`.
 
     Raises:
-        ValueError: there is no such model or version, or a host's name is none.
+        ValueError: the model or version does not exist, or a host name is not valid.
     """
     names = host_names(allowed_hosts)
     servable = load_servable(model_folder, version)

@@ -1,4 +1,4 @@
-"""One flat description of a training run: what the flags of `amr_tf.train` set."""
+"""The configuration of a training run: one field for each flag of `amr_tf.train`."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ from amr_tf.runs.strategy import STRATEGIES
 from amr_tf.runs.trackers import TRACKERS
 from amr_tf.version import __version__
 
-# Arguments of a method's `create` and `compile`, whose defaults these are.
+# Fields that are arguments of a method's `create` and `compile`, which define their defaults.
 CREATED = (
     *("architecture", "mixer", "k", "probe"),
     *("augmentation", "discriminator_augmentation"),
@@ -35,7 +35,7 @@ COMPILED = (
     *("reconstruction_loss", "gan_loss", "consistency_loss", "lambda_", "beta", "supervision"),
     *("feature_matching", "adversarial_warmup", "ema", "generator_update_every", "step"),
 )
-# What the fields that hold call strings choose among.
+# The registries of the fields that hold call strings.
 REGISTRIES = {
     "dataset": DATASETS,
     "method": METHODS,
@@ -51,7 +51,7 @@ REGISTRIES = {
     "discriminator_optimizer": OPTIMIZERS,
     "probe_optimizer": OPTIMIZERS,
 }
-# What may differ between a run and its continuation: nothing that changes a step.
+# Fields that may change when a run is resumed. None of them changes a training step.
 RESUMABLE = (
     "run_dir",
     "data_dir",
@@ -74,74 +74,80 @@ def _field(default: Any, group: str, help_text: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that determines a training run; the defaults train AMR on the digits.
+    """Configuration of a training run; the defaults train AMR on the digits.
 
-    Each field is a flag of `amr_tf.train` of the same name (`lambda_` is `--lambda`), with the
-    text given here as its help. Names may carry parameters (`amr_tf.registry`). A field of None
-    has the default of the class that it belongs to, which `resolve` looks up.
+    Each field is a flag of `amr_tf.train` with the same name (`lambda_` is `--lambda`), and its
+    text is the flag's help. Names may have parameters (see `amr_tf.registry`). None stands for the
+    default of the class that the setting belongs to, which `resolve` fills in.
     """
 
     run_dir: str = _field(
-        "runs/digits", "Run", "Folder for checkpoints, logs and samples of this run."
+        "runs/digits", "Run", "Folder for the run's checkpoints, logs and samples."
     )
-    epochs: int = _field(100, "Run", "Epochs to train, in all.")
-    batch_size: int = _field(64, "Run", "Images per step, over all replicas.")
-    seed: int = _field(0, "Run", "Seed of the split, the weights, the order of images, the mixes.")
+    epochs: int = _field(100, "Run", "Total number of epochs.")
+    batch_size: int = _field(64, "Run", "Number of images per step, over all replicas.")
+    seed: int = _field(0, "Run", "Seed of the split, weights, order of images, and mixes.")
     sample_every: int = _field(
         10, "Run", "Epochs between grids of reconstructions and mixes; 0 for none."
     )
     monitor: str | None = _field(
-        None, "Run", "Metric that chooses the best epoch, such as val_reconstruction_loss[:min]."
+        None, "Run", "Metric that selects the best epoch, e.g. val_reconstruction_loss[:min]."
     )
     patience: int | None = _field(
-        None, "Run", "Epochs without a better one after which training stops."
+        None, "Run", "Stop training after this many epochs without improvement."
     )
     max_minutes: float | None = _field(
-        None, "Run", "Minutes of training after which a run ends, evaluated and resumable."
+        None, "Run", "Stop (and evaluate) after this many minutes; the run can be resumed."
     )
     trackers: str = _field(
-        "tensorboard", "Run", f"Where curves go: {', '.join(TRACKERS.names())} (a list), or none."
+        "tensorboard",
+        "Run",
+        f"Where to log metrics: {', '.join(TRACKERS.names())} (a list), or none.",
     )
     checkpoint_every: int = _field(1, "Run", "Epochs between checkpoints to resume from.")
-    verbose: int = _field(1, "Run", "0 silent, 1 progress bar, 2 a line per epoch.")
+    verbose: int = _field(1, "Run", "0: silent, 1: progress bar, 2: one line per epoch.")
     dataset: str = _field(_LOAD["name"], "Data", "Data set (below).")
     data_dir: str | None = _field(
         None, "Data", "Folder of prepared TFDS data sets, or of image files."
     )
     image_size: int | None = _field(
-        None, "Data", "Width of the images in pixels; by default the data set's."
+        None, "Data", "Width of the images in pixels; defaults to the data set's."
     )
     validation_fraction: float = _field(
-        _LOAD["validation_fraction"], "Data", "Share of the training images held out, stratified."
+        _LOAD["validation_fraction"],
+        "Data",
+        "Share of the training images to hold out, stratified.",
     )
     train_subset: int | None = _field(
-        None, "Data", "Training images to keep, stratified (the paper's table 2)."
+        None, "Data", "Number of training images to keep, stratified (the paper's table 2)."
     )
-    labelled: int | None = _field(None, "Data", "Training images that keep their label.")
+    labelled: int | None = _field(
+        None, "Data", "Number of training images that keep their labels, stratified."
+    )
     augmentation: str | None = _field(
-        None, "Data", "Random changes of training images (below), or none."
+        None, "Data", "Random augmentation of training images (below), or none."
     )
     method: str = _field("amr", "Method", "Method (below).")
     mixer: str | None = _field(None, "Method", "Mixer (below), or none.")
-    k: int | None = _field(None, "Method", "How many codes a mix combines.")
+    k: int | None = _field(None, "Method", "Number of codes in each mix.")
     lambda_: float | None = _field(None, "Method", "Weight of the reconstruction loss.")
     beta: float | None = _field(None, "Method", "Weight of the consistency loss of mixes.")
     reconstruction_loss: str | None = _field(None, "Method", "Reconstruction loss (below).")
     gan_loss: str | None = _field(None, "Method", "GAN loss (below).")
     consistency_loss: str | None = _field(
-        None, "Method", "Consistency loss; by default the reconstruction loss."
+        None, "Method", "Consistency loss; defaults to the reconstruction loss."
     )
     supervision: float | None = _field(
-        None, "Method", "Weight of the probe's loss in the auto-encoder's."
+        None, "Method", "Weight of the probe's loss in the auto-encoder's loss."
     )
     feature_matching: float | None = _field(
-        None, "Method", "Weight of the reconstruction in the discriminator's features."
+        None, "Method", "Weight of the reconstruction loss on the discriminator's features."
     )
     adversarial_warmup: int | None = _field(
-        None, "Method", "Steps over which the adversarial weights grow from 0."
+        None, "Method", "Number of steps over which the adversarial weights grow from 0."
     )
     discriminator_augmentation: str | None = _field(
-        None, "Method", "Random changes of what the discriminator sees (below), or none."
+        None, "Method", "Random augmentation of the discriminator's input (below), or none."
     )
     architecture: str | None = _field(None, "Method", "Networks (below).")
     probe: str | None = _field(None, "Method", "Probe (below).")
@@ -158,7 +164,7 @@ class TrainingConfig:
     generator_update_every: int | None = _field(
         None,
         "Optimization",
-        "Steps between updates of the auto-encoder (the paper: 5).",
+        "Steps per update of the auto-encoder (5 in the paper's runs).",
     )
     step: str | None = _field(
         None, "Optimization", "Form of the training step: one_pass, two_pass or auto."
@@ -169,26 +175,26 @@ class TrainingConfig:
         f"At a NaN: {' or '.join(ON_NAN)} to a checkpoint (up to {MAX_ROLLBACKS} times).",
     )
     precision: str = _field(
-        "float32", "Machine", f"Number format: {', '.join(PRECISIONS)} (bfloat16 in hardware)."
+        "float32",
+        "Machine",
+        f"Number format: {', '.join(PRECISIONS)} (bfloat16 in hardware).",
     )
     jit_compile: str = _field(
         "auto",
         "Machine",
-        f"XLA compiles the step: {', '.join(JIT_COMPILE)} (true on one GPU).",
+        f"Compile the step with XLA: {', '.join(JIT_COMPILE)} (auto: on one GPU).",
     )
-    steps_per_execution: int = _field(1, "Machine", "Steps in one call of the graph.")
-    strategy: str = _field("none", "Machine", f"Devices: {', '.join(STRATEGIES)}.")
-    deterministic: bool = _field(
-        False, "Machine", "Only operations that give the same result each time."
-    )
+    steps_per_execution: int = _field(1, "Machine", "Number of steps in one call of the graph.")
+    strategy: str = _field("none", "Machine", f"Distribution strategy: {', '.join(STRATEGIES)}.")
+    deterministic: bool = _field(False, "Machine", "Use only operations with reproducible results.")
 
     def resolve(self) -> "TrainingConfig":
-        """A config in which every default is written out.
+        """Returns a config with every default written out.
 
-        Call strings get all of their parameters, so that two ways to write one become equal.
+        Call strings get all of their parameters, so that equivalent call strings become equal.
 
         Raises:
-            ValueError: an unknown name or parameter.
+            ValueError: a name or parameter is unknown.
         """
         method = METHODS.get(parse_call(self.method, "method").name)
         defaults = {**settings(method, "create"), **settings(method, "compile")}
@@ -203,7 +209,7 @@ class TrainingConfig:
         if values["mixer"] != "none" and values["k"] is None:
             values["k"] = _default_k(parse_call(values["mixer"], "mixer").name)
         if not values["beta"]:
-            values["consistency_loss"] = None  # Without its weight it is not computed.
+            values["consistency_loss"] = None  # It is not computed if its weight is 0.
         architecture = architecture_call(method, values["architecture"])
         values["architecture"] = str(architecture)
         values |= {"dataset": self.dataset, "method": self.method}
@@ -214,18 +220,18 @@ class TrainingConfig:
                 values[name] = registry.canonical(values[name])
         asked = method.output_activation is not None
         if asked and architecture.arguments.get("output_activation", "") is None:
-            # Not what the method asks for: a None that must be kept.
+            # An explicit None that overrides the method's request must be kept.
             call = parse_call(values["architecture"])
             kept = {**call.arguments, "output_activation": None}
             values["architecture"] = str(Call(call.name, kept))
         return self.replace(**values)
 
     def validate(self, parts: bool = True) -> None:
-        """Raises a ValueError that names the first value that is not allowed.
+        """Raises a ValueError for the first value that is not allowed.
 
         Args:
-            parts: whether mixers and optimizers are made to check their parameters. That starts
-                TensorFlow, after which no strategy of several workers can be made.
+            parts: whether to also create mixers, optimizers and so on to check their parameters.
+                This initialises TensorFlow, after which a multi-worker strategy cannot be created.
         """
         self._check_types()
         config_checks.check_used(self)
@@ -234,25 +240,25 @@ class TrainingConfig:
             config_checks.check_parts(self.resolve())
 
     def _check_types(self) -> None:
-        """Raises a ValueError for what no flag could set: a config may come from a JSON file."""
+        """Raises a ValueError for values of a wrong type, which a JSON file may hold."""
         hints = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
             kinds = typing.get_args(hints[field.name]) or (hints[field.name],)
             config_checks.check_type(flag_name(field), getattr(self, field.name), kinds)
 
     def replace(self, **changes: Any) -> "TrainingConfig":
-        """A config with some fields changed."""
+        """Returns a config with some fields changed."""
         return dataclasses.replace(self, **changes)
 
     def with_values(self, values: dict[str, Any]) -> "TrainingConfig":
-        """A config with fields, or parameters of what fields name, changed.
+        """Returns a config with changed fields or parameters in call strings.
 
         Args:
-            values: dictionary from fields ("k", "lambda_") or from a field and a parameter
-                ("mixer.sigma", "autoencoder_optimizer.learning_rate") to values.
+            values: dictionary from fields ("k", "lambda_"), or fields and parameters
+                ("mixer.sigma", "autoencoder_optimizer.learning_rate"), to values.
 
         Raises:
-            ValueError: an unknown field or parameter.
+            ValueError: a field or parameter is unknown.
         """
         for name in values:
             field, dot, _ = name.partition(".")
@@ -272,17 +278,16 @@ class TrainingConfig:
         return config
 
     def to_json(self) -> str:
-        """A JSON document from which `from_json` makes an equal config."""
+        """Returns a JSON document from which `from_json` restores the config."""
         return json.dumps({"amr_tf": __version__, **dataclasses.asdict(self)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "TrainingConfig":
-        """The config of a JSON document.
+        """Restores a config from a JSON document.
 
         Raises:
             OtherVersion: the document has fields that this version does not know.
-            ValueError: the text is not JSON, or holds a value of a type that its field does not
-                have.
+            ValueError: the text is not JSON, or a value has the wrong type.
         """
         values = parse_json(text)
         version = values.pop("amr_tf", None)
@@ -299,16 +304,16 @@ class TrainingConfig:
         return config
 
     def as_flags(self) -> dict[str, Any]:
-        """A dictionary from flags to the values that are set."""
+        """Returns a dictionary from flags to values, without those that are None."""
         values = {flag_name(field): getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     def to_flagfile(self) -> str:
-        """A flagfile with which `python -m amr_tf.train --flagfile=...` repeats the run."""
+        """Returns a flagfile that repeats the run with `python -m amr_tf.train --flagfile=...`."""
         return "".join(f"--{name}={value}\n" for name, value in self.as_flags().items())
 
     def conflicts(self, other: "TrainingConfig") -> list[str]:
-        """Names of the fields that differ and may not differ in a resumed run."""
+        """Returns the names of differing fields that must not change when a run is resumed."""
         return [
             field.name
             for field in dataclasses.fields(self)
@@ -318,32 +323,32 @@ class TrainingConfig:
 
 
 class OtherVersion(ValueError):
-    """A config that another version of this package wrote."""
+    """Raised for a config that another version of this package wrote."""
 
 
 def _is_version(value: Any) -> bool:
-    """Whether a value, which may be anything that JSON holds, can stand in a sentence."""
+    """Whether a JSON value can be printed as a version."""
     return isinstance(value, str) and value.isprintable() and 0 < len(value) < 40
 
 
 def _default_k(mixer: str) -> int | None:
-    """How many codes a registered mixer combines if `k` is not set; None if it takes no k."""
+    """Returns a registered mixer's default `k`, or None if it takes no `k`."""
     if not mixers.MIXERS.takes(mixer, "k"):
         return None
     default = keyword_parameters(mixers.MIXERS.get(mixer))["k"].default
-    if default is inspect.Parameter.empty:  # A function may leave it to the base class.
+    if default is inspect.Parameter.empty:  # A function may use the base class's default.
         default = keyword_parameters(mixers.Mixer)["k"].default
     return default
 
 
 def in_short(name: str, value: Any) -> Any:
-    """A setting's value for people; a call without the parameters that have their defaults.
+    """Shortens a setting's value for display: call strings without default parameters.
 
     Args:
         name: a field's name.
         value: its value.
     """
-    # A part of one's own may not be registered here.
+    # User-defined entries may not be registered in this process.
     with contextlib.suppress(TypeError, ValueError):
         if name in REGISTRIES and value is not None:
             return REGISTRIES[name].short(value)
@@ -351,5 +356,5 @@ def in_short(name: str, value: Any) -> Any:
 
 
 def flag_name(field: dataclasses.Field) -> str:
-    """The name of a field's flag: `lambda_` cannot be called `lambda` in Python."""
+    """Returns the name of a field's flag, such as `lambda` for `lambda_`."""
     return field.name.rstrip("_")

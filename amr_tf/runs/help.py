@@ -1,4 +1,4 @@
-"""What `--help` prints: every setting of a run, and what the names among them stand for."""
+"""The text of `--help`: all settings of a run, and the names they accept."""
 
 import dataclasses
 import inspect
@@ -12,8 +12,8 @@ from amr_tf.runs.trackers import TRACKERS
 
 _WIDTH = 100
 _INDENT = 4
-_MORE = "--helpfull says what each of them is.\n"
-# The registries of `--help`, in order, and the flag that each belongs to.
+_MORE = "--helpfull describes each of them.\n"
+# The registries listed by `--help`, in order, by their flags.
 _LISTED = (
     *("method", "mixer", "architecture", "dataset", "augmentation", "probe"),
     *("reconstruction_loss", "gan_loss", "discriminator_augmentation"),
@@ -21,11 +21,11 @@ _LISTED = (
 
 
 def short_help(usage: str, further: dict[str, str], leave_out: Container[str] = ()) -> str:
-    """The settings of a run in two screens, with what each name stands for.
+    """Returns the help text: all settings of a run, and the names they accept.
 
     Args:
-        usage: the command's first lines.
-        further: the command's own flags and what they do.
+        usage: the first lines of the text.
+        further: the command's own flags and their help.
         leave_out: names of fields that are not flags of the command.
     """
     lines = [usage.strip(), ""]
@@ -39,10 +39,11 @@ def short_help(usage: str, further: dict[str, str], leave_out: Container[str] = 
     for group, fields in groups.items():
         lines.append(group)
         lines += [_line(_flag(field), field.metadata["help"]) for field in fields]
-    lines += ["", "A name may carry parameters, quoted on a shell: --mixer='gaussian(sigma=0.3)'."]
     lines += [
-        "A flag that is not set has its method's default; these are the parameters' defaults:"
+        "",
+        "Names may have parameters; quote them in a shell: --mixer='gaussian(sigma=0.3)'.",
     ]
+    lines += ["Flags without a value take the method's default. Parameters have these defaults:"]
     for name in _LISTED:
         registry = REGISTRIES[name]
         entries = [registry.describe(entry) for entry in registry.names()]
@@ -57,7 +58,7 @@ def short_help(usage: str, further: dict[str, str], leave_out: Container[str] = 
 
 
 def full_help(usage: str, further: dict[str, str], leave_out: Container[str] = ()) -> str:
-    """`short_help`, and below it every name with its parameters and the first line of its docs."""
+    """Returns `short_help`, followed by the parameters and summary of every name."""
     lines = [short_help(usage, further, leave_out).removesuffix(_MORE)]
     registries = {f"--{name}": REGISTRIES[name] for name in _LISTED}
     registries |= {"--..._optimizer": REGISTRIES["autoencoder_optimizer"]}
@@ -87,7 +88,7 @@ def _line(flag: str, text: str) -> str:
 
 
 def _wrapped(title: str, entries: list[str]) -> list[str]:
-    """A title and its entries, so many a line as fit; an entry is not broken where it fits one."""
+    """Returns a title and its entries, as many per line as fit."""
     lines = [f"  {title}"]
     indent = " " * (_INDENT + 2)
     current = ""

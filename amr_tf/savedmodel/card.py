@@ -1,4 +1,4 @@
-"""What a version folder says about its model, for people: `README.md` with a sheet of samples."""
+"""The model card of a version folder: `README.md` with a sheet of samples."""
 
 import html
 import pathlib

@@ -1,4 +1,4 @@
-"""The model in other formats than a SavedModel: Keras', TFLite (LiteRT) and ONNX."""
+"""Exports to formats other than SavedModel: Keras', TFLite (LiteRT) and ONNX."""
 
 import contextlib
 import importlib.util
@@ -54,12 +54,12 @@ def write(model: ResynthesisModel, path: str | pathlib.Path, formats: Collection
 
 
 def decoder_of(model: ResynthesisModel) -> keras.Model:
-    """A Keras model from codes to images, float32 whatever the policy."""
+    """Returns a Keras model from codes to images, float32 for any dtype policy."""
     return _float32(model.decoder, model.decoder.output, "decoder")
 
 
 def encoder_of(model: ResynthesisModel) -> keras.Model:
-    """A Keras model from images to codes, float32 whatever the policy."""
+    """Returns a Keras model from images to codes, float32 for any dtype policy."""
     # A layer, which a method's `codes_of` may call TensorFlow in.
     codes = keras.layers.Lambda(model.codes_of)(model.encoder.output)
     return _float32(model.encoder, codes, "encoder")

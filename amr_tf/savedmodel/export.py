@@ -1,4 +1,4 @@
-"""Exports: a version folder with everything that serves a model without this package."""
+"""Exports models to version folders that can be served without this package."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -44,31 +44,31 @@ def export_model(
 
     The version folder holds the SavedModel with the signatures of `amr_tf.savedmodel.signatures`,
     warm-up requests, a model card `README.md` with `metadata.json` and, with `data`, a sheet of
-    samples, and the model in further formats. It is written aside, replayed against the model in a
-    fresh process that cannot import this package, and moved into place whole; a failure or a kill
-    leaves the earlier versions as they were.
+    samples, and the model in further formats. It is written to a temporary folder, compared with
+    the model in a fresh process that cannot import this package, and then moved into place. After a
+    failure or a kill, the earlier versions are unchanged.
 
     Args:
         model: a `ResynthesisModel`.
-        directory: the servable's folder, such as "saved_models/digits"; versions are numbered
-            subfolders, and its name is the model's.
-        keep: how many versions remain, the newest ones, or None for all.
+        directory: the servable's folder, such as "saved_models/digits", whose name is the model's.
+            Versions are numbered subfolders.
+        keep: number of newest versions to keep, or None for all.
         formats: further files, among "keras" (`model.keras`, which `keras.saving.load_model`
             reads), "tflite" (`decoder.tflite`) and "onnx" (`decoder.onnx` and `encoder.onnx`; needs
             the packages tf2onnx and onnx).
         run: the `amr_tf.runs.folder.RunFolder` that the model comes from, for the card; or
             None.
         data: the `ImageData` to draw samples from, or None.
-        notify: called with a sentence for what is left out, such as warm-up requests where
+        notify: called with a message for everything left out, such as warm-up requests if
             tensorflow-serving-api is not installed.
 
     Returns:
         The path of the new version.
 
     Raises:
-        ValueError: a format that is not known or that the networks cannot be converted to, a `keep`
-            below 1, a model whose outputs are not finite, or a SavedModel that does not answer what
-            the model does.
+        ValueError: a format is unknown or the networks cannot be converted to it, `keep` is below
+            1, the model's outputs are not finite, or the SavedModel's outputs differ from the
+            model's.
         FileExistsError: `directory` is a file.
     """
     check_arguments(directory, keep, formats)

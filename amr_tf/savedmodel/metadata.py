@@ -1,4 +1,4 @@
-"""What a version folder says about its model, for programs: `metadata.json`."""
+"""The machine-readable metadata of a version folder: `metadata.json`."""
 
 import hashlib
 import json

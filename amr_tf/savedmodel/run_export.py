@@ -36,12 +36,12 @@ def export_run(
     Args:
         path: the run's folder.
         directory: the servable's; None for `saved_models/` and the run folder's name.
-        keep: as `export_model` takes it.
-        formats: as `export_model` takes them.
+        keep: see `export_model`.
+        formats: see `export_model`.
         epoch: "best" for the best epoch's model, "last" for that of the newest checkpoint.
-        data_dir: where the data lie, if not where the run found them, or None. Where they cannot
-            be loaded, the export goes without a sheet of samples, and says so.
-        notify: called with a sentence for what is exported, and for what is left out.
+        data_dir: folder of the data; None for the run's. If the data cannot be loaded, the export
+            has no sheet of samples, and `notify` is called.
+        notify: called with messages about what is exported and what is left out.
         allow_changed_data: whether the data may have changed since the run was trained.
         hub: a repository of the Hugging Face Hub, "USER/NAME", to which the model is uploaded
             after the export, see `amr_tf.hub.push_to_hub`; or None.

@@ -1,4 +1,4 @@
-"""What a served model answers: one TensorFlow function for each signature of a SavedModel.
+"""The signatures of a SavedModel: one TensorFlow function each.
 
 | signature | inputs | outputs |
 |---|---|---|
@@ -16,20 +16,20 @@
 | sample | count int32 (), seed int32 () | images (count, H, W, C) |
 | mix_labels | images_a, images_b, labels, labels_a, labels_b (N, L), seed int32 () | images |
 
-Where no type is given it is float32; images lie in [-1, 1] (a decoder without an output activation
-may leave the range a little; uint8 and PNG outputs are clipped). `encode_png` does to files what
-the model's preprocessor did in training (`amr_tf.data.ImagePreprocessor`), but for the EXIF
-orientation; for a model without one it resizes them. N, K and steps are dynamic; M is
-the last axis of LATENT. Points (N, D) have no uint8 and no PNG signatures, images of other than 1,
-3 or 4 channels no PNG signatures. Only models with a label mixer have `mix_labels`, and only those
-whose mixer takes layout and look apart (`Mixer.mixes_looks`) have `mix_looks`.
+The default dtype is float32. Images are in [-1, 1]; a decoder without an output activation may
+slightly exceed this range, but uint8 and PNG outputs are clipped. `encode_png` preprocesses files
+as in training (`amr_tf.data.ImagePreprocessor`), except for the EXIF orientation; without a
+preprocessor it resizes them. N, K and steps are dynamic; M is the last axis of LATENT. Models of
+points (N, D) have no uint8 or PNG signatures, and images without 1, 3 or 4 channels no PNG
+signatures. Only models with a label mixer have `mix_labels`, and only those whose mixer treats
+layout and look separately (`Mixer.mixes_looks`) have `mix_looks`.
 
-`mix` and `mix_maps` combine codes as the model's mixer does (`Mixer.weigh`, `Mixer.combine`): for
-most mixers that is the sum with the coefficients as they are given, which lets clients leave the
-simplex; a convex mix is theirs to normalise. They mix codes for every method, also for one that
-mixes pixels in training (`mixes_pixels`), then as a plain sum. `encode`, `decode` and
-`interpolate` are the model's own (`amr_tf.models.inference`), so for such a method `interpolate`
-blends pixels and reconstructs. A VAE's codes are the posterior means.
+`mix` and `mix_maps` combine codes as the model's mixer does (`Mixer.weigh`, `Mixer.combine`). Most
+mixers form the weighted sum with the given coefficients, which need not sum to one; clients must
+normalise them for a convex combination. They mix codes even if the method mixes pixels in training
+(`mixes_pixels`), in this case by a weighted sum. `encode`, `decode` and `interpolate` are the
+model's own (`amr_tf.models.inference`), so `interpolate` blends pixels for such a method. A VAE's
+codes are the posterior means.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Whether a SavedModel answers, without this package, what the model does."""
+"""Verifies that a SavedModel has the model's outputs, without this package."""
 
 import io
 import json

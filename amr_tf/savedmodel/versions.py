@@ -1,13 +1,13 @@
-"""Numbered version folders that are whole or not there, also when an export is killed.
+"""Numbered version folders that are created atomically, even if an export is killed.
 
-A servable's folder holds versions 1, 2, ... as subfolders, of which TF Serving loads the highest
-and ignores names that are not numbers. A new version is written in a hidden folder beside them,
-`.partial-PID-HOST-TOKEN`, and renamed: there is no moment at which a numbered folder is not whole.
-A version that is removed is renamed to a hidden name first, for the same reason.
+A servable's folder has subfolders 1, 2, ... for its versions. TF Serving loads the highest and
+ignores names that are not numbers. A new version is written to a hidden folder next to them,
+`.partial-PID-HOST-TOKEN`, and renamed, so that a numbered folder is always complete. For the same
+reason, a version is renamed to a hidden name before it is removed.
 
-A killed process leaves its hidden folder behind; the next export removes it. A hidden folder is
-taken for a leftover if its process, on this host, runs no more, or if it is older than a day, which
-covers other hosts on a shared disk and process numbers that were used again.
+A killed process leaves its hidden folder behind, and the next export removes it. A hidden folder is
+considered a leftover if its process no longer runs on this host, or if it is older than a day,
+which covers other hosts with a shared disk and reused process numbers.
 """
 
 import contextlib

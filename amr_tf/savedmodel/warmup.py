@@ -1,4 +1,4 @@
-"""Requests that TF Serving replays when it loads a version: no client waits for a first call."""
+"""Warm-up requests that TF Serving replays when it loads a version, so that no client must wait."""
 
 import pathlib
 from collections.abc import Callable

@@ -18,10 +18,10 @@ ORACLES = Registry("way of searching")
 
 
 class KillSafe(keras_tuner.Oracle):
-    """An oracle whose files are whole, and which neither loses nor repeats a trial.
+    """An oracle that writes its files atomically and neither loses nor repeats a trial.
 
-    KerasTuner 1.4 writes its files in place, saves a trial and the list of trials one after the
-    other, and lets workers go before the last trial is finished.
+    In contrast, KerasTuner 1.4 writes its files in place, saves a trial and the list of trials
+    separately, and dismisses workers before the last trial is finished.
     """
 
     # Of `keras_tuner.Oracle`.
@@ -88,10 +88,10 @@ class KillSafe(keras_tuner.Oracle):
 
 
 class GridOracle(KillSafe):
-    """Every combination of the choices, the last flag's changing fastest.
+    """Every combination of the choices; the last flag varies fastest.
 
-    Unlike `keras_tuner.oracles.GridSearchOracle`, which keeps its place in memory only and so ends
-    a search that is resumed after a kill, it looks at which trials there are.
+    `keras_tuner.oracles.GridSearchOracle` keeps its position only in memory, so it would end a
+    search that is resumed after a kill. This oracle checks which trials exist.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class RandomOracle(KillSafe, oracles.RandomSearchOracle):
 
 
 class BayesianOracle(KillSafe, oracles.BayesianOptimizationOracle):
-    """Values where a Gaussian process of the finished trials promises most."""
+    """Values chosen by a Gaussian process fitted to the finished trials."""
 
 
 class HyperbandOracle(KillSafe, oracles.HyperbandOracle):

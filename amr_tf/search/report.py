@@ -1,4 +1,4 @@
-"""What a search found: a table, a figure, and a flagfile that `amr_tf.train` runs as it is."""
+"""Results of a search: a table, a figure, and a flagfile for `amr_tf.train`."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ _ACROSS = 30  # Characters of all ticks' names that stand side by side.
 
 
 def finished_trials(tuner: Any) -> list:
-    """The completed trials, the best first."""
+    """Returns the completed trials, the best first."""
     trials = [trial for trial in tuner.oracle.trials.values() if trial.status == "COMPLETED"]
     return sorted(trials, key=lambda trial: -trial.score)
 
@@ -49,7 +49,7 @@ def best_config(tuner: Any, run_dir: str | pathlib.Path) -> TrainingConfig:
 
 
 def summary_table(tuner: Any, names: Sequence[str]) -> str:
-    """The finished trials as a Markdown table, the best first.
+    """Formats the finished trials as a Markdown table, the best first.
 
     Args:
         tuner: a `RunTuner`.
@@ -64,7 +64,7 @@ def summary_table(tuner: Any, names: Sequence[str]) -> str:
 
 
 def tuning_figure(tuner: Any, names: Sequence[str]) -> Figure:
-    """Validation accuracy against each flag that was searched, a panel each.
+    """Draws validation accuracy against each searched flag, one panel each.
 
     Returns:
         A `matplotlib.figure.Figure`.

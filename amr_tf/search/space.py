@@ -1,4 +1,4 @@
-"""Which values of which flags a search tries."""
+"""The flags and values of a search."""
 
 import dataclasses
 import inspect
@@ -23,7 +23,7 @@ _QUOTES = ("'", '"')
 
 @dataclasses.dataclass(frozen=True)
 class SearchSpace:
-    """Values of fields of `TrainingConfig`, or of parameters of what a field names.
+    """Values to search, for fields of `TrainingConfig` or parameters of their call strings.
 
     Attributes:
         choices: dictionary from names ("k", "mixer.sigma") to tuples of values, in the order they
@@ -36,10 +36,10 @@ class SearchSpace:
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> "SearchSpace":
-        """The space of texts such as "lambda:2,5,10" or "mixer.sigma:0.1..1:log".
+        """Parses texts such as "lambda:2,5,10" or "mixer.sigma:0.1..1:log".
 
-        Values of a parameter are literals, as in a call string; texts need no quotes. Commas
-        inside of brackets or quotes belong to a value.
+        Values of parameters are literals, as in call strings, but texts need no quotes. Commas
+        inside brackets or quotes belong to a value.
 
         Raises:
             ValueError: a text of another form, a flag that is not there or cannot be searched, or
@@ -95,10 +95,10 @@ class SearchSpace:
         return changes
 
     def check(self, config: TrainingConfig) -> None:
-        """Raises a ValueError unless all combinations make configs that can be trained.
+        """Raises a ValueError unless all combinations give valid configs.
 
-        Of ranges it looks at the ends. Of many combinations it looks at the first 500, and at
-        each value together with the others' first ones.
+        For ranges, it checks the ends. If there are many combinations, it checks the first 500, and
+        each value together with the first values of all others.
         """
         ends = {name: (low, high) for name, (low, high, _) in self.ranges.items()}
         for values in _combinations({**self.choices, **ends}):

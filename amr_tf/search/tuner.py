@@ -36,25 +36,26 @@ def make_tuner(
     executions: int = 1,
     worker_timeout: float = 60.0,
 ) -> "RunTuner":
-    """A tuner over the flags of `amr_tf.train`; `search()` starts it or goes on.
+    """Creates a tuner for the flags of `amr_tf.train`; `search()` starts or continues the search.
 
-    With KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set, it is the chief
-    or a worker of KerasTuner's own service.
+    If KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT are set, it is the chief
+    or a worker of KerasTuner's distributed service.
 
     Args:
         config: the `TrainingConfig` that trials change.
         space: a `SearchSpace`.
-        directory: folder for KerasTuner's state and the trials' runs; workers share it.
+        directory: folder for KerasTuner's state and the trials' runs, shared by all workers.
         oracle: "grid", "random", "bayesian" or "hyperband".
-        max_trials: trials at most; None for all of a grid, or ten. Not for hyperband.
-        executions: runs of each trial, with the seeds `config.seed`, `config.seed + 1`, ...; their
-            mean counts.
-        worker_timeout: seconds of silence after which a worker is taken for lost.
+        max_trials: largest number of trials; None for the whole grid, or 10. Not for hyperband.
+        executions: number of runs per trial, with the seeds `config.seed`, `config.seed + 1`, ...;
+            their results are averaged.
+        worker_timeout: seconds without contact after which a worker is considered lost.
 
     Raises:
-        ValueError: an unknown oracle, an empty space, values that are not allowed, data without
-            labels, a folder that holds another search, or KerasTuner's variables set in part.
-        FileNotFoundError: the data are not there.
+        ValueError: the oracle is unknown, the space is empty, values are not allowed, the data have
+            no labels, the folder holds another search, or only some of KerasTuner's variables are
+            set.
+        FileNotFoundError: the data do not exist.
     """
     make_oracle = ORACLES.get(oracle)
     role = parallel.role()
@@ -90,7 +91,7 @@ def _check_labels(config: TrainingConfig) -> None:
 
 
 class RunTuner(base_tuner.BaseTuner):
-    """Trains a run for each trial and execution; a run that was broken off goes on.
+    """Trains a run for each trial and execution, and resumes interrupted runs.
 
     Args:
         oracle: a `keras_tuner.Oracle` that is `KillSafe`, with the objective "val_probe_accuracy".
