@@ -65,6 +65,7 @@ def looks_figure(
 
     Example:
 
+    >>> import amr_tf
     >>> model = amr_tf.AMR.create((16, 16, 3), "residual(latent_width=4)", mixer="style")
     >>> images = np.random.default_rng(0).uniform(-1, 1, (5, 16, 16, 3))
     >>> figure = looks_figure(model, layouts=images[:3], looks=images[3:])
