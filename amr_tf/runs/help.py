@@ -84,22 +84,22 @@ def _flag(field: dataclasses.Field) -> str:
 
 
 def _line(flag: str, text: str) -> str:
-    return f"  {flag:<28} {text}"
+    first = f"  {flag:<28} "
+    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
 
 
 def _wrapped(title: str, entries: list[str]) -> list[str]:
     """Returns a title and its entries, as many per line as fit."""
-    lines = [f"  {title}"]
     indent = " " * (_INDENT + 2)
-    current = ""
+    rows = [""]
     for entry in entries:
-        longer = f"{current}, {entry}" if current else entry
-        if current and len(indent + longer) > _WIDTH:
-            lines.append(f"{indent}{current},")
-            current = entry
+        longer = f"{rows[-1]}, {entry}" if rows[-1] else entry
+        if rows[-1] and len(indent + longer) >= _WIDTH:  # One is for the comma.
+            rows[-1] += ","
+            rows.append(entry)
         else:
-            current = longer
-    return [
-        *lines,
-        *textwrap.wrap(current, _WIDTH, initial_indent=indent, subsequent_indent=indent),
-    ]
+            rows[-1] = longer
+    lines = [f"  {title}"]
+    for row in rows:  # One entry alone may be longer than a line.
+        lines += textwrap.wrap(row, _WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return lines

@@ -91,6 +91,8 @@ def test_help_names_each_flag(name):
         for shown in (text, everything):
             assert f"  --{flag}" in shown or f"  --[no]{flag}" in shown
     assert "--flagfile" in everything
+    settings = text.removeprefix(command.doc).splitlines()
+    assert max(map(len, settings)) <= 100
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h", "-?", "--helpshort", "--helpfull"])
