@@ -5,10 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from amr_tf import checks
-from amr_tf.mixers.base import MIXERS, Mixer, another_seed, only_maps
-from amr_tf.mixers.mixup import dirichlet, stretch
+from amr_tf.mixers.base import MIXERS, Mixer, only_maps
+from amr_tf.mixers.mixup import dirichlet
 from amr_tf.types import Seed, Shape, Tensor
+
+_EPSILON = 1e-4
 
 
 @MIXERS.register("style")
@@ -16,26 +17,19 @@ from amr_tf.types import Seed, Shape, Tensor
 class StyleMixup(Mixer):
     """Mixes the layout and the look of images with separate coefficients.
 
-    The look of an image is the mean of each feature map of its code. Its layout is what is left.
+    The look of an image is the mean and standard deviation of each feature map of its code. Its
+    layout is the code normalised by them (adaptive instance normalisation; Huang & Belongie 2017).
     Layouts are summed with one set of coefficients, looks with another. A mix can thus combine the
     layout of one image with the look of another into a single coherent image rather than an
     overlay of two. The swapping auto-encoder (Park et al. 2020) has the same aim, but needs a
     second network.
 
-    A sum of unrelated codes has a smaller norm than each of them. As in `SphericalMixup`, both sums
-    are rescaled so that their squared norms are the weighted means of the parents'. A code mixed
-    with itself is unchanged.
+    A sum of unrelated layouts is flatter than each of them, so it is rescaled to their spread. A
+    code mixed with itself is unchanged.
 
-    Both sets of coefficients are drawn from Dirichlet(1, ..., 1), once per example. With
-    probability `swaps` an example is a whole swap instead, with the layout of the first image and
-    the look of the second. Swaps are what a trained model is typically asked for, and uniform draws
-    are seldom close to one.
+    Both sets of coefficients are drawn from Dirichlet(1, ..., 1), once per example.
 
-    Args:
-        k: number of codes in each mix, at least 2.
-        swaps: probability that a mix is a whole swap, from 0 to 1.
-        seed: see `Mixer`.
-        **kwargs: passed on to `Mixer`.
+    Arguments are those of `Mixer`.
 
     Call arguments:
         coefficients: shape (N, k, 1, 1, 2) for layout and look separately. With the shape
@@ -45,8 +39,7 @@ class StyleMixup(Mixer):
         The mixed codes, and the coefficients used.
 
     Raises:
-        ValueError: codes are vectors (N, D) or have fewer than three feature maps, or `swaps` lies
-            outside [0, 1].
+        ValueError: codes are vectors (N, D) or have fewer than three feature maps.
 
     Example:
 
@@ -62,13 +55,6 @@ class StyleMixup(Mixer):
 
     mixes_looks = True
 
-    def __init__(
-        self, k: int = 2, swaps: float = 0.0, seed: int | None = None, **kwargs: Any
-    ) -> None:
-        checks.check_share("swaps", swaps)
-        super().__init__(k, seed, **kwargs)
-        self.swaps = swaps
-
     def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
         only_maps("StyleMixup", "takes means over positions", code_shape)
@@ -78,33 +64,23 @@ class StyleMixup(Mixer):
             )
 
     def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
-        source = self.source(seed)
-        drawn = dirichlet((batch_size, self.k, 1, 1, 2), source)
-        if not self.swaps:
-            return drawn
-        swap = ops.reshape(ops.eye(self.k, 2), (1, self.k, 1, 1, 2))
-        number = keras.random.uniform((batch_size, 1, 1, 1, 1), seed=another_seed(source))
-        chosen = number < self.swaps
-        return ops.where(chosen, swap, drawn)
+        return dirichlet((batch_size, self.k, 1, 1, 2), self.source(seed))
 
     def coefficient_shape(self, code_shape: Shape) -> Shape:
         return (1, 1, 2)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "swaps": self.swaps}
-
     def combine(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         of_layout, of_look = _both(ops.cast(coefficients, "float32"))
         codes = ops.cast(stack, "float32")
-        looks = ops.mean(codes, axis=(2, 3), keepdims=True)
-        mixed = _stretched_sum(codes - looks, of_layout) + _stretched_sum(looks, of_look)
-        return ops.cast(mixed, stack.dtype)
-
-
-def _stretched_sum(parts: Tensor, coefficients: Tensor) -> Tensor:
-    """The weighted sum over axis 1, as long as what it is made of."""
-    mixed = ops.sum(coefficients * parts, axis=1, keepdims=True) * stretch(parts, coefficients)
-    return ops.squeeze(mixed, axis=1)
+        mean = _mean(codes)
+        deviation = _deviation(codes - mean)
+        layouts = (codes - mean) / deviation
+        layout = ops.sum(of_layout * layouts, axis=1, keepdims=True)
+        spread = ops.sum(of_layout * _mean(ops.square(layouts)), axis=1, keepdims=True)
+        spread = ops.maximum(spread, 0.0)  # Given coefficients may leave the simplex.
+        layout = layout * ops.sqrt(spread + _EPSILON) / _deviation(layout)
+        look = ops.sum(of_look * deviation, axis=1), ops.sum(of_look * mean, axis=1)
+        return ops.cast(ops.squeeze(layout, axis=1) * look[0] + look[1], stack.dtype)
 
 
 def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,3 +93,13 @@ def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
             for column in (slice(0, 1), slice(1, 2))
         )
     return (coefficients[..., :1], coefficients[..., 1:]) if sizes == 2 else 2 * (coefficients,)
+
+
+def _mean(codes: Tensor) -> Any:
+    """Returns the mean over positions of codes (N, k, H, W, C), shape (N, k, 1, 1, C)."""
+    return ops.mean(codes, axis=(2, 3), keepdims=True)
+
+
+def _deviation(centred: Tensor) -> Any:
+    """Returns the standard deviation of each map, slightly enlarged so that none is 0."""
+    return ops.sqrt(_mean(ops.square(centred)) + _EPSILON)
