@@ -54,8 +54,8 @@ def get(optimizer: str | dict | keras.optimizers.Optimizer) -> keras.optimizers.
 
     Example:
 
-    >>> get("adam(learning_rate=cosine_decay(initial_learning_rate=1e-4, decay_steps=1000))").name
-    'adam'
+    >>> get("adam(learning_rate=cosine_decay(initial_learning_rate=1e-4, decay_steps=1000))")
+    <keras.src.optimizers.adam.Adam object at ...>
     """
     if isinstance(optimizer, str):
         return OPTIMIZERS.build(optimizer)
