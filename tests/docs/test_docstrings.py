@@ -26,7 +26,8 @@ def examples_of(name):
 def test_examples(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for test in examples_of(name):
-        assert doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS).run(test).failed == 0
+        runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+        assert runner.run(test).failed == 0
 
 
 def test_there_are_examples():
