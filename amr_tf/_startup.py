@@ -19,12 +19,21 @@ _AT_EVERY_START = re.compile(
 
 
 def check_backend(name: str) -> None:
-    """Raises an ImportError unless `name` is the backend of Keras that this package runs on."""
-    if name != "tensorflow":
-        raise ImportError(
-            f"amr_tf runs on Keras' TensorFlow backend, but KERAS_BACKEND (or ~/.keras/keras.json) "
-            f"names '{name}'. Set KERAS_BACKEND=tensorflow."
-        )
+    """Raises an ImportError unless `name` is the backend of Keras that this package runs on.
+
+    A command that is being started ends with the error's sentence instead.
+    """
+    if name == "tensorflow":
+        return
+    message = (
+        f"amr_tf runs on Keras' TensorFlow backend, but KERAS_BACKEND (or ~/.keras/keras.json) "
+        f"names '{name}'. Set KERAS_BACKEND=tensorflow."
+    )
+    # `python -m amr_tf.train` has "-m" there until its module is found, the script its own path.
+    if sys.argv[:1] == ["-m"] or pathlib.Path(sys.argv[0]).stem == "amr":
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
+    raise ImportError(message)
 
 
 def keep_programs(environment: MutableMapping[str, str], devices: pathlib.Path) -> None:

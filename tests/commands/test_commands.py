@@ -782,9 +782,20 @@ def test_nothing_but_the_commands_own_lines(tmp_path):
 
 
 def test_another_backend_of_keras(tmp_path):
-    done = started_in({"KERAS_BACKEND": "jax"}, "amr_tf.evaluate", "--run=nowhere", cwd=tmp_path)
-    assert done.returncode != 0
-    assert "names 'jax'. Set KERAS_BACKEND=tensorflow." in done.stderr.splitlines()[-1]
+    """The commands end with one sentence, and an import with an error."""
+    jax = {"KERAS_BACKEND": "jax"}
+    done = started_in(jax, "amr_tf.evaluate", "--run=nowhere", cwd=tmp_path)
+    script = "import sys; sys.argv[0] = '/bin/amr'; import amr_command; amr_command.main()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **jax}
+    command = [sys.executable, "-c", script, "evaluate"]
+    kwargs = {"env": environment, "capture_output": True, "text": True, "check": False}
+    for ended in (done, subprocess.run(command, **kwargs)):
+        assert ended.returncode == 2
+        (line,) = ended.stderr.splitlines()
+        assert line.startswith("error: amr_tf runs on Keras' TensorFlow backend")
+        assert line.endswith("names 'jax'. Set KERAS_BACKEND=tensorflow.")
+    imported = subprocess.run([sys.executable, "-c", "import amr_tf"], **kwargs)
+    assert imported.stderr.splitlines()[-1] == "ImportError" + line.removeprefix("error")
 
 
 def test_a_reader_that_has_had_enough(trained):
