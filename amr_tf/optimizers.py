@@ -74,6 +74,9 @@ class AdamL2(keras.optimizers.Adam):
     the updates of a spectrally normalised discriminator, whose gradients are small. The defaults
     are those of the paper (section 4.1).
 
+    Each variable is updated by one TensorFlow kernel. GPUs have none for variables of dtype
+    bfloat16. Under the policy `mixed_bfloat16` variables are float32.
+
     Args:
         learning_rate: a float or a `keras.optimizers.schedules.LearningRateSchedule`.
         beta_1: decay rate of the first moment, at least 0 and below 1.
@@ -124,7 +127,9 @@ class AdamL2(keras.optimizers.Adam):
     ) -> None:
         # Computes once what all variables share. Keras calls this in graphs and eagerly.
         self._shared = self._bias_corrections()
-        rate = tf.convert_to_tensor(learning_rate)
+        rate = learning_rate
+        if isinstance(rate, keras.Variable):  # Read once. A schedule's rate is one per replica.
+            rate = tf.convert_to_tensor(rate)
         try:
             super()._distributed_tf_update_step(distribution, grads_and_vars, rate)
         finally:

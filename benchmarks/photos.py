@@ -233,7 +233,9 @@ def ours(name, options, pictures, path):
 def saved(name, options, pictures, path):
     """The same of a model that has been trained."""
     model = keras.saving.load_model(name)
-    where = pathlib.Path(options.out) / pathlib.Path(name).stem
+    where = pathlib.Path(options.out) / f"{pathlib.Path(name).stem}{options.name}"
+    if where.with_name(f"{where.name}.json").exists():
+        raise ValueError(f"{where}.json exists; choose another --name or --out.")
     return [(where, all_of(model, pictures), {"steps": model.steps_made})]
 
 

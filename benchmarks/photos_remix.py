@@ -1,7 +1,7 @@
 """Mixes of a trained model by mixers that it was not trained with.
 
     python benchmarks/photos_remix.py --data_dir=../shared/photos/flowers --image_size=64 \
-      --model=runs/photos/residual.keras --mixers=mixup,spherical,style
+      --model=runs/photos/residual_10min.keras --mixers=mixup,spherical,style
 
 measures equal parts of two held-out photographs, as `photos.py` does, and for `style` also the
 layout of one with the look of the other; for comparison blends of pixels, and a photograph in the

@@ -141,22 +141,30 @@ def update(strategy, optimizer, gradients):
 
 
 def updates(strategy):
-    """One update with coupled decay, and one with loss scaling and a NaN on the second replica."""
+    """Updates with coupled decay, a schedule, and loss scaling with a NaN on the second replica."""
 
     def adam():
         # So large an epsilon that the size of the gradient matters.
         return AdamL2(1.0, epsilon=1.0, l2_weight_decay=0.1)
 
+    def scheduled():
+        return AdamL2(keras.optimizers.schedules.CosineDecay(1.0, 10), epsilon=1.0)
+
     decayed, _ = update(strategy, adam, (0.25, 0.5))
+    by_schedule, _ = update(strategy, scheduled, (0.25, 0.5))
     scaled, optimizer = update(
         strategy, lambda: keras.optimizers.LossScaleOptimizer(AdamL2()), (0.25, float("nan"))
     )
-    alone = adam()
-    variable = keras.Variable([1.0])
-    alone.apply([tf.constant([0.75])], [variable])
+    alone = []
+    for optimizer_alone in (adam(), scheduled()):
+        variable = keras.Variable([1.0])
+        optimizer_alone.apply([tf.constant([0.75])], [variable])
+        alone.append(variable.numpy())
     return {
         "decayed": decayed,
-        "decayed_alone": variable.numpy(),
+        "decayed_alone": alone[0],
+        "by_schedule": by_schedule,
+        "by_schedule_alone": alone[1],
         "scaled": scaled,
         "scale": optimizer.dynamic_scale.numpy() / optimizer.initial_scale,
         "iterations": optimizer.iterations.numpy(),

@@ -776,7 +776,7 @@ def test_a_run_of_another_version(tmp_path):
 
 
 def test_training_alone(tmp_path, eager):
-    """`training.run` neither draws nor evaluates; who calls it may hand in callbacks."""
+    """`runs.run` neither draws nor evaluates; who calls it may hand in callbacks."""
     given = []
 
     class Recorder(keras.callbacks.Callback):
