@@ -2,8 +2,9 @@
 
     python benchmarks/scaling.py batch width depth replicas data memory photos
 
-`photos` is the recipe of configs/photos64.cfg at several sizes, on 4,096 / width images at a time, at most 64.
-Every figure is of a process of its own, since memory is the process's; a line says what was varied.
+`photos` is the recipe of configs/photos64.cfg at several sizes, on 4,096 / width images at a time,
+but at most 64. Every figure is of a process of its own, since memory is the process's; a line says
+what was varied.
 """
 
 import argparse
