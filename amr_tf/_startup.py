@@ -30,7 +30,8 @@ def check_backend(name: str) -> None:
         f"names '{name}'. Set KERAS_BACKEND=tensorflow."
     )
     # `python -m amr_tf.train` has "-m" there until its module is found, the script its own path.
-    if sys.argv[:1] == ["-m"] or pathlib.Path(sys.argv[0]).stem == "amr":
+    started = pathlib.Path(sys.argv[0]).name if sys.argv else ""
+    if started in ("-m", "amr"):
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
     raise ImportError(message)

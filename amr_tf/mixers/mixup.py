@@ -71,7 +71,7 @@ class SphericalMixup(Mixup):
         # Returned coefficients no longer sum to one, but passed in again give the same mix.
         total = ops.sum(coefficients, axis=1, keepdims=True)
         coefficients = coefficients / ops.where(ops.abs(total) < 1e-6, 1.0, total)
-        return coefficients * stretch(codes, coefficients)
+        return coefficients * _stretch(codes, coefficients)
 
 
 @MIXERS.register("channelwise")
@@ -174,7 +174,7 @@ def dirichlet(shape: Shape, seed: Seed) -> Tensor:
     return exponentials / ops.sum(exponentials, axis=1, keepdims=True)
 
 
-def stretch(codes: Tensor, coefficients: Tensor) -> Tensor:
+def _stretch(codes: Tensor, coefficients: Tensor) -> Tensor:
     """Returns the factors that give weighted sums the norm of the codes they are made of.
 
     Args:
