@@ -26,7 +26,7 @@ from amr_tf.figures.mixes import (
 from amr_tf.files import user_path
 from amr_tf.models.inference import PATHS
 from amr_tf.registry import unknown_name
-from amr_tf.runs.comparison import caption_of, load_runs
+from amr_tf.runs.comparison import caption_of, data_caption_of, load_runs
 from amr_tf.runs.folder import RunFolder, which_epoch
 
 _CODES = 1000  # Number of codes to draw; t-SNE of more takes minutes.
@@ -205,9 +205,9 @@ def main(given: flags.FlagValues, arguments: list[str]) -> None:
         raise ValueError(f"Data set '{data.name}' holds points; only images are drawn.")
     if kind in _CHECKS:
         _CHECKS[kind](models)
-    title = f"{data.name}, held-out images"
+    title = f"{data_caption_of(config)}, held-out images"
     if len(models) == 1:
-        title = f"{data.name}, {caption_of(config)}"
+        title = f"{data_caption_of(config)}, {caption_of(config)}"
         models = {_SINGLE.get(kind, ""): model for model in models.values()}
     film = path.suffix.lower() != ".png"
     drawn: Any = (

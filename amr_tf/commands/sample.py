@@ -10,8 +10,7 @@ from absl import flags
 from amr_tf.commands.running import Command, define_run_flags
 from amr_tf.figures.grids import sheet_figure
 from amr_tf.files import user_path
-from amr_tf.runs.comparison import caption_of
-from amr_tf.runs.config import in_short
+from amr_tf.runs.comparison import caption_of, data_caption_of
 from amr_tf.runs.folder import load_run, load_run_data, which_epoch
 from amr_tf.runs.sampling import add_density, mixes_of
 
@@ -49,7 +48,7 @@ def main(given: flags.FlagValues, arguments: list[str]) -> None:
     if path.suffix.lower() != ".png":
         raise ValueError(f"--out must end in .png; got '{path}'.")
     config, model = load_run(given.run, given.epoch)
-    dataset = in_short("dataset", config.dataset)
+    dataset = data_caption_of(config)
     if len(model.image_shape) != 3:
         raise ValueError(f"Data set '{dataset}' holds points; only images are drawn.")
     kind = given.kind or ("mixes" if model.trains_on_mixes and model.mixer else "codes")

@@ -9,9 +9,24 @@ from amr_tf.data import DATASETS
 from amr_tf.files import user_path
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS, ResynthesisModel
-from amr_tf.registry import Call
-from amr_tf.runs.config import TrainingConfig
+from amr_tf.registry import Call, parse_call
+from amr_tf.runs.config import TrainingConfig, in_short
 from amr_tf.runs.folder import RunFolder, load_run, load_run_data
+
+
+# Data sets that have no name but their folder's.
+_FOLDERS = ("image_folder", "attribute_folder")
+
+
+def data_caption_of(config: TrainingConfig) -> str:
+    """What a run's data are called in figures: the name of a folder, or the data set's.
+
+    Args:
+        config: a `TrainingConfig`.
+    """
+    if config.data_dir is not None and parse_call(config.dataset).name in _FOLDERS:
+        return user_path(config.data_dir).resolve().name
+    return in_short("dataset", config.dataset)
 
 
 def caption_of(config: Any) -> str:

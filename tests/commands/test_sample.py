@@ -60,7 +60,7 @@ def test_a_grid_of_different_images(folder, name, kind, what, densities):
     np.testing.assert_array_equal(pixels(folder / "again.png"), drawn)
 
 
-def test_the_title_leaves_out_what_is_the_default(folder, monkeypatch):
+def test_the_title_names_the_folder(folder, monkeypatch):
     run_folder = RunFolder(folder / "vae")
     config = TrainingConfig.from_json(run_folder.config.read_text())
     config = config.replace(dataset="image_folder(fit='pad')", data_dir=str(folder)).resolve()
@@ -75,7 +75,7 @@ def test_the_title_leaves_out_what_is_the_default(folder, monkeypatch):
     monkeypatch.setattr(sample, "sheet_figure", draw)
     with pytest.raises(SystemExit):
         sample.COMMAND.run([f"--run={run_folder.path}", f"--out={folder}/title.png"])
-    assert titles == ["image_folder(fit='pad'), VAE: samples"]
+    assert titles == [f"{folder.name}, VAE: samples"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from amr_tf.runs import comparison
-from amr_tf.runs.comparison import caption_of, captions_of, load_runs
+from amr_tf.runs.comparison import caption_of, captions_of, data_caption_of, load_runs
 from amr_tf.runs.config import TrainingConfig
 
 
@@ -26,6 +26,20 @@ from amr_tf.runs.config import TrainingConfig
 )
 def test_captions(settings, caption):
     assert caption_of(TrainingConfig(**settings)) == caption
+
+
+@pytest.mark.parametrize(
+    ("settings", "caption"),
+    [
+        ({"dataset": "image_folder(fit='pad')", "data_dir": "holidays/2026"}, "2026"),
+        ({"dataset": "attribute_folder", "data_dir": "~/faces/"}, "faces"),
+        ({"dataset": "zappos", "data_dir": "holidays/2026"}, "zappos"),
+        ({"dataset": "celeba(crop=140)", "data_dir": "/data"}, "celeba"),
+        ({"dataset": "celeba(crop=150)"}, "celeba(crop=150)"),
+    ],
+)
+def test_data_are_called_by_their_folder(settings, caption):
+    assert data_caption_of(TrainingConfig(**settings)) == caption
 
 
 def test_equal_captions_get_the_folder():
