@@ -13,7 +13,6 @@ from amr_tf.registry import Call, parse_call
 from amr_tf.runs.config import TrainingConfig, in_short
 from amr_tf.runs.folder import RunFolder, load_run, load_run_data
 
-
 # Data sets that have no name but their folder's.
 _FOLDERS = ("image_folder", "attribute_folder")
 
