@@ -447,7 +447,8 @@ class ResynthesisModel(keras.Model):
                 gradient also trains the encoder (paper, section 5). If some labels are -1, this is
                 semi-supervised learning.
             feature_matching: weight of the distance between images and reconstructions in the
-                discriminator's features, the outputs of its pooling layers (Larsen et al. 2016).
+                discriminator's features, its maps wherever they become smaller, by pooling or
+                strides (Larsen et al. 2016).
             adversarial_warmup: number of steps over which the weights of the auto-encoder's
                 adversarial terms and of `feature_matching` grow from 0.
             ema: momentum of moving averages of the auto-encoder's weights, such as 0.998, or 0 for

@@ -85,30 +85,31 @@ def logit_decoder(decoder: keras.Model, reconstruction_loss: Callable) -> Callab
 def featured_discriminator(discriminator: keras.Model | None) -> Callable:
     """Returns a function from images to a discriminator's output and the list of its features.
 
-    The features are the outputs of its pooling layers, at the end of each scale.
+    The features are the outputs of the layers that make its maps smaller, such as pooling layers
+    and convolutions with strides.
 
     Raises:
-        ValueError: there is no discriminator, or it has no pooling layers.
+        ValueError: there is no discriminator, or it has no such layers.
     """
-    pooling = () if discriminator is None else tuple(_pooled(discriminator))
-    if discriminator is None or not pooling:
+    features = [] if discriminator is None else [x.output for x in _reducing(discriminator)]
+    if discriminator is None or not features:
         raise ValueError(
-            "feature_matching compares what a discriminator's pooling layers make of images; "
-            "this model has no discriminator with pooling layers."
+            "feature_matching compares what a discriminator makes of images wherever its maps "
+            "become smaller; this model has no discriminator with pooling layers or strides."
         )
-    features = [layer.output for layer in pooling]
     # Wrapped, since Keras would save a network in an attribute of the model a second time.
     outputs = keras.tree.pack_sequence_as(discriminator.output, discriminator.outputs)
     return functools.partial(keras.Model(discriminator.inputs[0], [outputs, features]))
 
 
-_POOLING = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
-
-
-def _pooled(discriminator: keras.Model) -> Iterator:
-    """Yields the pooling layers of a network, except those applied directly to its input."""
+def _reducing(discriminator: keras.Model) -> Iterator:
+    """Yields the layers that make maps smaller, except those that only rearrange or pool pixels."""
     for layer in discriminator.layers:
-        if isinstance(layer, _POOLING) and layer.input is not discriminator.inputs[0]:
+        single = isinstance(layer.input, keras.KerasTensor) and layer.input.ndim == 4
+        if not single or not isinstance(layer.output, keras.KerasTensor) or layer.output.ndim != 4:
+            continue
+        learned = layer.weights or layer.input is not discriminator.inputs[0]
+        if learned and layer.output.shape[1] < layer.input.shape[1]:
             yield layer
 
 

@@ -156,8 +156,8 @@ def test_r1_flattens_a_network_of_our_own_layers():
     assert slopes[1] < 0.5 * slopes[0]
 
 
-def test_feature_matching_needs_pooling_layers():
-    with pytest.raises(ValueError, match="^feature_matching compares what .* pooling layers"):
+def test_feature_matching_needs_maps_that_become_smaller():
+    with pytest.raises(ValueError, match="^feature_matching compares what .* pooling layers or"):
         make_dense(compile_kwargs={"feature_matching": 1.0})
 
 
