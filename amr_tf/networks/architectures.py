@@ -31,6 +31,7 @@ from amr_tf.networks.residual import (
     build_photo_decoder,
     build_photo_discriminator,
     build_photo_encoder,
+    default_stem,
 )
 from amr_tf.registry import Registry
 
@@ -264,7 +265,7 @@ def residual(
     blocks: int = 2,
     stem: int | None = None,
     critic_width: int = 32,
-    output_activation: str | None = "tanh",
+    output_activation: str | None = None,
     *,
     encoder_outputs: int = 1,
     critic: str | None = "logits",
@@ -280,7 +281,7 @@ def residual(
         blocks: number of residual blocks at each resolution.
         stem: side in pixels of the square that becomes one position of the first maps; None for
             half of the image's width over `latent_width`, at most 4.
-        critic_width: channels of the discriminator's first convolution.
+        critic_width: channels of the discriminator's first block.
         output_activation: the name of a Keras activation for the decoder, or None.
         encoder_outputs: number of encoder outputs per element of a code; 2 for a VAE.
         critic: "logits", "classifier", or None.
@@ -307,6 +308,7 @@ def residual(
         discriminator = build_photo_discriminator(
             image_shape,
             critic_width,
+            stem=max((default_stem(image_shape, latent_width) if stem is None else stem) // 2, 1),
             num_classes=num_classes if critic == "classifier" else None,
         )
     return Networks(encoder, decoder, discriminator)

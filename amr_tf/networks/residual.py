@@ -77,7 +77,7 @@ def build_photo_decoder(
     width: int = 64,
     blocks: int = 2,
     stem: int | None = None,
-    output_activation: Activation = "tanh",
+    output_activation: Activation = None,
     name: str = "decoder",
 ) -> keras.Model:
     """Builds the decoder g, from codes to float32 images (N, H, W, C).
@@ -116,21 +116,22 @@ def build_photo_decoder(
 def build_photo_discriminator(
     image_shape: tuple[int, ...],
     width: int = 32,
+    stem: int = 2,
     num_classes: int | None = None,
     name: str = "discriminator",
 ) -> keras.Model:
     """Builds the discriminator D, from images (N, H, W, C) to float32 logits (N,), high for real.
 
-    Spectrally normalised 4x4 convolutions with stride 2 reduce the image to 4 x 4 patches (Miyato
-    et al. 2018). A convolution computes one logit per patch, and their mean is the logit. This last
-    convolution is not normalised: with a spectral norm of 1, its logits would take hundreds of
-    steps to reach the hinge loss's margin, and the auto-encoder would stay ahead.
+    Space to depth and residual blocks with average pooling reduce the image to 4 x 4 patches. A
+    convolution computes one logit per patch, and their mean is the logit. The blocks are spectrally
+    normalised. The last convolution is not: with a spectral norm of 1, its logits would take
+    hundreds of steps to reach the hinge loss's margin, and the auto-encoder would stay ahead.
 
     Args:
-        image_shape: (H, W, C) with H = W = 4 times a power of two, at least 2.
-        width: channels of the first convolution. They double with each further one, up to four
-            times `width`.
-        num_classes: number of classes or attributes of a classifier branch on the last maps, as in
+        image_shape: (H, W, C) with H = W = 8 * `stem` times a power of two, at least 1.
+        width: channels of the first block. They double with each block, up to four times `width`.
+        stem: side in pixels of the square that becomes one position.
+        num_classes: number of classes or attributes of a classifier branch on the last block, as in
             an AC-GAN, or None. With a branch, the model returns [logits, class logits
             (N, num_classes)].
         name: the model's name.
@@ -139,15 +140,21 @@ def build_photo_discriminator(
         ValueError: a size is not positive or does not fit the images.
     """
     checks.check_positive_integer("width", width)
-    scales = check_image_shape(image_shape, _CRITIC_WIDTH)
+    checks.check_positive_integer("stem", stem)
+    scales = check_image_shape(image_shape, _CRITIC_WIDTH * stem)
     images = keras.Input(image_shape, name="images")
-    x = images
+    x = SpaceToDepth(stem, name="stem")(images)
     for scale in range(scales):
-        channels = width << min(scale, _MOST_DOUBLINGS)
-        x = _strided(channels, f"scale{scale}")(x)
-        x = _activation(f"scale{scale}_relu")(x)
-    patches = _convolution(1, "patches", dtype="float32")(x)
-    return critic(images, ops.mean(patches, axis=(1, 2, 3)), x, num_classes, name)
+        x = _spectral_block(x, width << min(scale, _MOST_DOUBLINGS), f"block{scale}", scale == 0)
+        x = keras.layers.AveragePooling2D(2, name=f"block{scale}_pool")(x)
+    features = _activation("features")(x)
+    patches = _convolution(1, "patches", dtype="float32")(features)
+    return critic(images, ops.mean(patches, axis=(1, 2, 3)), features, num_classes, name)
+
+
+def default_stem(image_shape: tuple[int, ...], latent_width: int) -> int:
+    """Returns the default stem: half of the image's width over `latent_width`, at most 4."""
+    return min(1 << max(check_image_shape(image_shape, latent_width) - 1, 0), _LARGEST_STEM)
 
 
 def _stages(
@@ -157,7 +164,7 @@ def _stages(
     for name, size in {"latent_width": latent_width, **sizes}.items():
         checks.check_positive_integer(name, size)
     scales = check_image_shape(image_shape, latent_width)
-    stem = min(1 << max(scales - 1, 0), _LARGEST_STEM) if stem is None else stem
+    stem = default_stem(image_shape, latent_width) if stem is None else stem
     allowed = [1 << scale for scale in range(scales + 1)]
     if stem not in allowed:
         raise ValueError(f"stem must be one of {', '.join(map(str, allowed))}; got {stem!r}.")
@@ -188,9 +195,19 @@ def _block(inputs: Tensor, channels: int, name: str) -> Tensor:
     return keras.layers.Add(name=f"{name}_add")([inputs, x])
 
 
-def _strided(channels: int, name: str) -> keras.Layer:
-    """Creates a spectrally normalised convolution that halves height and width."""
+def _spectral(channels: int, kernel_size: int, name: str, dtype: Any = None) -> keras.Layer:
     kernel = keras.layers.Conv2D(
-        channels, kernel_size=4, strides=2, padding="same", name=f"{name}_kernel"
+        channels, kernel_size, padding="same", name=f"{name}_kernel", dtype=dtype
     )
     return SpectralNormalization(kernel, name=name)
+
+
+def _spectral_block(inputs: Tensor, channels: int, name: str, first: bool) -> Tensor:
+    """Applies a residual block of the discriminator; the first has no activation on the pixels."""
+    x = inputs if first else _activation(f"{name}_relu_a")(inputs)
+    x = _spectral(channels, 3, f"{name}_a")(x)
+    x = _activation(f"{name}_relu_b")(x)
+    x = _spectral(channels, 3, f"{name}_b")(x)
+    if inputs.shape[-1] != channels:
+        inputs = _spectral(channels, 1, f"{name}_shortcut")(inputs)
+    return keras.layers.Add(name=f"{name}_add")([inputs, x])
