@@ -71,6 +71,7 @@ def training_batches(
     steps = steps_per_epoch(split, batch_size)
     first_epoch, first_batch = divmod(first_step, steps)
 
+    @tf.autograph.experimental.do_not_convert  # It has no loops or conditions.
     def order(epoch: tf.Tensor) -> tf.Tensor:
         """Returns the image indices of one epoch, (steps, batch_size)."""
         numbers = tf.range(len(split), dtype="int64")
@@ -126,6 +127,7 @@ def _gather(split: Split, numbers: tf.data.Dataset, image_size: int | None) -> t
             return [images]
         return [images, np.asarray(own[indices], "int64")]
 
+    @tf.autograph.experimental.do_not_convert
     def batch(indices: tf.Tensor) -> Any:
         images, *labels = tf.numpy_function(choose, [indices], kinds, stateful=False)
         images = tf.ensure_shape(images, (*indices.shape, *split.images.shape[1:]))

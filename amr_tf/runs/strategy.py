@@ -158,6 +158,7 @@ def _shares(batches: tf.data.Dataset, context: tf.distribute.InputContext) -> tf
     if spec.shape[0] is not None:
         size = spec.shape[0] // count
 
+        @tf.autograph.experimental.do_not_convert
         def stacked(*batch: tf.Tensor) -> Any:
             return tf.nest.map_structure(
                 lambda part: tf.reshape(
@@ -168,6 +169,7 @@ def _shares(batches: tf.data.Dataset, context: tf.distribute.InputContext) -> tf
 
         return batches.map(stacked).unbatch().prefetch(local)
 
+    @tf.autograph.experimental.do_not_convert
     def split(*batch: tf.Tensor) -> tf.data.Dataset:
         total = tf.shape(batch[0], out_type="int64")[0]
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from amr_tf import ACAI, AEGAN, AMR, GAIA, VAE, AdamL2, BetaVAE, OriginalACAI, SupervisedAMR, losses
 from amr_tf.models import METHODS
-from amr_tf.models.compiling import consistency_loss, logit_decoder
+from amr_tf.models.compiling import consistency_loss, featured_discriminator, logit_decoder
 from tests.models.helpers import SHAPE, X, Y, everything, make, make_dense, same, sigmoid, values
 
 layers = keras.layers
@@ -438,3 +438,17 @@ def test_xla_compiles_the_training_step_alone(monkeypatch):
     model.fit(X, Y, batch_size=6, epochs=1, validation_data=(X[:7], Y[:7]), verbose=0)
     assert compiled == ["one_step_on_data"]
     assert model.jit_compile is True
+
+
+def test_features_are_maps_that_have_become_smaller():
+    """By strides or pooling, but not where pixels are only averaged or rearranged."""
+    images = keras.Input((16, 16, 3))
+    thumbnail = layers.Flatten()(layers.AveragePooling2D(8)(images))
+    x = layers.Conv2D(4, 4, strides=2, padding="same", activation="relu")(images)
+    x = layers.Conv2D(4, 3, padding="same")(x)
+    x = layers.MaxPooling2D(2)(x)
+    x = layers.Concatenate()([layers.Flatten()(x), thumbnail])
+    network = keras.Model(images, layers.Dense(1)(x))
+    outputs, features = featured_discriminator(network)(np.zeros((2, 16, 16, 3), "float32"))
+    assert outputs.shape == (2, 1)
+    assert [feature.shape[1:] for feature in features] == [(8, 8, 4), (4, 4, 4)]
