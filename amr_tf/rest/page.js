@@ -344,7 +344,7 @@ function drawSliders() {
   $("sliders").replaceChildren();
   if (mode() === "mix_looks") {
     drawSliderGroup(layouts, "layout", "Layout: what lies where");
-    drawSliderGroup(looks, "look", "Look: colours and textures");
+    drawSliderGroup(looks, "look", "Look: colours and contrast");
   } else {
     drawSliderGroup(weights, "image");
   }

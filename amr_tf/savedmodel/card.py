@@ -37,7 +37,7 @@ _MEANINGS = {
     "each mix sum to 1: most mixers use them as given.",
     "mix_maps": "The same, with one weight for each code and feature map, such as Bernoulli masks.",
     "mix_looks": "The same, with one weight for the layout of each code and another for its look "
-    "(colours and textures).",
+    "(colours and contrast).",
     "interpolate": "Decoded mixes from images_a to images_b, ends included; steps is at least 2.",
     "sample": "New images: codes drawn from the prior or from a density fitted on training codes, "
     "decoded; the same for the same seed, which is at least 0.",

@@ -379,7 +379,7 @@ def test_layout_and_look(window, tmp_path):
         window.type("[aria-label='Share of image B: layout']", KEYS["end"])
         wait_for_mix(window, of_looks(codes[:2], [0, 1], [0.25, 0.75]))
         assert window.run(TEXT.format("sliders")) == (
-            "Layout: what lies whereAB100 % of BLook: colours and texturesAB75 % of B"
+            "Layout: what lies whereAB100 % of BLook: colours and contrastAB75 % of B"
         )
         window.click("input[value=mix]")
         wait_for_mix(window, codes[:2].mean(axis=0))
