@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from amr_tf import losses, optimizers
 from amr_tf.models.gradients import STEPS, treats_examples_alone
@@ -85,8 +86,7 @@ def logit_decoder(decoder: keras.Model, reconstruction_loss: Callable) -> Callab
 def featured_discriminator(discriminator: keras.Model | None) -> Callable:
     """Returns a function from images to a discriminator's output and the list of its features.
 
-    The features are the outputs of the layers that make its maps smaller, such as pooling layers
-    and convolutions with strides.
+    The features are the outputs of its pooling layers and of its convolutions with strides.
 
     Raises:
         ValueError: there is no discriminator, or it has no such layers.
@@ -94,7 +94,7 @@ def featured_discriminator(discriminator: keras.Model | None) -> Callable:
     features = [] if discriminator is None else [x.output for x in _reducing(discriminator)]
     if discriminator is None or not features:
         raise ValueError(
-            "feature_matching compares what a discriminator makes of images wherever its maps "
+            "feature_matching compares what a discriminator makes of images where its maps "
             "become smaller; this model has no discriminator with pooling layers or strides."
         )
     # Wrapped, since Keras would save a network in an attribute of the model a second time.
@@ -103,13 +103,13 @@ def featured_discriminator(discriminator: keras.Model | None) -> Callable:
 
 
 def _reducing(discriminator: keras.Model) -> Iterator:
-    """Yields the layers that make maps smaller, except those that only rearrange or pool pixels."""
+    """Yields the layers with strides, such as pooling layers, except those that pool the pixels."""
     for layer in discriminator.layers:
-        single = isinstance(layer.input, keras.KerasTensor) and layer.input.ndim == 4
-        if not single or not isinstance(layer.output, keras.KerasTensor) or layer.output.ndim != 4:
-            continue
-        learned = layer.weights or layer.input is not discriminator.inputs[0]
-        if learned and layer.output.shape[1] < layer.input.shape[1]:
+        inner = getattr(layer, "layer", layer)  # Of SpectralNormalization and other wrappers.
+        strides = np.max(getattr(inner, "strides", 1))
+        enlarges = isinstance(inner, keras.layers.Conv2DTranspose)
+        pools_pixels = not layer.weights and layer.input is discriminator.inputs[0]
+        if strides > 1 and not enlarges and not pools_pixels:
             yield layer
 
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from amr_tf import ACAI, AEGAN, AMR, GAIA, VAE, AdamL2, BetaVAE, OriginalACAI, SupervisedAMR, losses
+from amr_tf.layers import SpectralNormalization
 from amr_tf.models import METHODS
 from amr_tf.models.compiling import consistency_loss, featured_discriminator, logit_decoder
 from tests.models.helpers import SHAPE, X, Y, everything, make, make_dense, same, sigmoid, values
@@ -440,15 +441,31 @@ def test_xla_compiles_the_training_step_alone(monkeypatch):
     assert model.jit_compile is True
 
 
-def test_features_are_maps_that_have_become_smaller():
-    """By strides or pooling, but not where pixels are only averaged or rearranged."""
-    images = keras.Input((16, 16, 3))
-    thumbnail = layers.Flatten()(layers.AveragePooling2D(8)(images))
-    x = layers.Conv2D(4, 4, strides=2, padding="same", activation="relu")(images)
-    x = layers.Conv2D(4, 3, padding="same")(x)
-    x = layers.MaxPooling2D(2)(x)
-    x = layers.Concatenate()([layers.Flatten()(x), thumbnail])
-    network = keras.Model(images, layers.Dense(1)(x))
+def featured(network):
+    """The shapes of a network's features, for two images."""
     outputs, features = featured_discriminator(network)(np.zeros((2, 16, 16, 3), "float32"))
     assert outputs.shape == (2, 1)
-    assert [feature.shape[1:] for feature in features] == [(8, 8, 4), (4, 4, 4)]
+    return [tuple(feature.shape[1:]) for feature in features]
+
+
+def test_features_come_from_strides_and_pooling():
+    """But not from pixels that are only averaged, nor from convolutions without padding."""
+    images = keras.Input((16, 16, 3))
+    thumbnail = layers.Flatten()(layers.AveragePooling2D(8)(images))
+    strided = layers.Conv2D(4, 4, strides=2, padding="same")
+    x = SpectralNormalization(strided)(images)
+    x = layers.MaxPooling2D(2)(layers.Conv2D(4, 3)(x))
+    x = layers.Conv2DTranspose(4, 4, strides=2)(x)
+    x = layers.Concatenate()([layers.Flatten()(x), thumbnail])
+    assert featured(keras.Model(images, layers.Dense(1)(x))) == [(8, 8, 4), (3, 3, 4)]
+
+
+@pytest.mark.parametrize("size", [16, None])
+def test_features_of_a_network_with_a_backbone(size):
+    """The backbone's own maps are not those of the network."""
+    inner = keras.Input((size, size, 3))
+    backbone = keras.Model(inner, layers.Conv2D(4, 3, strides=2, padding="same")(inner))
+    images = keras.Input((size, size, 3))
+    x = layers.AveragePooling2D(2)(backbone(images))
+    x = layers.Dense(1)(layers.GlobalAveragePooling2D()(x))
+    assert featured(keras.Model(images, x)) == [(4, 4, 4)]
