@@ -205,9 +205,10 @@ def main(given: flags.FlagValues, arguments: list[str]) -> None:
         raise ValueError(f"Data set '{data.name}' holds points; only images are drawn.")
     if kind in _CHECKS:
         _CHECKS[kind](models)
-    title = f"{data_caption_of(config)}, held-out images"
+    dataset = data_caption_of(config)
+    title = f"{dataset}, held-out images"
     if len(models) == 1:
-        title = f"{data_caption_of(config)}, {caption_of(config)}"
+        title = f"{dataset}, {caption_of(config)}"
         models = {_SINGLE.get(kind, ""): model for model in models.values()}
     film = path.suffix.lower() != ".png"
     drawn: Any = (
