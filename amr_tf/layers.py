@@ -1,8 +1,11 @@
 """Layers that Keras lacks in the form this library needs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from amr_tf import replicas
@@ -118,6 +121,66 @@ class SpaceToDepth(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size}
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class ReplicationPadding2D(keras.layers.Layer):
+    """Pads maps by one pixel on each side with copies of their border pixels.
+
+    `keras.layers.ZeroPadding2D` pads with zeros, as a "same" convolution does. Zeros are a contrast
+    to most maps, so that uniform maps get a border. The gradient is written by hand: that of
+    TensorFlow's `MirrorPad` takes more than twice as long on a CPU.
+
+    Args:
+        **kwargs: passed on to `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: (N, H, W, C), with H and W known.
+
+    Returns:
+        (N, H + 2, W + 2, C), with the dtype of `inputs`.
+
+    Example:
+
+    >>> ReplicationPadding2D()(keras.ops.reshape([1.0, 2.0], (1, 1, 2, 1)))[0, ..., 0].numpy()
+    array([[1., 1., 2., 2.],
+           [1., 1., 2., 2.],
+           [1., 1., 2., 2.]], dtype=float32)
+    """
+
+    def build(self, input_shape: Shape) -> None:
+        if None in input_shape[1:]:
+            raise ValueError(
+                f"ReplicationPadding2D needs maps of a known size; got {tuple(input_shape)}."
+            )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return _replicate(inputs)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        batch, height, width, channels = input_shape
+        return (batch, height + 2, width + 2, channels)
+
+
+@tf.custom_gradient
+def _replicate(maps: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    _, height, width, channels = maps.shape
+    pixels = np.pad(np.arange(height * width).reshape(height, width), 1, mode="edge")
+    padded = tf.gather(tf.reshape(maps, (-1, height * width, channels)), pixels.ravel(), axis=1)
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return _fold(_fold(upstream, axis=1), axis=2)
+
+    return tf.reshape(padded, (-1, height + 2, width + 2, channels)), gradient
+
+
+def _fold(upstream: tf.Tensor, axis: int) -> tf.Tensor:
+    """Adds the first and last slices along an axis to their neighbours."""
+    size = upstream.shape[axis]
+    if size == 3:  # Both have the same neighbour.
+        return tf.reduce_sum(upstream, axis, keepdims=True)
+    parts = tf.split(upstream, [1, 1, size - 4, 1, 1], axis)
+    return tf.concat([parts[0] + parts[1], parts[2], parts[3] + parts[4]], axis)
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from amr_tf import GaussianSampling, SpectralNormalization
-from amr_tf.layers import SpaceToDepth
+from amr_tf.layers import ReplicationPadding2D, SpaceToDepth
 
 RECORDED = pathlib.Path(__file__).parent / "oracles" / "tfa_spectral_normalization.npz"
 
@@ -242,3 +242,30 @@ def test_space_to_depth_is_tensorflows(size):
 def test_space_to_depth_needs_whole_squares():
     with pytest.raises(ValueError, match=r"Images of 6 x 8 are not made of squares of 4 x 4"):
         SpaceToDepth(4)(np.zeros((1, 6, 8, 1), "float32"))
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 4, 3), (1, 1, 1, 2), (2, 1, 2, 1), (1, 3, 2, 1)])
+def test_replication_padding_and_its_gradient_are_tensorflows(shape):
+    rng = np.random.default_rng(0)
+    maps = tf.constant(rng.normal(size=shape), "float32")
+    padded_shape = (shape[0], shape[1] + 2, shape[2] + 2, shape[3])
+    upstream = tf.constant(rng.normal(size=padded_shape), "float32")
+    layer = ReplicationPadding2D()
+
+    def with_gradient(function):
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            padded = function(maps)
+        return padded, tape.gradient(padded, maps, upstream)
+
+    border = [[0, 0], [1, 1], [1, 1], [0, 0]]
+    expected = with_gradient(lambda given: tf.pad(given, border, "SYMMETRIC"))
+    for ours, theirs in zip(with_gradient(layer), expected):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    again = ReplicationPadding2D.from_config(layer.get_config())
+    assert again(keras.Input(shape[1:])).shape == (None, *padded_shape[1:])
+
+
+def test_replication_padding_needs_sizes():
+    with pytest.raises(ValueError, match=r"maps of a known size; got \(None, None, 4, 1\)"):
+        ReplicationPadding2D()(keras.Input((None, 4, 1)))

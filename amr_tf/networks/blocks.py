@@ -79,12 +79,13 @@ def convolution(
     dtype: Any = None,
     kind: Callable[..., keras.Layer] = keras.layers.Conv2D,
     kernel_initializer: Initializer = PortNormal,
+    padding: str = "same",
 ) -> keras.Layer:
-    """Creates a 3x3 "same" convolution of any kind, with its own initializer."""
+    """Creates a 3x3 convolution of any kind, with its own initializer."""
     return kind(
         channels,
         kernel_size=3,
-        padding="same",
+        padding=padding,
         kernel_initializer=make_initializer(kernel_initializer),
         name=name,
         dtype=dtype,

@@ -4,7 +4,8 @@ Pixels are first rearranged into channels (space to depth), so that convolutions
 small. The blocks have no normalisation. The last convolution of each is initialised with zeros, so
 that a block starts as the identity and the encoder as a linear map (Zhang et al. 2019, "Fixup
 initialization"). Nearest-neighbour upsampling before a 3x3 convolution avoids checkerboard
-artifacts.
+artifacts. Maps are padded with copies of their border. If padded with zeros, uniform codes would
+decode to images with a frame and a lattice.
 """
 
 import math
@@ -16,7 +17,7 @@ from keras import ops
 
 from amr_tf import checks
 from amr_tf.fused import LeakyReLU, UpsampledConv2D
-from amr_tf.layers import SpaceToDepth, SpectralNormalization
+from amr_tf.layers import ReplicationPadding2D, SpaceToDepth, SpectralNormalization
 from amr_tf.networks.blocks import activate, check_image_shape, convolution, critic
 from amr_tf.types import Activation, Tensor
 
@@ -59,14 +60,14 @@ def build_photo_encoder(
     stem, channels = _stages(image_shape, latent_width, stem, **sizes)
     images = keras.Input(image_shape, name="images")
     x = SpaceToDepth(stem, name="stem_pixels")(images)
-    x = _convolution(channels[0], "stem")(x)
+    x = _convolve(x, channels[0], "stem")
     for stage, filters in enumerate(channels):
         if stage:
             x = SpaceToDepth(2, name=f"stage{stage}_pixels")(x)
-            x = _convolution(filters, f"stage{stage}")(x)
+            x = _convolve(x, filters, f"stage{stage}")
         for block in range(blocks):
             x = _block(x, filters, f"stage{stage}_block{block}")
-    codes = _convolution(latent_channels, "conv_out", dtype="float32")(x)
+    codes = _convolve(x, latent_channels, "conv_out", dtype="float32")
     return keras.Model(images, codes, name=name)
 
 
@@ -98,12 +99,13 @@ def build_photo_decoder(
     sizes = {"latent_channels": latent_channels, "width": width, "blocks": blocks}
     stem, channels = _stages(image_shape, latent_width, stem, **sizes)
     codes = keras.Input((latent_width, latent_width, latent_channels), name="codes")
-    x = _convolution(channels[-1], "conv_in")(codes)
+    x = _convolve(codes, channels[-1], "conv_in")
     for stage in reversed(range(len(channels))):
         for block in range(blocks):
             x = _block(x, channels[stage], f"stage{stage}_block{block}")
         if stage:
-            x = _convolution(channels[stage - 1], f"stage{stage}_up", kind=UpsampledConv2D)(x)
+            x = _upsample(x, channels[stage - 1], f"stage{stage}_up")
+    # From here on, zeros beyond the border reach only the outermost pixels.
     for scale in reversed(range(round(math.log2(stem)))):
         filters = max(channels[0] * 2**scale // stem, 4)
         x = _activation(f"scale{scale}_relu")(x)
@@ -182,16 +184,30 @@ def _convolution(
     dtype: Any = None,
     kind: Callable[..., keras.Layer] = keras.layers.Conv2D,
     start: str = "glorot_uniform",
+    padding: str = "same",
 ) -> keras.Layer:
-    return convolution(channels, name, dtype, kind, kernel_initializer=start)
+    return convolution(channels, name, dtype, kind, kernel_initializer=start, padding=padding)
+
+
+def _convolve(inputs: Tensor, channels: int, name: str, **kwargs: Any) -> Tensor:
+    """Applies a convolution that continues the maps beyond their border."""
+    x = ReplicationPadding2D(name=f"{name}_pad")(inputs)
+    return _convolution(channels, name, padding="valid", **kwargs)(x)
+
+
+def _upsample(inputs: Tensor, channels: int, name: str) -> Tensor:
+    """Applies an upsampling convolution that continues the maps beyond their border."""
+    x = ReplicationPadding2D(name=f"{name}_pad")(inputs)
+    x = _convolution(channels, name, kind=UpsampledConv2D)(x)
+    return keras.layers.Cropping2D(2, name=f"{name}_crop")(x)
 
 
 def _block(inputs: Tensor, channels: int, name: str) -> Tensor:
     """Applies a residual block that starts as the identity."""
     x = _activation(f"{name}_relu_a")(inputs)
-    x = _convolution(channels, f"{name}_a")(x)
+    x = _convolve(x, channels, f"{name}_a")
     x = _activation(f"{name}_relu_b")(x)
-    x = _convolution(channels, f"{name}_b", start="zeros")(x)
+    x = _convolve(x, channels, f"{name}_b", start="zeros")
     return keras.layers.Add(name=f"{name}_add")([inputs, x])
 
 
