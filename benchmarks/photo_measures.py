@@ -1,5 +1,6 @@
 """What `photos.py` measures of reconstructions and mixes of held-out photographs."""
 
+import math
 import pathlib
 
 import keras
@@ -29,7 +30,8 @@ def pooled_extractor(images, labels, path, epochs=12):
     path = pathlib.Path(path)
     if not path.exists():
         with dtype_policy("mixed_bfloat16"):
-            classifier = _classifier(images.shape[1:], int(labels.max()) + 1)
+            steps = epochs * math.ceil(len(images) / 64)
+            classifier = _classifier(images.shape[1:], int(labels.max()) + 1, steps)
         classifier.fit(images, labels, batch_size=64, epochs=epochs, verbose=2)
         path.parent.mkdir(parents=True, exist_ok=True)
         classifier.save(path)
@@ -38,7 +40,7 @@ def pooled_extractor(images, labels, path, epochs=12):
     return classifier, keras.Model(classifier.inputs, features, name=path.stem)
 
 
-def _classifier(image_shape, classes):
+def _classifier(image_shape, classes, steps_in_all):
     keras.utils.set_random_seed(0)
     layers = keras.layers
     steps = [
@@ -53,7 +55,7 @@ def _classifier(image_shape, classes):
     steps += [layers.GlobalAveragePooling2D(name="pooled", dtype="float32"), layers.Dropout(0.3)]
     last = layers.Dense(classes, dtype="float32")
     model = keras.Sequential([*steps, last], name="classifier")
-    steps_made = keras.optimizers.schedules.CosineDecay(2e-3, 12 * 50)
+    steps_made = keras.optimizers.schedules.CosineDecay(2e-3, steps_in_all)
     model.compile(
         keras.optimizers.Adam(steps_made),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -3,6 +3,8 @@
     python -m venv runs/pythae && runs/pythae/bin/pip install pythae torch
     python benchmarks/photos.py --data_dir=../shared/photos/flowers --minutes=10 \
       --pythae=runs/pythae/bin/python --out=runs/photos
+    python benchmarks/photos.py --dataset=cifar10 --data_dir=../shared/tfds --image_size=32 \
+      --train_subset=10000 --minutes=10 --pythae=runs/pythae/bin/python --out=runs/photos32
 
 trains in turn, measures all on the same held-out images, and writes a table, a JSON file and a grid
 for each. A recipe is a line of flags of `amr_tf.train`; `--flags` are added to each. On a machine
@@ -32,41 +34,41 @@ from amr_tf.runs.build import build_model
 from amr_tf.runs.config import TrainingConfig
 from amr_tf.runs.flagfiles import config_from_flags, define_flags, expand_flagfiles
 
-_OURS = ["--flagfile=configs/photos64.cfg"]
-_PAPERS = ["--architecture=convolutional(latent_channels=64)", "--lambda=50", "--batch_size=64"]
-_PAPERS += ["--precision=auto"]
-RECIPES = {
-    "residual": _OURS,
-    "convolutional": _PAPERS,
-    "ae_gan": [*_PAPERS, "--method=ae_gan"],
-    # Ablations and variants.
-    "light_mixes": [
-        *_OURS,
-        "--method=amr(adversarial_weight=0.5, mix_weight=1.0, real_weight=2.0)",
-    ],
-    "no_mixes": [*_OURS, "--method=ae_gan", "--mixer=none"],
-    "no_features": [*_OURS, "--feature_matching=0"],
-    "no_averages": [*_OURS, "--ema=0"],
+# What each changes in `configs/photos64.cfg` (or photos32.cfg, ...).
+_CHANGES = {
+    "residual": [],
+    "light_mixes": ["--method=amr(adversarial_weight=0.5, mix_weight=1.0, real_weight=2.0)"],
+    "no_mixes": ["--method=ae_gan", "--mixer=none"],
+    "no_features": ["--feature_matching=0"],
+    "no_averages": ["--ema=0"],
     "no_augmentation": [
-        *_OURS,
         "--discriminator_augmentation=diff_augment(brightness=0, "
         "saturation=0, contrast=0, translation=0, cutout=0)",
     ],
-    "relativistic": [
-        *_OURS,
-        "--method=amr(adversarial_weight=0.2, mix_weight=3.0, relativistic=True)",
-    ],
-    "crossentropy": [*_OURS, "--gan_loss=binary_crossentropy"],
-    "float32": [*_OURS, "--precision=float32"],
-    "bernoulli": [*_OURS, "--mixer=bernoulli(probability='element')"],
-    "bernoulli_groups": [*_OURS, "--mixer=bernoulli(probability='element', group_size=4)"],
-    "mixup": [*_OURS, "--mixer=mixup"],
-    "spherical": [*_OURS, "--mixer=spherical"],
-    "learned": [*_OURS, "--mixer=learned"],
-    "small_codes": [*_OURS, "--architecture=residual(latent_width=4, latent_channels=64)"],
+    "relativistic": ["--method=amr(adversarial_weight=0.2, mix_weight=3.0, relativistic=True)"],
+    "crossentropy": ["--gan_loss=binary_crossentropy"],
+    "float32": ["--precision=float32"],
+    "bernoulli": ["--mixer=bernoulli(probability='element')"],
+    "bernoulli_groups": ["--mixer=bernoulli(probability='element', group_size=4)"],
+    "mixup": ["--mixer=mixup"],
+    "spherical": ["--mixer=spherical"],
+    "learned": ["--mixer=learned"],
+    "attention": ["--architecture=residual(attention=8)"],
+    "small_codes": ["--architecture=residual(latent_width=4, latent_channels=64)"],
 }
+# The paper's, with codes 4x4xC of as many numbers: a twelfth of the image's.
+_PAPERS = {"convolutional": [], "ae_gan": ["--method=ae_gan"]}
 _ROWS = ("recipe", "steps", "error", "ms_ssim", "fd_reconstructions", "fd_mixes_k2", "fd_mixes_k3")
 _ROWS += ("precision_mixes_k2", "recall_mixes_k2", "swd_mixes_k2", "nearer_parent", "probe")
+
+
+def recipe(name, image_size):
+    """The flags of a recipe."""
+    if name in _CHANGES:
+        return [f"--flagfile=configs/photos{image_size}.cfg", *_CHANGES[name]]
+    architecture = f"--architecture=convolutional(latent_channels={image_size**2 // 64})"
+    settings = ["--lambda=50", "--batch_size=64", "--precision=auto"]
+    return [architecture, *settings, *_PAPERS[name]]
 
 
 def config_of(flags):
@@ -192,16 +194,18 @@ def save_png(path, pixels):
     tf.io.write_file(str(path), tf.io.encode_png(pixels))
 
 
-def pictures_of(data_dir, image_size):
-    """Training images and labels, held-out images and labels, and who is mixed with whom."""
-    data = amr_tf.data.load(
-        "image_folder", data_dir=data_dir, image_size=image_size, validation_fraction=0.1, seed=0
-    )
+def pictures_of(data_dir, image_size, dataset="image_folder", train_subset=None):
+    """Training images and labels, held-out images and labels, and who is mixed with whom.
+
+    A tenth of the training images is held out, or a tenth of the subset's number.
+    """
+    data = amr_tf.data.load(dataset, data_dir, image_size, 0.1, train_subset, seed=0)
     parts = [
         (prepared(split, slice(None), data.image_size), np.asarray(split.labels))
         for split in (data.train, data.validation)
     ]
     order = np.random.default_rng(0).permutation(len(parts[1][0]))
+    order = order[: None if train_subset is None else train_subset // 10]
     held_out, labels = (array[order] for array in parts[1])
     partners = np.stack([np.roll(np.arange(len(order)), -shift) for shift in range(3)])
     return (*parts[0], held_out, labels, partners)
@@ -211,7 +215,9 @@ def ours(name, options, pictures, path):
     """For each budget a path, what a recipe makes of the held-out images, and what it took."""
     train_images, train_labels, held_out, _, partners = pictures
     few = held_out[:64], partners[:, :64] % 64
-    flags = [*RECIPES[name], *options.flags.split(";")] if options.flags else RECIPES[name]
+    flags = recipe(name, options.image_size) + list(filter(None, options.flags.split(";")))
+    config = config_of(flags)
+    chosen = {key: getattr(config, key) for key in ("architecture", "method", "mixer")}
     kept = []
 
     def show(model):
@@ -222,7 +228,7 @@ def ours(name, options, pictures, path):
 
     def keep(model, minutes, took):
         where = path.with_name(f"{path.name}_{minutes:g}min")
-        kept.append((where, all_of(model, pictures), {"flags": flags, **took}))
+        kept.append((where, all_of(model, pictures), {"flags": flags, **chosen, **took}))
         model.save(f"{where}.keras")
 
     given = options.minutes, options.steps, keep, show, CLOCKS[options.clock]
@@ -254,7 +260,9 @@ def theirs(name, options, pictures, path):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="image_folder")
     parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--train_subset", type=int)
     parser.add_argument("--image_size", type=int, default=64)
     parser.add_argument("--recipes", default="residual,convolutional,ae_gan")
     parser.add_argument("--saved", default="", help=".keras files to measure as they are")
@@ -274,7 +282,9 @@ def main():
     options = arguments()
     out = pathlib.Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    pictures = pictures_of(options.data_dir, options.image_size)
+    pictures = pictures_of(
+        options.data_dir, options.image_size, options.dataset, options.train_subset
+    )
     train_images, train_labels, held_out, labels, partners = pictures
     jobs = [(name, ours) for name in filter(None, options.recipes.split(","))]
     jobs += [(name, saved) for name in filter(None, options.saved.split(","))]

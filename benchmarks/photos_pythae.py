@@ -2,9 +2,9 @@
 
     python benchmarks/photos_pythae.py PICTURES.npz MODEL OUT.npz MINUTES STEPS CLOCK
 
-The networks are pythae's residual ones for CelebA, the optimizer Adam as in its trainers, codes of
-1,024 numbers. VAEGAN gets a discriminator of its own: pythae's for CelebA has 11 million
-parameters, and takes most of a step.
+The networks are pythae's residual ones for CelebA (64 pixels) or CIFAR (32), the optimizer Adam as
+in its trainers, codes of a twelfth of the image's numbers. VAEGAN gets a discriminator of its own:
+pythae's for CelebA has 11 million parameters, and takes most of a step.
 """
 
 import sys
@@ -15,26 +15,36 @@ from photo_clocks import CLOCKS
 from pythae.models import AE, RAE_L2, VAE, VAEGAN, AEConfig, RAE_L2_Config, VAEConfig, VAEGANConfig
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDiscriminator
-from pythae.models.nn.benchmarks.celeba import (
-    Decoder_ResNet_AE_CELEBA,
-    Encoder_ResNet_AE_CELEBA,
-    Encoder_ResNet_VAE_CELEBA,
-)
+from pythae.models.nn.benchmarks import celeba, cifar
 from torch import nn
 
-LATENT, BATCH, RATE = 1024, 64, 1e-3
+BATCH, RATE = 64, 1e-3
+NETWORKS = {  # Encoder, encoder of a VAE, decoder.
+    64: (
+        celeba.Encoder_ResNet_AE_CELEBA,
+        celeba.Encoder_ResNet_VAE_CELEBA,
+        celeba.Decoder_ResNet_AE_CELEBA,
+    ),
+    32: (
+        cifar.Encoder_ResNet_AE_CIFAR,
+        cifar.Encoder_ResNet_VAE_CIFAR,
+        cifar.Decoder_ResNet_AE_CIFAR,
+    ),
+}
 
 
 class SmallDiscriminator(BaseDiscriminator):
     """Four convolutions of stride 2 and a logit's sigmoid, in the form that VAEGAN asks for."""
 
-    def __init__(self):
+    def __init__(self, image_size):
         super().__init__()
         layers, before = [], 3
         for channels in (32, 64, 128, 128):
             layers.append(nn.Sequential(nn.Conv2d(before, channels, 4, 2, 1), nn.LeakyReLU(0.2)))
             before = channels
-        layers.append(nn.Sequential(nn.Flatten(), nn.Linear(128 * 16, 1), nn.Sigmoid()))
+        layers.append(
+            nn.Sequential(nn.Flatten(), nn.Linear(128 * (image_size // 16) ** 2, 1), nn.Sigmoid())
+        )
         self.layers = nn.ModuleList(layers)
         self.depth = len(layers)
 
@@ -48,21 +58,22 @@ class SmallDiscriminator(BaseDiscriminator):
         return output
 
 
-def build(name):
+def build(name, image_size):
     """The model of a name, and the optimizers of its losses."""
-    shape = {"input_dim": (3, 64, 64), "latent_dim": LATENT}
+    shape = {"input_dim": (3, image_size, image_size), "latent_dim": image_size**2 // 4}
+    encoder, vae_encoder, decoder = NETWORKS[image_size]
     plain = {"ae": (AE, AEConfig), "rae": (RAE_L2, RAE_L2_Config)}
     if name in plain:
         kind, config = plain[name]
-        networks = Encoder_ResNet_AE_CELEBA, Decoder_ResNet_AE_CELEBA
+        networks = encoder, decoder
     else:
         kind, config = {"vae": (VAE, VAEConfig), "vaegan": (VAEGAN, VAEGANConfig)}[name]
-        networks = Encoder_ResNet_VAE_CELEBA, Decoder_ResNet_AE_CELEBA
+        networks = vae_encoder, decoder
     further = {"reconstruction_layer": 3} if name == "vaegan" else {}
     config = config(**shape, **further)
     parts = {"encoder": networks[0](config), "decoder": networks[1](config)}
     if name == "vaegan":
-        parts["discriminator"] = SmallDiscriminator()
+        parts["discriminator"] = SmallDiscriminator(image_size)
     model = kind(config, **parts)
     groups = [getattr(model, part).parameters() for part in parts]
     if name in ("ae", "vae"):
@@ -103,7 +114,7 @@ def main(pictures, name, out, minutes, steps, clock):
     rng = np.random.default_rng(0)
     data = np.load(pictures)
     train, held_out = (np.moveaxis(data[key] / 2 + 0.5, -1, 1) for key in ("train", "held_out"))
-    model, optimizers = build(name)
+    model, optimizers = build(name, train.shape[-1])
     model.train()
     start, made = None, 0
     while made < steps and (start is None or clock() - start < 60 * minutes):

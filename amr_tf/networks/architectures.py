@@ -264,6 +264,7 @@ def residual(
     width: int = 64,
     blocks: int = 2,
     stem: int | None = None,
+    attention: int | None = None,
     critic_width: int = 32,
     output_activation: str | None = None,
     *,
@@ -281,6 +282,8 @@ def residual(
         blocks: number of residual blocks at each resolution.
         stem: side in pixels of the square that becomes one position of the first maps; None for
             half of the image's width over `latent_width`, at most 4.
+        attention: width of the maps whose blocks are each followed by self-attention, such as 8; or
+            None.
         critic_width: channels of the discriminator's first block.
         output_activation: the name of a Keras activation for the decoder, or None.
         encoder_outputs: number of encoder outputs per element of a code; 2 for a VAE.
@@ -298,6 +301,7 @@ def residual(
         "width": width,
         "blocks": blocks,
         "stem": stem,
+        "attention": attention,
     }
     encoder = build_photo_encoder(image_shape, encoder_outputs * latent_channels, **sizes)
     decoder = build_photo_decoder(

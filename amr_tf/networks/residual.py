@@ -24,6 +24,7 @@ from amr_tf.types import Activation, Tensor
 SLOPE = 0.2  # Of LeakyReLU below zero.
 _LARGEST_STEM = 4
 _MOST_DOUBLINGS = 2  # Of the channels, from the narrowest to the widest block.
+_HEAD_CHANNELS = 64  # Of one head of attention.
 _CRITIC_WIDTH = 4  # Width of the discriminator's last maps, whose logits are averaged.
 
 
@@ -34,6 +35,7 @@ def build_photo_encoder(
     width: int = 64,
     blocks: int = 2,
     stem: int | None = None,
+    attention: int | None = None,
     name: str = "encoder",
 ) -> keras.Model:
     """Builds the encoder f, from images (N, H, W, C) in [-1, 1] to float32 codes.
@@ -51,13 +53,16 @@ def build_photo_encoder(
         blocks: number of residual blocks at each resolution.
         stem: side in pixels of the square that becomes one position, a power of two up to the
             image's width over `latent_width`; None for half of that, at most 4.
+        attention: width of the maps whose blocks are each followed by self-attention over all
+            positions (Zhang et al. 2019, "Self-attention generative adversarial networks"), one of
+            those that the blocks have, such as 8; None for no attention.
         name: the model's name.
 
     Raises:
         ValueError: a size is not positive or does not fit the images.
     """
     sizes = {"latent_channels": latent_channels, "width": width, "blocks": blocks}
-    stem, channels = _stages(image_shape, latent_width, stem, **sizes)
+    stem, channels = _stages(image_shape, latent_width, stem, attention, **sizes)
     images = keras.Input(image_shape, name="images")
     x = SpaceToDepth(stem, name="stem_pixels")(images)
     x = _convolve(x, channels[0], "stem")
@@ -66,7 +71,7 @@ def build_photo_encoder(
             x = SpaceToDepth(2, name=f"stage{stage}_pixels")(x)
             x = _convolve(x, filters, f"stage{stage}")
         for block in range(blocks):
-            x = _block(x, filters, f"stage{stage}_block{block}")
+            x = _block(x, filters, f"stage{stage}_block{block}", attention)
     codes = _convolve(x, latent_channels, "conv_out", dtype="float32")
     return keras.Model(images, codes, name=name)
 
@@ -78,6 +83,7 @@ def build_photo_decoder(
     width: int = 64,
     blocks: int = 2,
     stem: int | None = None,
+    attention: int | None = None,
     output_activation: Activation = None,
     name: str = "decoder",
 ) -> keras.Model:
@@ -97,21 +103,24 @@ def build_photo_decoder(
         ValueError: the activation is unknown to Keras; or see `build_photo_encoder`.
     """
     sizes = {"latent_channels": latent_channels, "width": width, "blocks": blocks}
-    stem, channels = _stages(image_shape, latent_width, stem, **sizes)
+    stem, channels = _stages(image_shape, latent_width, stem, attention, **sizes)
     codes = keras.Input((latent_width, latent_width, latent_channels), name="codes")
     x = _convolve(codes, channels[-1], "conv_in")
     for stage in reversed(range(len(channels))):
         for block in range(blocks):
-            x = _block(x, channels[stage], f"stage{stage}_block{block}")
+            x = _block(x, channels[stage], f"stage{stage}_block{block}", attention)
         if stage:
             x = _upsample(x, channels[stage - 1], f"stage{stage}_up")
-    # From here on, zeros beyond the border reach only the outermost pixels.
+    # One position is `stem` pixels of the image, as far as the zeros beyond the border of the
+    # remaining convolutions reach. It is cut off at the end, which is faster than padding each.
+    x = ReplicationPadding2D(name="margin")(x)
     for scale in reversed(range(round(math.log2(stem)))):
         filters = max(channels[0] * 2**scale // stem, 4)
         x = _activation(f"scale{scale}_relu")(x)
         x = _convolution(filters, f"scale{scale}_up", kind=UpsampledConv2D)(x)
     x = _activation("relu_out")(x)
     images = _convolution(image_shape[2], "conv_out", dtype="float32")(x)
+    images = keras.layers.Cropping2D(stem, name="images", dtype="float32")(images)
     return keras.Model(codes, activate(images, output_activation), name=name)
 
 
@@ -160,7 +169,11 @@ def default_stem(image_shape: tuple[int, ...], latent_width: int) -> int:
 
 
 def _stages(
-    image_shape: tuple[int, ...], latent_width: int, stem: int | None, **sizes: Any
+    image_shape: tuple[int, ...],
+    latent_width: int,
+    stem: int | None,
+    attention: int | None,
+    **sizes: Any,
 ) -> tuple[int, list[int]]:
     """Checks the sizes and returns the stem and the channels of the blocks at each resolution."""
     for name, size in {"latent_width": latent_width, **sizes}.items():
@@ -171,6 +184,12 @@ def _stages(
     if stem not in allowed:
         raise ValueError(f"stem must be one of {', '.join(map(str, allowed))}; got {stem!r}.")
     halvings = scales - round(math.log2(stem))
+    widths = [latent_width << stage for stage in range(halvings + 1)]
+    if attention is not None and attention not in widths:
+        raise ValueError(
+            f"attention must be the width of the maps of some blocks, one of "
+            f"{', '.join(map(str, widths))}; got {attention!r}."
+        )
     return stem, [sizes["width"] << min(s, _MOST_DOUBLINGS) for s in range(halvings + 1)]
 
 
@@ -202,13 +221,27 @@ def _upsample(inputs: Tensor, channels: int, name: str) -> Tensor:
     return keras.layers.Cropping2D(2, name=f"{name}_crop")(x)
 
 
-def _block(inputs: Tensor, channels: int, name: str) -> Tensor:
-    """Applies a residual block that starts as the identity."""
+def _block(inputs: Tensor, channels: int, name: str, attention: int | None) -> Tensor:
+    """Applies a residual block that starts as the identity, and perhaps attention."""
     x = _activation(f"{name}_relu_a")(inputs)
     x = _convolve(x, channels, f"{name}_a")
     x = _activation(f"{name}_relu_b")(x)
     x = _convolve(x, channels, f"{name}_b", start="zeros")
-    return keras.layers.Add(name=f"{name}_add")([inputs, x])
+    x = keras.layers.Add(name=f"{name}_add")([inputs, x])
+    return _attend(x, f"{name}_attention") if x.shape[1] == attention else x
+
+
+def _attend(inputs: Tensor, name: str) -> Tensor:
+    """Adds self-attention between positions, which starts as the identity, too."""
+    channels = inputs.shape[-1]
+    heads = math.gcd(channels, max(channels // _HEAD_CHANNELS, 1))
+    x = keras.layers.LayerNormalization(name=f"{name}_norm")(inputs)
+    attention = keras.layers.MultiHeadAttention(
+        heads, channels // heads, attention_axes=(1, 2), name=name
+    )
+    x = attention(x, x)
+    x = keras.layers.Dense(channels, kernel_initializer="zeros", name=f"{name}_out")(x)
+    return keras.layers.Add(name=f"{name}_sum")([inputs, x])
 
 
 def _spectral(channels: int, kernel_size: int, name: str, dtype: Any = None) -> keras.Layer:

@@ -23,6 +23,8 @@ SMALL = {"latent_width": 4, "latent_channels": 3, "width": 4, "blocks": 1}
 NETWORKS = {
     "encoder": lambda: build_photo_encoder(SHAPE, **SMALL),
     "decoder": lambda: build_photo_decoder(SHAPE, **SMALL),
+    "attending encoder": lambda: build_photo_encoder(SHAPE, **SMALL, attention=8),
+    "attending decoder": lambda: build_photo_decoder(SHAPE, **SMALL, attention=4),
     "discriminator": lambda: build_photo_discriminator(SHAPE, width=2),
     "classifier": lambda: build_photo_discriminator(SHAPE, width=2, num_classes=3),
 }
@@ -40,7 +42,8 @@ def test_sizes_at_64_pixels():
     assert channels_of(encoder, "_add") == blocks
     assert channels_of(decoder, "_add") == blocks[::-1]
     assert channels_of(decoder, "_crop") == [(16, 16, 64)]
-    assert channels_of(decoder, "_up")[1:] == [(32, 32, 32), (64, 64, 16)]
+    # With a margin that is cut off.
+    assert channels_of(decoder, "_up")[1:] == [(36, 36, 32), (72, 72, 16)]
     assert channels_of(discriminator, "_add") == [(32, 32, 32), (16, 16, 64), (8, 8, 128)]
     assert discriminator.get_layer("patches").kernel.shape == (3, 3, 128, 1)
     assert decoder.output_shape == (None, 64, 64, 3)
@@ -87,14 +90,14 @@ def test_the_autoencoder_starts_linear():
     np.testing.assert_array_equal(before, after)
 
 
-def test_uniform_images_and_codes_get_neither_frame_nor_lattice():
-    """Whatever the weights; only the outermost pixels may see where the image ends."""
+@pytest.mark.parametrize("stem", [1, 2, 4, 8])
+def test_uniform_images_and_codes_get_neither_frame_nor_lattice(stem):
+    """Whatever the weights: convolutions see no border."""
     rng = np.random.default_rng(0)
-    networks = [build((64, 64, 1), **SMALL) for build in (build_photo_encoder, build_photo_decoder)]
-    for network, margin in zip(networks, (0, 4)):
+    for build in (build_photo_encoder, build_photo_decoder):
+        network = build((64, 64, 1), **SMALL, stem=stem)
         network.set_weights([rng.normal(0, 0.2, w.shape) for w in network.get_weights()])
-        maps = np.asarray(network(np.ones((1, *network.input_shape[1:]), "float32")))
-        maps = maps[0, margin : len(maps[0]) - margin, margin : len(maps[0]) - margin]
+        maps = np.asarray(network(np.ones((1, *network.input_shape[1:]), "float32")))[0]
         assert np.ptp(maps, axis=(0, 1)).max() < 1e-4 * np.abs(maps).max()
         assert np.abs(maps).max() > 1e-3
 
@@ -134,12 +137,14 @@ def test_files(build, tmp_path):
 
 
 def test_no_weight_is_without_gradient():
-    """But for those in front of a block's last convolution, which starts at zero."""
+    """But for those in front of a block's or attention's last layer, which starts at zero."""
     for build in NETWORKS.values():
         network = build()
-        lost = {path.split("/")[-2] for path in without_gradient(network)}
+        lost = {path.split("/")[0] for path in without_gradient(network)}
         blocks = [x.name.removesuffix("_add") for x in network.layers if "_add" in x.name]
         zero = set() if spectral_layers(network) else {f"{name}_a" for name in blocks}
+        attending = {x.name.removesuffix("_sum") for x in network.layers if "_sum" in x.name}
+        zero |= {name + ending for name in attending for ending in ("", "_norm")}
         assert lost == zero
 
 
@@ -155,6 +160,32 @@ def test_mixed_precision_outputs_are_float32():
 def test_bad_stems(stem):
     with pytest.raises(ValueError, match="^stem must be one of 1, 2, 4; got"):
         build_photo_encoder(SHAPE, **SMALL, stem=stem)
+
+
+@pytest.mark.parametrize("width", [0, 6, 16, "8"])
+def test_bad_attention(width):
+    allowed = f"width of the maps of some blocks, one of 4, 8; got {width!r}"
+    for build in (build_photo_encoder, build_photo_decoder):
+        with pytest.raises(ValueError, match=allowed):
+            build(SHAPE, **SMALL, attention=width)
+
+
+@pytest.mark.parametrize("network", ["encoder", "decoder"])
+def test_attention_starts_as_the_identity_and_reaches_every_position(network):
+    plain, attending = NETWORKS[network](), NETWORKS[f"attending {network}"]()
+    weights = {w.path: w.numpy() for w in plain.weights}
+    rng = np.random.default_rng(0)
+    for weight in attending.weights:
+        weight.assign(weights.get(weight.path, weight))
+    one = inputs_of(attending)
+    np.testing.assert_allclose(attending(one), plain(one), rtol=1e-5, atol=1e-6)
+
+    for weight in attending.weights:
+        weight.assign(rng.normal(0, 0.3, weight.shape))
+    other = np.array(one)
+    other[:, 0, 0] += 1.0
+    changed = np.abs(attending(one) - attending(other)).max(axis=(0, -1))
+    assert changed.min() > 0.0
 
 
 @pytest.mark.parametrize("shape", [(12, 12, 3), (16, 8, 3), (4, 4, 3), (16, 16)])
