@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from amr_tf import replicas
+from amr_tf import checks, replicas
 from amr_tf.types import Seed, Shape, Tensor
 
 _EPSILON = 1e-12
@@ -181,6 +181,57 @@ def _fold(upstream: tf.Tensor, axis: int) -> tf.Tensor:
         return tf.reduce_sum(upstream, axis, keepdims=True)
     parts = tf.split(upstream, [1, 1, size - 4, 1, 1], axis)
     return tf.concat([parts[0] + parts[1], parts[2], parts[3] + parts[4]], axis)
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
+class DetailGain(keras.layers.Layer):
+    """Amplifies how much pixels differ from the mean of their square of 2 x 2 pixels.
+
+    The finest details of photographs are weak. At 64 pixels, their standard deviation is a ninth of
+    that of the means. A spectrally normalised discriminator cannot amplify them, and overlooks
+    textures that no photograph has.
+
+    Args:
+        gain: factor of the differences, positive; with 1 the images stay as they are.
+        **kwargs: passed on to `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: (N, H, W, C), with even H and W.
+
+    Returns:
+        `mean + gain * (inputs - mean)`, with the shape of `inputs`.
+
+    Example:
+
+    >>> DetailGain(4.0)(keras.ops.reshape([1.0, 2.0, 1.0, 2.0], (1, 2, 2, 1)))[0, ..., 0].numpy()
+    array([[-0.5,  3.5],
+           [-0.5,  3.5]], dtype=float32)
+    """
+
+    def __init__(self, gain: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        checks.check_positive("gain", gain)
+        self.gain = gain
+
+    def build(self, input_shape: Shape) -> None:
+        _, height, width, _ = input_shape
+        if height % 2 or width % 2:
+            raise ValueError(
+                f"DetailGain needs images of even height and width; got {height} x {width}."
+            )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        _, height, width, channels = inputs.shape
+        squares = ops.reshape(inputs, (-1, height // 2, 2, width // 2, 2, channels))
+        mean = ops.mean(squares, axis=(2, 4), keepdims=True)
+        amplified = mean + self.gain * (squares - mean)
+        return ops.reshape(amplified, (-1, height, width, channels))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "gain": self.gain}
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")

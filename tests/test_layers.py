@@ -1,3 +1,4 @@
+import itertools
 import json
 import pathlib
 
@@ -7,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from amr_tf import GaussianSampling, SpectralNormalization
-from amr_tf.layers import ReplicationPadding2D, SpaceToDepth
+from amr_tf.layers import DetailGain, ReplicationPadding2D, SpaceToDepth
 
 RECORDED = pathlib.Path(__file__).parent / "oracles" / "tfa_spectral_normalization.npz"
 
@@ -269,3 +270,27 @@ def test_replication_padding_and_its_gradient_are_tensorflows(shape):
 def test_replication_padding_needs_sizes():
     with pytest.raises(ValueError, match=r"maps of a known size; got \(None, None, 4, 1\)"):
         ReplicationPadding2D()(keras.Input((None, 4, 1)))
+
+
+def test_detail_gain_amplifies_the_differences_within_squares():
+    images = np.random.default_rng(0).normal(size=(2, 4, 6, 3)).astype("float32")
+    layer = DetailGain.from_config(DetailGain(3.0).get_config())
+    amplified = np.asarray(layer(images))
+    for rows, columns in itertools.product(range(0, 4, 2), range(0, 6, 2)):
+        square = np.s_[:, rows : rows + 2, columns : columns + 2]
+        mean = images[square].mean(axis=(1, 2), keepdims=True)
+        expected = mean + 3.0 * (images[square] - mean)
+        np.testing.assert_allclose(amplified[square], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(DetailGain(1.0)(images), images, rtol=1e-5, atol=1e-6)
+    assert layer(keras.Input((4, 6, 3))).shape == (None, 4, 6, 3)
+
+
+@pytest.mark.parametrize("gain", [0.0, -1.0, float("nan"), "4"])
+def test_bad_gains(gain):
+    with pytest.raises(ValueError, match=f"gain must be .*got {gain!r}"):
+        DetailGain(gain)
+
+
+def test_detail_gain_needs_even_sizes():
+    with pytest.raises(ValueError, match="even height and width; got 3 x 4"):
+        DetailGain(4.0)(np.zeros((1, 3, 4, 1), "float32"))

@@ -266,6 +266,7 @@ def residual(
     stem: int | None = None,
     attention: int | None = None,
     critic_width: int = 32,
+    critic_gain: float = 4.0,
     output_activation: str | None = None,
     *,
     encoder_outputs: int = 1,
@@ -285,6 +286,7 @@ def residual(
         attention: width of the maps whose blocks are each followed by self-attention, such as 8; or
             None.
         critic_width: channels of the discriminator's first block.
+        critic_gain: factor by which the discriminator amplifies the finest details of images.
         output_activation: the name of a Keras activation for the decoder, or None.
         encoder_outputs: number of encoder outputs per element of a code; 2 for a VAE.
         critic: "logits", "classifier", or None.
@@ -313,6 +315,7 @@ def residual(
             image_shape,
             critic_width,
             stem=max((default_stem(image_shape, latent_width) if stem is None else stem) // 2, 1),
+            detail_gain=critic_gain,
             num_classes=num_classes if critic == "classifier" else None,
         )
     return Networks(encoder, decoder, discriminator)

@@ -17,7 +17,7 @@ from keras import ops
 
 from amr_tf import checks
 from amr_tf.fused import LeakyReLU, UpsampledConv2D
-from amr_tf.layers import ReplicationPadding2D, SpaceToDepth, SpectralNormalization
+from amr_tf.layers import DetailGain, ReplicationPadding2D, SpaceToDepth, SpectralNormalization
 from amr_tf.networks.blocks import activate, check_image_shape, convolution, critic
 from amr_tf.types import Activation, Tensor
 
@@ -128,6 +128,7 @@ def build_photo_discriminator(
     image_shape: tuple[int, ...],
     width: int = 32,
     stem: int = 2,
+    detail_gain: float = 4.0,
     num_classes: int | None = None,
     name: str = "discriminator",
 ) -> keras.Model:
@@ -142,6 +143,8 @@ def build_photo_discriminator(
         image_shape: (H, W, C) with H = W = 8 * `stem` times a power of two, at least 1.
         width: channels of the first block. They double with each block, up to four times `width`.
         stem: side in pixels of the square that becomes one position.
+        detail_gain: factor by which the finest details of the images are amplified (`DetailGain`),
+            which the discriminator would overlook otherwise.
         num_classes: number of classes or attributes of a classifier branch on the last block, as in
             an AC-GAN, or None. With a branch, the model returns [logits, class logits
             (N, num_classes)].
@@ -154,7 +157,8 @@ def build_photo_discriminator(
     checks.check_positive_integer("stem", stem)
     scales = check_image_shape(image_shape, _CRITIC_WIDTH * stem)
     images = keras.Input(image_shape, name="images")
-    x = SpaceToDepth(stem, name="stem")(images)
+    x = DetailGain(detail_gain, name="detail")(images)
+    x = SpaceToDepth(stem, name="stem")(x)
     for scale in range(scales):
         x = _spectral_block(x, width << min(scale, _MOST_DOUBLINGS), f"block{scale}", scale == 0)
         x = keras.layers.AveragePooling2D(2, name=f"block{scale}_pool")(x)
