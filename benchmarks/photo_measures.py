@@ -79,6 +79,7 @@ def measure(originals, made, partners, extractor, labels):
     real = extract_features(originals, extractor)
     results = {"error": float(np.abs(originals - made["reconstructions"]).mean())}
     results["ms_ssim"] = ms_ssim(originals, made["reconstructions"])
+    results["variance_held_out"] = float(real.var(axis=0).sum())  # Of features, over images.
     for name in ("reconstructions", "mixes_k2", "mixes_k3", "samples", "new"):
         if name in made:
             fake = extract_features(made[name], extractor)
@@ -86,6 +87,8 @@ def measure(originals, made, partners, extractor, labels):
             shares = precision_recall(real, fake)
             results |= {f"{key}_{name}": value for key, value in shares.items()}
             results[f"swd_{name}"] = sliced_distances(originals, made[name])
+            results[f"fine_{name}"] = fine_energy(made[name]) / fine_energy(originals)
+            results[f"variance_{name}"] = float(fake.var(axis=0).sum())
     mixed = extract_features(made["mixes_k2"], extractor)
     results["nearer_parent"] = nearer_parent(mixed, real, real[partners[1]])
     if "train_codes" in made:
@@ -133,6 +136,14 @@ def sliced_distances(real, fake, seed=0):
         one, other = (np.sort(each @ directions, axis=0) for each in patches)
         distances.append(1000 * float(np.abs(one - other).mean()))
     return [*distances, float(np.mean(distances))]
+
+
+def fine_energy(images):
+    """Mean energy of frequencies above 3/8 of a cycle per pixel in the finest Laplacian level."""
+    finest = _pyramid(images)[0]
+    frequencies = np.abs(np.fft.fftfreq(finest.shape[1]))
+    high = np.hypot(*np.meshgrid(frequencies, frequencies)) > 3 / 8
+    return float((np.abs(np.fft.fft2(finest, axes=(1, 2))[:, high]) ** 2).mean())
 
 
 _BLUR = np.outer(*2 * [np.array([1, 4, 6, 4, 1], "float32") / 16])
