@@ -113,6 +113,14 @@ def test_residual_blocks_learn_from_their_start():
     assert history[-1] < 0.1 * images.var()
 
 
+def test_the_discriminator_sees_details_amplified():
+    discriminator = residual(SHAPE, **SMALL, critic_width=2, critic_gain=3.0)[2]
+    assert discriminator.get_layer("detail").gain == 3.0
+    assert residual(SHAPE, **SMALL)[2].get_layer("detail").gain == 4.0
+    with pytest.raises(ValueError, match=r"gain must be above 0; got 0.0"):
+        residual(SHAPE, **SMALL, critic_gain=0.0)
+
+
 def test_the_discriminators_blocks_are_normalised():
     discriminator = build_photo_discriminator((64, 64, 3), width=4)
     # Three blocks of two convolutions and a shortcut; the patches' logits are free to grow.
