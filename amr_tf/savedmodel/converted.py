@@ -55,14 +55,37 @@ def write(model: ResynthesisModel, path: str | pathlib.Path, formats: Collection
 
 def decoder_of(model: ResynthesisModel) -> keras.Model:
     """Returns a Keras model from codes to images, float32 for any dtype policy."""
-    return _float32(model.decoder, model.decoder.output, "decoder")
+    decoder = _in_float32(model.decoder)
+    return _float32(decoder, decoder.output, "decoder")
 
 
 def encoder_of(model: ResynthesisModel) -> keras.Model:
     """Returns a Keras model from images to codes, float32 for any dtype policy."""
+    encoder = _in_float32(model.encoder)
     # A layer, which a method's `codes_of` may call TensorFlow in.
-    codes = keras.layers.Lambda(model.codes_of)(model.encoder.output)
-    return _float32(model.encoder, codes, "encoder")
+    codes = keras.layers.Lambda(model.codes_of)(encoder.output)
+    return _float32(encoder, codes, "encoder")
+
+
+def _in_float32(network: keras.Model) -> keras.Model:
+    """Returns the network computing in float32, as ONNX's converter and runtime want it."""
+    if all(layer.compute_dtype == "float32" for layer in network._flatten_layers()):
+        return network
+    config = _without_half(keras.saving.serialize_keras_object(network))
+    copy = keras.saving.deserialize_keras_object(config, safe_mode=False)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def _without_half(config: Any) -> Any:
+    """Returns a serialised object in which mixed-precision policies are float32's."""
+    if isinstance(config, (list, tuple)):
+        return type(config)(map(_without_half, config))
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy" and config["config"]["name"].startswith("mixed_"):
+        return {**config, "config": {**config["config"], "name": "float32"}}
+    return {key: _without_half(value) for key, value in config.items()}
 
 
 def _float32(network: keras.Model, output: Any, name: str) -> keras.Model:
