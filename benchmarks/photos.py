@@ -125,9 +125,8 @@ def batches(images, labels, batch_size, seed):
     return data.map(mirrored).batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def train(flags, train_images, train_labels, *budgets):
-    """Trains a model by a recipe; what it makes is kept by `Budgets`."""
-    config = config_of(flags)
+def train(config, train_images, train_labels, *budgets):
+    """Trains a model of a `TrainingConfig`; what it makes is kept by `Budgets`."""
     keras.utils.set_random_seed(config.seed)
     model = build_model(config, train_images.shape[1:], int(train_labels.max()) + 1)
     stop = Budgets(*budgets)
@@ -232,7 +231,7 @@ def ours(name, options, pictures, path):
         model.save(f"{where}.keras")
 
     given = options.minutes, options.steps, keep, show, CLOCKS[options.clock]
-    train(flags, train_images, train_labels, *given)
+    train(config, train_images, train_labels, *given)
     return kept
 
 
