@@ -71,8 +71,11 @@ def _in_float32(network: keras.Model) -> keras.Model:
     """Returns the network computing in float32, as ONNX's converter and runtime want it."""
     if all(layer.compute_dtype == "float32" for layer in network._flatten_layers()):
         return network
-    config = _without_half(keras.saving.serialize_keras_object(network))
-    copy = keras.saving.deserialize_keras_object(config, safe_mode=False)
+    copy = keras.models.clone_model(
+        network,
+        clone_function=lambda layer: type(layer).from_config(_without_half(layer.get_config())),
+        recursive=True,
+    )
     copy.set_weights(network.get_weights())
     return copy
 
