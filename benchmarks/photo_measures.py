@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from amr_tf.metrics.extractors import extract_features
 from amr_tf.metrics.image_quality import frechet_distance, precision_recall
-from amr_tf.runs.precision import dtype_policy
+from amr_tf.runs.precision import dtype_policy, resolved_precision
 
 _SSIM_WEIGHTS = np.array([0.0448, 0.2856, 0.3001])  # Wang et al. 2003, the finest three scales.
 _PATCHES, _PATCH_WIDTH, _DIRECTIONS, _SMALLEST_LEVEL = 128, 7, 512, 16
@@ -29,7 +29,7 @@ def pooled_extractor(images, labels, path, epochs=12):
     """
     path = pathlib.Path(path)
     if not path.exists():
-        with dtype_policy("mixed_bfloat16"):
+        with dtype_policy(resolved_precision("auto")):
             steps = epochs * math.ceil(len(images) / 64)
             classifier = _classifier(images.shape[1:], int(labels.max()) + 1, steps)
         classifier.fit(images, labels, batch_size=64, epochs=epochs, verbose=2)

@@ -34,11 +34,19 @@ def dtype_policy(name: str) -> Iterator[None]:
 
 
 def warn_of_precision(name: str) -> None:
-    """Warns of mixed_float16 without a GPU: it runs, but a CPU has no arithmetic for it."""
-    if name == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
+    """Warns of a format that the devices emulate, which is slower than float32.
+
+    Args:
+        name: one of `PRECISIONS`.
+    """
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    supported = {"mixed_float16": has_gpu, "mixed_bfloat16": devices.computes_bfloat16()}
+    if not supported.get(name, True):
         logging.warning(
-            "precision mixed_float16 without a GPU: a CPU emulates float16, which is slower than "
-            "float32; mixed_bfloat16 suits a CPU better."
+            "precision %s is emulated on %s, which is slower than float32; auto would be %s.",
+            name,
+            devices.describe(),
+            resolved_precision("auto"),
         )
 
 

@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from amr_tf import devices
 from amr_tf.experiments import train
 from amr_tf.runs import run as run_lib
 from amr_tf.runs.build import build_model
@@ -11,6 +13,7 @@ from amr_tf.runs.callbacks import StopOnSignal
 from amr_tf.runs.checkpoints import load_model, read_state
 from amr_tf.runs.folder import RunFolder
 from amr_tf.runs.precision import (
+    PRECISIONS,
     SkippedUpdates,
     dtype_policy,
     jit_compile,
@@ -99,11 +102,24 @@ def test_one_player_can_skip_alone():
     assert logs == {"loss": 1.0, **skipped_updates(model)}
 
 
-def test_float16_without_a_gpu_is_warned_of(caplog):
-    warn_of_precision("mixed_bfloat16")
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_an_emulated_format_is_warned_of(name, has_bfloat16, monkeypatch, caplog):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    monkeypatch.setattr(devices, "computes_bfloat16", lambda: has_bfloat16)
+    warn_of_precision(name)
+    emulated = name == "mixed_float16" or (name == "mixed_bfloat16" and not has_bfloat16)
+    assert (f"precision {name} is emulated on" in caplog.text) == emulated
+    best = "mixed_bfloat16" if has_bfloat16 else "float32"
+    assert (f"auto would be {best}." in caplog.text) == emulated
+
+
+def test_no_format_of_a_new_gpu_is_warned_of(monkeypatch, caplog):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU:0"])
+    monkeypatch.setattr(devices, "computes_bfloat16", lambda: True)
+    for name in PRECISIONS:
+        warn_of_precision(name)
     assert not caplog.records
-    warn_of_precision("mixed_float16")
-    assert "precision mixed_float16 without a GPU" in caplog.text
 
 
 def test_jit_compile_is_handed_to_keras():
