@@ -45,6 +45,7 @@ from amr_tf.models import (
     SupervisedAMR,
 )
 from amr_tf.optimizers import AdamL2
+from amr_tf.perceptual import PerceptualLoss
 from amr_tf.version import __version__
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "Mixer",
     "Mixup",
     "OriginalACAI",
+    "PerceptualLoss",
     "PixelMixup",
     "ResynthesisModel",
     "SpatialMixup",

@@ -21,6 +21,8 @@ RECONSTRUCTION_LOSSES = Registry("reconstruction loss", skip=2)
 GAN_LOSSES = Registry("GAN loss", skip=2)
 """Functions of logits and targets, by the names that `--gan_loss` takes."""
 
+_AVERAGES = ("sum_over_batch_size", "mean", "mean_with_sample_weight")  # Keras' reductions.
+
 
 def reconstruction_loss(loss: str | Callable) -> Callable:
     """Returns a reconstruction loss, a function of (images, reconstructions) to a scalar.
@@ -38,7 +40,7 @@ def reconstruction_loss(loss: str | Callable) -> Callable:
             "reconstruction_loss compares images in [-1, 1], but a cross-entropy of Keras takes "
             "probabilities: use 'binary_crossentropy'."
         )
-    return function
+    return _replica_mean(function)
 
 
 def gan_loss(loss: str | Callable) -> Callable:
@@ -59,6 +61,8 @@ def gan_loss(loss: str | Callable) -> Callable:
             "gan_loss must take logits, which is what a discriminator returns: use "
             "keras.losses.BinaryCrossentropy(from_logits=True)."
         )
+
+    function = _replica_mean(function)
 
     def in_keras_order(logits: Tensor, target: Tensor | float) -> Tensor:
         logits, target = _float32(logits, target)
@@ -83,6 +87,15 @@ def takes_logits(loss: Callable) -> bool:
     return getattr(getattr(loss, "func", loss), "from_logits", False) is True
 
 
+def compares_codes(loss: Callable) -> bool:
+    """Whether a reconstruction loss can compare codes, too.
+
+    It cannot if it takes logits or has an attribute `only_images = True`.
+    """
+    only_images = getattr(getattr(loss, "func", loss), "only_images", False)
+    return not takes_logits(loss) and only_images is not True
+
+
 def _loss(registry: Registry, loss: str | Callable) -> Callable:
     if not isinstance(loss, str):
         if not callable(loss):
@@ -96,6 +109,21 @@ def _loss(registry: Registry, loss: str | Callable) -> Callable:
     if isinstance(entry, type):
         return entry(**arguments)
     return functools.partial(entry, **arguments) if arguments else entry
+
+
+def _replica_mean(loss: Callable) -> Callable:
+    """Returns a loss whose mean over a replica's images is not divided by the number of replicas.
+
+    Keras' losses divide most means, for gradients that are summed over the replicas. Here the
+    gradients of all losses are averaged.
+    """
+    if not isinstance(loss, keras.losses.Loss) or loss.reduction not in _AVERAGES:
+        return loss
+
+    def mean(target: Tensor, value: Tensor) -> Tensor:
+        return ops.mean(loss.call(*_float32(target, value)))
+
+    return mean
 
 
 def _first_parameter(function: Callable) -> str | None:

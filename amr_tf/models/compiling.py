@@ -46,20 +46,21 @@ def check_parts(model: Any, beta: float, supervision: float) -> None:
 def consistency_loss(loss: str | Callable | None, reconstruction_loss: Callable) -> Callable:
     """Returns the consistency loss, by default the reconstruction loss.
 
-    This is the default of the released AMR code. If the reconstruction loss takes a decoder's
-    logits, it cannot compare codes, and the mean absolute error is the default.
+    This is the default of the released AMR code. If the reconstruction loss cannot compare codes,
+    the mean absolute error is the default.
 
     Raises:
-        ValueError: the given loss takes logits.
+        ValueError: the given loss cannot compare codes.
     """
     if loss is None:
-        takes_logits = losses.takes_logits(reconstruction_loss)
-        return losses.mean_absolute_error if takes_logits else reconstruction_loss
+        usable = losses.compares_codes(reconstruction_loss)
+        return reconstruction_loss if usable else losses.mean_absolute_error
     made = losses.reconstruction_loss(loss)
-    if losses.takes_logits(made):
+    if not losses.compares_codes(made):
+        takes = "a decoder's logits" if losses.takes_logits(made) else "images"
         raise ValueError(
             "consistency_loss must be a distance between codes, such as mean_absolute_error; "
-            f"{loss!r} takes a decoder's logits."
+            f"{loss!r} takes {takes}."
         )
     return made
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from amr_tf import DiffAugment, mixers
+from amr_tf import DiffAugment, PerceptualLoss, mixers
 from amr_tf.models import AMR, GAIA, VAE
 from amr_tf.models.updates import apply_update
 from amr_tf.optimizers import AdamL2
@@ -48,10 +48,17 @@ class Halves(mixers.Mixer):
 # Of absolute errors the gradient is a sign, which rounding errors flip where a mix is reproduced.
 GAIA_SETTINGS = {"reconstruction_loss": "mean_squared_error", "balance_target": 1.0}
 GAIA_SETTINGS["balance_rate"] = 0.05
+# Keras' own losses divide their means by the number of replicas.
+KERAS_LOSSES = {
+    "reconstruction_loss": keras.losses.MeanSquaredError(),
+    "gan_loss": keras.losses.BinaryCrossentropy(from_logits=True),
+}
 CASES = {
     "every_second": (AMR, {"generator_update_every": 2}),
+    "losses_of_keras": (AMR, KERAS_LOSSES),
     "gaia": (GAIA, GAIA_SETTINGS),
     "averages": (AMR, {"ema": 0.9, "adversarial_warmup": 5, "feature_matching": 5.0}),
+    "perceptual": (AMR, {"lambda_": 2.0}),  # Its loss needs the folder.
 }
 
 
@@ -65,6 +72,14 @@ def build(case):
             variable.regularizer = keras.regularizers.L2(0.05)
     model.compile(*optimizers(), **settings)
     return model
+
+
+def perceptual_loss(folder):
+    """The distance in the features of a small network with random weights."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input(SHAPE), keras.layers.Conv2D(4, 3, activation="tanh", name="features")]
+    keras.Sequential(layers).save(folder / "network.keras")
+    return PerceptualLoss(str(folder / "network.keras"), layers="features")
 
 
 def optimizers():
@@ -175,6 +190,7 @@ def main(folder):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    CASES["perceptual"][1]["reconstruction_loss"] = perceptual_loss(pathlib.Path(folder))
     np.savez(pathlib.Path(folder, "draws.npz"), **draws(strategy))
     np.savez(pathlib.Path(folder, "updates.npz"), **updates(strategy))
     for case in CASES:
