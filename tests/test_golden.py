@@ -319,27 +319,29 @@ def test_not_a_golden_file(tmp_path):
         replay_golden.main([str(tmp_path / "x.npz")])
 
 
-def test_a_kink_is_tried_on_its_other_side(monkeypatch):
-    """A few weights that are off are replayed with pixels moved by rounding; many are not."""
-    meta, arrays = replay_golden.read(AE_GAN)
-    name, calls = "after/decoder: share off", []
-
-    def replay_once(meta, arrays):
-        calls.append(arrays["step0/x"])
-        difference = shares.pop(0)
-        return [replay_golden.Check(name, difference, replay_golden.SHARE_0)]
-
-    monkeypatch.setattr(replay_golden, "replay_once", replay_once)
-    for shares, tried, passed in (
+@pytest.mark.parametrize(
+    ("shares", "tried", "passed"),
+    [
         ([0.0], 1, True),
         ([0.002, 0.002, 0.0], 3, True),
         ([0.02, 0.0], 1, False),
         ([0.002, 0.02, 0.0], 2, False),
         ([0.002] * 6 + [0.0], 7, True),
         ([0.002] * 7 + [0.0], 7, False),
-    ):
-        calls.clear()
-        assert (not failures(replay_golden.replay(meta, arrays))) == passed
-        assert len(calls) == tried
-        for x in calls[1:]:
-            assert 0 < np.abs(x - calls[0]).max() < 1e-6
+    ],
+)
+def test_a_kink_is_tried_on_its_other_side(shares, tried, passed, monkeypatch):
+    """A few weights that are off are replayed with pixels moved by rounding; many are not."""
+    meta, arrays = replay_golden.read(AE_GAN)
+    seen = []
+
+    def replay_once(meta, arrays):
+        seen.append(arrays["step0/x"])
+        difference = shares[len(seen) - 1]
+        return [replay_golden.Check("after/decoder: share", difference, replay_golden.SHARE_0)]
+
+    monkeypatch.setattr(replay_golden, "replay_once", replay_once)
+    assert (not failures(replay_golden.replay(meta, arrays))) == passed
+    assert len(seen) == tried
+    for x in seen[1:]:
+        assert 0 < np.abs(x - seen[0]).max() < 1e-6
