@@ -5,7 +5,9 @@ import contextlib
 import os
 
 import pytest
-import tensorflow as tf
+
+import amr_tf  # noqa: F401, before TensorFlow, which reads what it sets in the environment once.
+import tensorflow as tf  # isort: skip
 
 # CI sets it where it has installed all that tests may need.
 NO_SKIPS = "AMR_TF_NO_SKIPS"

@@ -104,3 +104,35 @@ def test_programs_are_not_kept_without_a_gpu_or_a_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("AMR_TF_CACHE", str(tmp_path / "a cache"))
     _startup.keep_programs(environment, tmp_path)
     assert environment == {}
+
+
+@pytest.mark.parametrize(
+    ("machine", "given", "expected"),
+    [
+        ("x86_64", None, "1"),
+        ("AMD64", None, "1"),
+        ("x86_64", "0", "0"),
+        ("arm64", None, None),
+        ("aarch64", "1", "1"),
+    ],
+)
+def test_onednn_is_used_on_x86_unless_the_environment_says_otherwise(machine, given, expected):
+    environment = {} if given is None else {"TF_ENABLE_ONEDNN_OPTS": given}
+    _startup.use_onednn(environment, machine)
+    assert environment.get("TF_ENABLE_ONEDNN_OPTS") == expected
+
+
+@pytest.mark.slow
+def test_tensorflow_is_told_to_use_onednn():
+    """It says so at its start, in the log level that shows it."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    environment.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", "import amr_tf, platform; print(platform.machine())"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if done.stdout.strip() == "x86_64":
+        assert "oneDNN custom operations are on" in done.stderr
