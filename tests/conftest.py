@@ -7,7 +7,6 @@ import os
 import pytest
 
 import amr_tf  # noqa: F401, before TensorFlow, which reads what it sets in the environment once.
-import tensorflow as tf  # isort: skip
 
 # CI sets it where it has installed all that tests may need.
 NO_SKIPS = "AMR_TF_NO_SKIPS"
@@ -18,6 +17,8 @@ DATA = "beside"
 @contextlib.contextmanager
 def without_graphs():
     """Lets functions run eagerly: of a few steps, making the graph takes most of the time."""
+    import tensorflow as tf
+
     tf.config.run_functions_eagerly(True)
     try:
         yield
