@@ -3,6 +3,7 @@
 import os
 import pathlib
 import platform
+import sys
 
 # TensorFlow's C++ log talks about its own graph optimiser on standard error; errors reach Python
 # as exceptions all the same. Set the variable yourself to see it.
@@ -11,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from amr_tf._startup import check_backend, keep_programs, use_onednn, without_startup_lines
 
 check_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
-use_onednn(os.environ, platform.machine())
+use_onednn(os.environ, platform.machine(), late="tensorflow" in sys.modules)
 keep_programs(os.environ, pathlib.Path("/dev"))
 with without_startup_lines():
     import keras

@@ -6,11 +6,16 @@ import pathlib
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+from amr_tf import processor
 from amr_tf.files import cache_folder
 
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+# The processors on which TensorFlow uses oneDNN by itself.
+_WITH_ONEDNN = ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16")
 # Its log level is read too late for these.
 _AT_EVERY_START = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
@@ -37,7 +42,7 @@ def check_backend(name: str) -> None:
     raise ImportError(message)
 
 
-def use_onednn(environment: MutableMapping[str, str], machine: str) -> None:
+def use_onednn(environment: MutableMapping[str, str], machine: str, late: bool) -> None:
     """Makes TensorFlow compute convolutions with oneDNN on any x86 processor.
 
     By itself, TensorFlow does so only on processors with AVX512-VNNI and the like. With AVX2, a
@@ -46,9 +51,17 @@ def use_onednn(environment: MutableMapping[str, str], machine: str) -> None:
     Args:
         environment: `os.environ`, which TensorFlow reads once. A value that is there is kept.
         machine: as `platform.machine` names it.
+        late: whether TensorFlow has been imported, which is warned of where it matters.
     """
-    if machine.lower() in ("x86_64", "amd64"):
-        environment.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if machine.lower() not in ("x86_64", "amd64") or _ONEDNN in environment:
+        return
+    environment[_ONEDNN] = "1"
+    if late and processor.facts() and not processor.has_any(*_WITH_ONEDNN):
+        warnings.warn(
+            "TensorFlow was imported before amr_tf, and computes without oneDNN, which is slower "
+            f"on this processor: import amr_tf first, or set {_ONEDNN}=1.",
+            stacklevel=3,
+        )
 
 
 def keep_programs(environment: MutableMapping[str, str], devices: pathlib.Path) -> None:

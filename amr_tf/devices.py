@@ -9,9 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from amr_tf import processor
+
 # What /proc/cpuinfo calls arithmetic in bfloat16.
 _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
-_CPUINFO = pathlib.Path("/proc/cpuinfo")
 _DEVICE_FILES = pathlib.Path("/dev")
 _AMPERE = (8, 0)  # The first GPUs of NVIDIA that compute in bfloat16.
 _LIST_GPUS = "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
@@ -24,7 +25,7 @@ def describe() -> str:
         names = sorted({_details(gpu).get("device_name", "unknown") for gpu in gpus})
         return f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''} ({', '.join(names)})"
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts = [_cpuinfo().get("model name") or platform.machine()]
+    facts = [processor.facts().get("model name") or platform.machine()]
     if computes_bfloat16():
         facts.append("bfloat16")
     return f"{threads} CPU thread{'' if threads == 1 else 's'} ({', '.join(facts)})"
@@ -36,8 +37,7 @@ def computes_bfloat16() -> bool:
     if gpus:
         found = [_details(gpu).get("compute_capability") or (0, 0) for gpu in gpus]
         return all(tuple(capability) >= _AMPERE for capability in found)
-    flags = _cpuinfo().get("flags", "").split()
-    return any(flag in flags for flag in _BFLOAT16_FLAGS)
+    return processor.has_any(*_BFLOAT16_FLAGS)
 
 
 def unused_gpu() -> str | None:
@@ -57,13 +57,3 @@ def unused_gpu() -> str | None:
 
 def _details(gpu: tf.config.PhysicalDevice) -> dict[str, Any]:
     return tf.config.experimental.get_device_details(gpu)
-
-
-def _cpuinfo() -> dict[str, str]:
-    """The facts of the first processor in /proc/cpuinfo; an empty dictionary elsewhere."""
-    try:
-        first = _CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {name.strip(): value.strip() for name, _, value in pairs}

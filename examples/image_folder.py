@@ -8,11 +8,10 @@ Keras: the batches are a tf.data.Dataset, the model takes `compile`, `fit` and c
 
 import pathlib
 
+import amr_tf
 import keras
 import numpy as np
 from absl import app, flags
-
-import amr_tf
 from amr_tf import data as data_lib
 from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.figures.grids import interpolation_figure, sample_figure

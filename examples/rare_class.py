@@ -14,11 +14,10 @@ import dataclasses
 import json
 import pathlib
 
+import amr_tf
 import keras
 import numpy as np
 from absl import app, flags
-
-import amr_tf
 from amr_tf import data as data_lib
 from amr_tf.data import Split
 from amr_tf.data.pipeline import steps_per_epoch

@@ -6,7 +6,7 @@ import types
 import pytest
 import tensorflow as tf
 
-from amr_tf import devices
+from amr_tf import devices, processor
 from amr_tf.runs import precision
 from amr_tf.runs.config import TrainingConfig
 
@@ -19,7 +19,7 @@ def machine(monkeypatch, tmp_path):
 
     def make(flags="", gpus=(), threads=2):
         (tmp_path / "cpuinfo").write_text(CPUINFO.format(flags=flags))
-        monkeypatch.setattr(devices, "_CPUINFO", tmp_path / "cpuinfo")
+        monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
         monkeypatch.setattr(devices, "_DEVICE_FILES", tmp_path)
         monkeypatch.setattr(devices.os, "sched_getaffinity", lambda pid: range(threads))
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(gpus))
@@ -58,7 +58,7 @@ def test_words_and_number_formats(machine, settings, words, bfloat16):
 
 def test_no_proc(machine, monkeypatch):
     machine()
-    monkeypatch.setattr(devices, "_CPUINFO", pathlib.Path("/nowhere"))
+    monkeypatch.setattr(processor, "CPUINFO", pathlib.Path("/nowhere"))
     assert devices.describe().startswith("2 CPU threads (")
     assert not devices.computes_bfloat16()
 

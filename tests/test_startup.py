@@ -5,10 +5,11 @@ import subprocess
 import sys
 import tempfile
 import types
+import warnings
 
 import pytest
 
-from amr_tf import _startup
+from amr_tf import _startup, processor
 
 THEIRS = (
     "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
@@ -118,8 +119,31 @@ def test_programs_are_not_kept_without_a_gpu_or_a_folder(tmp_path, monkeypatch):
 )
 def test_onednn_is_used_on_x86_unless_the_environment_says_otherwise(machine, given, expected):
     environment = {} if given is None else {"TF_ENABLE_ONEDNN_OPTS": given}
-    _startup.use_onednn(environment, machine)
+    _startup.use_onednn(environment, machine, late=False)
     assert environment.get("TF_ENABLE_ONEDNN_OPTS") == expected
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "late", "warned"),
+    [
+        ("x86_64", "avx2", True, True),
+        ("x86_64", "avx2", False, False),
+        ("x86_64", "avx2 avx512_vnni", True, False),
+        ("x86_64", None, True, False),  # Nothing is known of the processor.
+        ("arm64", "avx2", True, False),
+    ],
+)
+def test_a_late_import_is_warned_of(machine, flags, late, warned, tmp_path, monkeypatch):
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _startup.use_onednn({}, machine, late)
+        _startup.use_onednn({"TF_ENABLE_ONEDNN_OPTS": "0"}, machine, late)
+    told = [str(one.message) for one in caught]
+    assert len(told) == warned
+    assert all("import amr_tf first, or set TF_ENABLE_ONEDNN_OPTS=1." in one for one in told)
 
 
 @pytest.mark.slow
