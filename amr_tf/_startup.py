@@ -58,8 +58,8 @@ def use_onednn(environment: MutableMapping[str, str], machine: str, late: bool) 
     environment[_ONEDNN] = "1"
     if late and processor.facts() and not processor.has_any(*_WITH_ONEDNN):
         warnings.warn(
-            "TensorFlow was imported before amr_tf, and computes without oneDNN, which is slower "
-            f"on this processor: import amr_tf first, or set {_ONEDNN}=1.",
+            "Keras or TensorFlow was imported before amr_tf, so that TensorFlow computes without "
+            f"oneDNN, which is slower on this processor: import amr_tf first, or set {_ONEDNN}=1.",
             stacklevel=3,
         )
 

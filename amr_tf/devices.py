@@ -40,6 +40,12 @@ def computes_bfloat16() -> bool:
     return processor.has_any(*_BFLOAT16_FLAGS)
 
 
+def emulates_bfloat16() -> bool:
+    """Whether a device is known to have no arithmetic in bfloat16."""
+    known = tf.config.list_physical_devices("GPU") or "flags" in processor.facts()
+    return bool(known) and not computes_bfloat16()
+
+
 def unused_gpu() -> str | None:
     """Why TensorFlow does not use a GPU of this machine that is there, or None."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")

@@ -112,18 +112,27 @@ def _loss(registry: Registry, loss: str | Callable) -> Callable:
 
 
 def _replica_mean(loss: Callable) -> Callable:
-    """Returns a loss whose mean over a replica's images is not divided by the number of replicas.
+    """Returns a Keras loss as a function of a replica's images, to be averaged over replicas.
 
-    Keras' losses divide most means, for gradients that are summed over the replicas. Here the
-    gradients of all losses are averaged.
+    Keras divides most means by the number of replicas, because gradients are summed. The step
+    divides every loss, so that a sum over all images is that of a replica times their number.
     """
-    if not isinstance(loss, keras.losses.Loss) or loss.reduction not in _AVERAGES:
+    if not isinstance(loss, keras.losses.Loss):
         return loss
+    if loss.reduction in _AVERAGES:
 
-    def mean(target: Tensor, value: Tensor) -> Tensor:
-        return ops.mean(loss.call(*_float32(target, value)))
+        def reduced(target: Tensor, value: Tensor) -> Tensor:
+            return ops.mean(loss.call(*_float32(target, value)))
 
-    return mean
+    elif loss.reduction == "sum":
+
+        def reduced(target: Tensor, value: Tensor) -> Tensor:
+            return replicas.count() * ops.sum(loss.call(*_float32(target, value)))
+
+    else:
+        return loss
+    reduced.only_images = getattr(loss, "only_images", False)  # type: ignore[attr-defined]
+    return reduced
 
 
 def _first_parameter(function: Callable) -> str | None:

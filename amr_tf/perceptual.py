@@ -10,13 +10,15 @@ import keras
 from keras import ops
 
 from amr_tf import checks
+from amr_tf.downloads import impatient
 from amr_tf.files import user_path
 from amr_tf.losses import RECONSTRUCTION_LOSSES
+from amr_tf.registry import unknown_name
 from amr_tf.types import Tensor
 
 _OF_VGG = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
 _EPSILON = 1e-8
-_LISTED = 40  # So many names of layers in a message.
+_LISTED = 40  # At most this many names of layers in a message.
 
 
 @RECONSTRUCTION_LOSSES.register("perceptual")
@@ -30,18 +32,17 @@ class PerceptualLoss(keras.losses.Loss):
     as a perceptual metric", equation 1 without learned weights; Johnson et al. 2016 proposed such
     losses for training).
 
-    The network is loaded when the loss is first computed, so that a trained model can be used
-    where the network is not at hand. It is not trained and not saved with the model.
+    The network is loaded when the loss is first computed. It is neither trained nor saved with the
+    model. A trained model can encode, decode and mix where the network is not at hand, but `fit`
+    and `evaluate` need it.
 
     Args:
-        network: name of a Keras application, such as "VGG16"; or a `.keras` file of a functional
-            model whose input is images (N, H, W, C) in [-1, 1].
-        layers: name or names of the layers whose outputs are compared. By default those of VGG16
-            and VGG19 that Johnson et al. chose ("block1_conv2", "block2_conv2", "block3_conv3",
-            "block4_conv3"); needed for other networks.
+        network: name of a Keras application, such as "VGG16"; or a `.keras` file of a functional or
+            sequential model of images (N, H, W, C) in [-1, 1].
+        layers: name or names of the layers whose outputs are compared. By default, those that
+            Johnson et al. chose for VGG16, which VGG19 has, too; required for other networks.
         feature_weight: weight of the distance between features.
         weights: of a Keras application: "imagenet", which Keras downloads once, or a weights file.
-        name: the loss's name.
 
     Call arguments:
         images: (N, H, W, C) in [-1, 1]. Applications get three copies of a single channel.
@@ -51,12 +52,16 @@ class PerceptualLoss(keras.losses.Loss):
         A float32 scalar, the mean over the batch.
 
     Raises:
-        ValueError: a value is of the wrong kind, or a name is unknown.
+        ValueError: a value is of the wrong kind; or, when the loss is first computed, the network
+            cannot be loaded, has no such layers or does not take such images.
 
     Example:
 
-    >>> loss = amr_tf.PerceptualLoss("VGG16", weights=None)  # Random weights.
-    >>> images = np.zeros((2, 32, 32, 3), "float32")
+    >>> network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv")])
+    >>> file = os.path.join(tempfile.mkdtemp(), "network.keras")
+    >>> network.save(file)
+    >>> loss = amr_tf.PerceptualLoss(file, layers="conv")
+    >>> images = np.zeros((2, 8, 8, 3), "float32")
     >>> float(loss(images, images))
     0.0
     """
@@ -68,19 +73,24 @@ class PerceptualLoss(keras.losses.Loss):
         network: str,
         layers: str | Sequence[str] | None = None,
         feature_weight: float = 1.0,
-        weights: str | None = "imagenet",
-        name: str = "perceptual",
+        weights: str = "imagenet",
     ) -> None:
-        # Each replica's mean, as the other losses of this package: the step averages over them.
-        super().__init__(name=name, reduction=None)
+        # Without Keras' reduction, which divides some losses by the number of replicas.
+        super().__init__(name="perceptual", reduction=None, dtype="float32")
         checks.check_not_negative("feature_weight", feature_weight)
-        if not _is_file(network) and _application(network) is None:
-            raise ValueError(
-                "network must be the name of a Keras application, such as VGG16, or a .keras file; "
-                f"got {network!r}."
+        layers = (layers,) if isinstance(layers, str) else layers
+        if layers is not None and not _are_names(layers):
+            raise ValueError(f"layers must be names of layers; got {layers!r}.")
+        if not isinstance(weights, str):
+            raise ValueError(f"weights must be 'imagenet' or a weights file; got {weights!r}.")
+        if not _is_file(network) and network not in _applications():
+            raise unknown_name(
+                "network (a Keras application, or a .keras file)", network, _applications()
             )
+        if _is_file(network) and weights != "imagenet":
+            raise ValueError("weights are for a Keras application; a .keras file has its own.")
         self.network = network
-        self.layers = (layers,) if isinstance(layers, str) else layers and tuple(layers)
+        self.layers = None if layers is None else tuple(layers)
         self.feature_weight = feature_weight
         self.weights = weights
         self._features: Callable | None = None
@@ -95,60 +105,96 @@ class PerceptualLoss(keras.losses.Loss):
         distances = [_distance(features) for features in self._features(both)]
         return pixels + self.feature_weight * sum(distances) / len(distances)
 
-    def _load(self, image_shape: tuple[int, ...]) -> Callable:
-        """Returns a function from images to the list of features."""
-        prepare = None
-        if _is_file(self.network):
-            network = keras.saving.load_model(
-                user_path(self.network), compile=False, safe_mode=True
-            )
-            expected = tuple(network.input_shape[1:])
-        else:
-            application = _application(self.network)
-            network = application(include_top=False, weights=self.weights)
-            prepare = sys.modules[application.__module__].preprocess_input
-            expected = (*image_shape[:-1], 1 if image_shape[-1] == 1 else 3)
-        if expected != image_shape:
-            raise ValueError(
-                f"The perceptual loss's network {self.network} takes images of shape {expected}; "
-                f"got {image_shape}."
-            )
-        network = keras.Model(network.inputs, self._outputs(network))
-        network.trainable = False
-        # Wrapped, since Keras would save a network in an attribute with the model.
-        return functools.partial(_features_of, network, prepare)
-
-    def _outputs(self, network: keras.Model) -> list[Any]:
-        known = {layer.name: layer.output for layer in network.layers}
-        names = _OF_VGG if self.layers is None else self.layers
-        missing = [name for name in names if name not in known]
-        if missing and self.layers is None:
-            raise ValueError(f"layers must be given for {self.network}: {_some(known)}.")
-        if missing or not names:
-            raise ValueError(
-                f"layers must be names of layers of {self.network}: {_some(known)}; "
-                f"got {self.layers!r}."
-            )
-        return [known[name] for name in names]
-
     def get_config(self) -> dict[str, Any]:
         return {
             "network": self.network,
             "layers": self.layers,
             "feature_weight": self.feature_weight,
             "weights": self.weights,
-            "name": self.name,
         }
+
+    def _load(self, image_shape: tuple[int | None, ...]) -> Callable:
+        """Returns a function from images to the list of features."""
+        prepare = None
+        if _is_file(self.network):
+            path = user_path(self.network)
+            network = self._read(
+                lambda: keras.saving.load_model(path, compile=False, safe_mode=True)
+            )
+        else:
+            application = _applications()[self.network]
+            weights = self.weights
+            if weights != "imagenet":
+                weights = str(user_path(weights))
+            with impatient():
+                network = self._read(lambda: application(include_top=False, weights=weights))
+            prepare = sys.modules[application.__module__].preprocess_input
+        expected = self._image_shape(network)
+        given = (*image_shape[:-1], 3) if prepare and image_shape[-1] == 1 else image_shape
+        if len(given) != len(expected) or any(
+            None not in (ours, theirs) and ours != theirs for ours, theirs in zip(given, expected)
+        ):
+            raise ValueError(
+                f"The network {self.network} of the perceptual loss takes images of shape "
+                f"{expected}; got {image_shape}."
+            )
+        network = keras.Model(network.inputs, self._outputs(network))
+        # Wrapped, since Keras would save a network in an attribute with the model.
+        return functools.partial(_features_of, network, prepare)
+
+    def _read(self, load: Callable[[], Any]) -> Any:
+        try:
+            return load()
+        except Exception as error:  # Keras, h5py and urllib raise various exceptions.
+            file = self.network if _is_file(self.network) else f"weights {self.weights}"
+            raise ValueError(
+                f"The network of the perceptual loss cannot be loaded: {file} could not be read or "
+                f"downloaded ({type(error).__name__})."
+            ) from error
+
+    def _image_shape(self, network: keras.Model) -> tuple[int | None, ...]:
+        """Returns (H, W, C), in which None stands for any size."""
+        inputs: Any = getattr(network, "inputs", None) or ()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise ValueError(
+                f"The network {self.network} of the perceptual loss must be a functional or "
+                "sequential model with one input, images (N, H, W, C)."
+            )
+        return tuple(inputs[0].shape[1:])
+
+    def _outputs(self, network: keras.Model) -> list[Any]:
+        # The outputs of a model within the model belong to another graph.
+        known = {
+            layer.name: layer.output
+            for layer in network.layers
+            if not isinstance(layer, (keras.Model, keras.layers.InputLayer))
+        }
+        names = _OF_VGG if self.layers is None else self.layers
+        missing = [name for name in names if name not in known]
+        if missing and self.layers is None:
+            raise ValueError(f"layers must be given for {self.network}: {_some(known)}.")
+        if missing:
+            raise ValueError(
+                f"layers must be names of layers of {self.network}: {_some(known)}; "
+                f"got {missing[0]!r}."
+            )
+        return [known[name] for name in names]
+
+
+def _are_names(layers: Any) -> bool:
+    listed = isinstance(layers, Sequence) and len(layers) > 0
+    return listed and all(isinstance(name, str) for name in layers)
 
 
 def _is_file(network: Any) -> bool:
     return isinstance(network, str) and network.endswith(".keras")
 
 
-def _application(name: Any) -> Any:
-    """Returns the function that makes a Keras application, or None if there is none."""
-    found = getattr(keras.applications, name, None) if isinstance(name, str) else None
-    return found if callable(found) else None
+@functools.cache
+def _applications() -> dict[str, Callable]:
+    """Returns the functions that make Keras' applications, by name."""
+    found = vars(keras.applications).items()
+    return {name: value for name, value in found if name[0].isupper() and callable(value)}
 
 
 def _some(names: Iterable[str]) -> str:

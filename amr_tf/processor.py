@@ -1,4 +1,4 @@
-"""What the system says of the processor."""
+"""What the operating system reports about the processor."""
 
 import pathlib
 

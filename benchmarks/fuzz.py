@@ -14,7 +14,6 @@ import traceback
 import warnings
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
-
 from tests.fuzz.command_cases import CASES, run_cases, what_is_wrong
 from tests.fuzz.targets import TARGETS, outcome
 

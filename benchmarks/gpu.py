@@ -228,10 +228,9 @@ def sizes(name: str, quick: bool) -> tuple[str, int, str, dict]:
 
 
 def amr_tf_case(options: argparse.Namespace) -> dict:
+    import amr_tf
     import keras
     import tensorflow as tf
-
-    import amr_tf
 
     precision, batch, form, networks = sizes(options.worker, options.quick)
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
@@ -277,7 +276,6 @@ def _peak_mib():
 
 def torch_case(options: argparse.Namespace) -> dict:
     import torch
-
     from benchmarks import pytorch_amr
 
     precision, batch, form, networks = sizes(options.worker, options.quick)
@@ -347,7 +345,6 @@ def _step_ms(result, batch):
 def golden(options: argparse.Namespace) -> dict:
     """Which of the files of recorded steps replay, without TF32."""
     import tensorflow as tf
-
     from tests import replay_golden
 
     tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -361,7 +358,6 @@ def golden(options: argparse.Namespace) -> dict:
 def train(options: argparse.Namespace) -> dict:
     """A short `amr_tf.train` on KMNIST: its first epoch, and the speed of the others."""
     import keras
-
     from amr_tf.runs import run
     from amr_tf.runs.config import TrainingConfig
 
@@ -409,11 +405,10 @@ def replicas(options: argparse.Namespace) -> dict:
 
     Not the largest: Adam moves a weight whose gradient is zero but for rounding by its sign.
     """
+    import amr_tf
     import keras
     import numpy as np
     import tensorflow as tf
-
-    import amr_tf
 
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
     half = {"memory_limit": 4096} if kind == "GPU" else {}
@@ -441,10 +436,9 @@ def replicas(options: argparse.Namespace) -> dict:
 
 def export(options: argparse.Namespace) -> dict:
     """The largest difference between a model's codes and those of its export, loaded again."""
+    import amr_tf
     import numpy as np
     import tensorflow as tf
-
-    import amr_tf
     from amr_tf.savedmodel.export import export_model
 
     tf.config.experimental.enable_tensor_float_32_execution(False)

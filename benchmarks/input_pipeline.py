@@ -14,9 +14,8 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import tensorflow as tf
-
 import amr_tf
+import tensorflow as tf
 from amr_tf import data as data_lib
 
 DATASETS = ("digits", "mnist", "cifar10", "lines", "dsprites")

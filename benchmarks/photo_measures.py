@@ -6,13 +6,12 @@ import pathlib
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-
 from amr_tf.metrics.extractors import extract_features
 from amr_tf.metrics.image_quality import frechet_distance, precision_recall
 from amr_tf.runs.precision import dtype_policy, resolved_precision
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 _SSIM_WEIGHTS = np.array([0.0448, 0.2856, 0.3001])  # Wang et al. 2003, the finest three scales.
 _PATCHES, _PATCH_WIDTH, _DIRECTIONS, _SMALLEST_LEVEL = 128, 7, 512, 16

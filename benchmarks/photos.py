@@ -19,20 +19,19 @@ import subprocess
 import sys
 import time
 
+import amr_tf
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags as absl_flags
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from photo_clocks import CLOCKS
-from photo_measures import measure, pooled_extractor
-
-import amr_tf
 from amr_tf.data import prepared
 from amr_tf.runs.build import build_model
 from amr_tf.runs.config import TrainingConfig
 from amr_tf.runs.flagfiles import config_from_flags, define_flags, expand_flagfiles
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from photo_clocks import CLOCKS
+from photo_measures import measure, pooled_extractor
 
 # What each changes in `configs/photos64.cfg` (or photos32.cfg, ...).
 _CHANGES = {

@@ -11,12 +11,13 @@ import sys
 
 import numpy as np
 import torch
-from photo_clocks import CLOCKS
 from pythae.models import AE, RAE_L2, VAE, VAEGAN, AEConfig, RAE_L2_Config, VAEConfig, VAEGANConfig
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDiscriminator
 from pythae.models.nn.benchmarks import celeba, cifar
 from torch import nn
+
+from photo_clocks import CLOCKS
 
 BATCH, RATE = 64, 1e-3
 NETWORKS = {  # Encoder, encoder of a VAE, decoder.

@@ -13,16 +13,15 @@ import argparse
 import pathlib
 import sys
 
+import amr_tf
 import keras
 import numpy as np
+from amr_tf.metrics.extractors import extract_features
+from amr_tf.metrics.image_quality import frechet_distance
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from photo_measures import nearer_parent, pooled_extractor, sliced_distances
 from photos import mixed_codes, pictures_of
-
-from amr_tf import mixers
-from amr_tf.metrics.extractors import extract_features
-from amr_tf.metrics.image_quality import frechet_distance
 
 
 def arguments():
@@ -50,7 +49,7 @@ def main():
     stack = np.moveaxis(codes[partners[:2]], 0, 1)
     halves = np.full((len(codes), 2, 1, 1, 1), 0.5, "float32")
     for name in options.mixers.split(","):
-        mixer = mixers.get(name, k=2)
+        mixer = amr_tf.mixers.get(name, k=2)
         mixer.build((None, *model.latent_shape))
         made[name] = model.decode(np.asarray(mixer.combine(stack, mixer.weigh(stack, halves))))
         if mixer.mixes_looks:

@@ -17,12 +17,11 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import amr_tf
 import keras
 import tensorflow as tf
-from tensorflow.tsl.profiler.protobuf import xplane_pb2
-
-import amr_tf
 from amr_tf.fused import DeferredConv2D, UpsampledConv2D
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 STEPS = 10
 _NETWORKS = ("discriminator", "encoder", "decoder")

@@ -39,6 +39,8 @@ import sys
 
 import numpy as np
 import torch
+from torch import nn
+
 from pytorch_amr import (
     GAN_LOSSES,
     METHODS,
@@ -46,7 +48,6 @@ from pytorch_amr import (
     build_trainer,
     original_kernel_std,
 )
-from torch import nn
 
 NETWORKS = ("encoder", "decoder", "discriminator", "probe")
 KINDS = {nn.Conv2d: "conv", nn.InstanceNorm2d: "instance_norm", nn.Linear: "dense"}

@@ -113,9 +113,9 @@ def paper_model(options):
 
 
 def photo_model(width):
-    from photos import config_of
-
     from amr_tf.runs.build import build_model
+
+    from photos import config_of
 
     root = pathlib.Path(__file__).resolve().parents[1]
     config = config_of([f"--flagfile={root}/configs/photos64.cfg", f"--image_size={width}"])

@@ -17,11 +17,10 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import amr_tf  # noqa: F401, registers the classes that model.keras holds
 import keras
 import numpy as np
 import tensorflow as tf
-
-import amr_tf  # noqa: F401, registers the classes that model.keras holds
 
 BATCHES = (1, 64)
 WARM_UP = 10

@@ -39,7 +39,6 @@ def resident_mib():
 def soak(method, steps, out):
     """Trains one method and writes its rows."""
     import keras
-
     from amr_tf.experiments import sample_grids
     from amr_tf.runs import run
     from amr_tf.runs.config import TrainingConfig

@@ -65,9 +65,8 @@ def make(folder, count, size):
 
 def measure(options):
     """One line of the table."""
-    import tensorflow as tf
-
     import amr_tf
+    import tensorflow as tf
     from amr_tf import data as data_lib
 
     def load():

@@ -168,10 +168,9 @@ def work(options):
 
 def tensorflow_step(name, latent_channels, k, batch, precision, threads):
     del threads  # From the environment.
+    import amr_tf
     import keras
     import tensorflow as tf
-
-    import amr_tf
 
     if precision == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
@@ -189,7 +188,6 @@ def torch_step(name, latent_channels, k, batch, precision, threads):
     import contextlib
 
     import torch
-
     from benchmarks import pytorch_amr
 
     torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-import amr_tf  # noqa: F401, before TensorFlow, which reads what it sets in the environment once.
+import amr_tf  # noqa: F401, before TensorFlow, which reads the environment once.
 
 # CI sets it where it has installed all that tests may need.
 NO_SKIPS = "AMR_TF_NO_SKIPS"

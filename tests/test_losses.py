@@ -435,3 +435,19 @@ def test_cross_entropies_of_keras_do_not_measure_images(from_logits):
         assert "in [-1, 1], but a cross-entropy of Keras takes probabilities" in message
     found = losses.reconstruction_loss(keras.losses.MeanSquaredError())(IMAGES, OTHERS)
     assert float(found) == pytest.approx(((IMAGES - OTHERS) ** 2).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean", "sum", "none"])
+def test_a_loss_of_keras_says_what_it_compares(reduction):
+    class OfImages(keras.losses.Loss):
+        only_images = True
+
+        def call(self, images, others):
+            return keras.ops.sum(keras.ops.abs(images - others), axis=(1, 2, 3))
+
+    loss = losses.reconstruction_loss(OfImages(reduction=reduction))
+    assert not losses.compares_codes(loss)
+    each = np.abs(IMAGES - OTHERS).sum(axis=(1, 2, 3))
+    expected = {"sum": each.sum(), "none": each}.get(reduction, each.mean())
+    np.testing.assert_allclose(loss(IMAGES, OTHERS), expected, rtol=1e-5)
+    assert losses.compares_codes(losses.reconstruction_loss(keras.losses.MeanSquaredError()))

@@ -61,6 +61,15 @@ def test_features_have_a_gradient(network):
     assert float(tf.reduce_max(tf.abs(tape.gradient(value, others)))) > 1e-5
 
 
+def test_float32_for_any_floatx(network):
+    keras.config.set_floatx("float64")
+    try:
+        loss = PerceptualLoss(network[1], layers="two")
+        assert loss(IMAGES, OTHERS).dtype == "float32"
+    finally:
+        keras.config.set_floatx("float32")
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_float32_for_any_precision(tmp_path, dtype):
     save_network(tmp_path / "half.keras", policy=f"mixed_{dtype}")
@@ -91,21 +100,24 @@ def test_a_keras_application(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["VGG16", "VGG19"])
-def test_the_default_layers_are_those_of_vgg(name):
-    loss = PerceptualLoss(name, weights=None)
-    assert float(loss(IMAGES, OTHERS)) > np.abs(IMAGES - OTHERS).mean()
+def test_the_default_layers_are_vggs(name):
+    network = getattr(keras.applications, name)(include_top=False, weights=None)
+    outputs = PerceptualLoss(name)._outputs(network)
+    assert [output.shape[-1] for output in outputs] == [64, 128, 256, 512]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            {"network": "VGG"},
-            "the name of a Keras application.*or a .keras file; got 'VGG'",
-        ),
-        ({"network": "vgg16"}, "got 'vgg16'"),  # That is the module.
-        ({"network": 3}, "got 3"),
+        ({"network": "VGG18"}, r"network \(a Keras application, or a .keras file\) 'VGG18'.*VGG16"),
+        ({"network": "vgg16"}, "'vgg16'"),  # That is the module.
+        ({"network": 3}, "'3'"),
         ({"network": "VGG16", "feature_weight": -1.0}, "feature_weight"),
+        ({"network": "VGG16", "layers": 3}, "layers must be names of layers; got 3"),
+        ({"network": "VGG16", "layers": ()}, "layers must be names"),
+        ({"network": "VGG16", "layers": (1,)}, "layers must be names"),
+        ({"network": "VGG16", "weights": None}, "weights must be 'imagenet' or a weights file"),
+        ({"network": "a.keras", "weights": "b.h5"}, "weights are for a Keras application"),
     ],
 )
 def test_what_is_refused_at_once(arguments, message):
@@ -117,8 +129,7 @@ def test_what_is_refused_at_once(arguments, message):
     ("layers", "message"),
     [
         (None, "layers must be given for .*network.keras: one, two, pooled.$"),
-        (("two", "three"), "layers must be names of layers of .*: one, two, pooled; got .*three"),
-        ((), "layers must be names of layers"),
+        (("two", "three"), "layers must be names of layers of .*: one, two, pooled; got 'three'"),
     ],
 )
 def test_unknown_layers(network, layers, message):
@@ -126,11 +137,44 @@ def test_unknown_layers(network, layers, message):
         PerceptualLoss(network[1], layers)(IMAGES, OTHERS)
 
 
+def test_a_network_for_images_of_any_size(tmp_path):
+    save_network(tmp_path / "any.keras", (None, None, 3))
+    loss = PerceptualLoss(str(tmp_path / "any.keras"), "two")
+    assert float(loss(IMAGES, OTHERS)) > np.abs(IMAGES - OTHERS).mean()
+    assert np.isfinite(float(loss(IMAGES[:, :8], OTHERS[:, :8])))
+
+
+@pytest.mark.parametrize(
+    ("network", "weights", "message"),
+    [
+        ("{0}/none.keras", "imagenet", "/none.keras could not be read or downloaded"),
+        ("{0}/broken.keras", "imagenet", "/broken.keras could not be read"),
+        ("MobileNet", "{0}/none.h5", "weights .*/none.h5 could not be read or downloaded"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path, network, weights, message):
+    (tmp_path / "broken.keras").write_text("no archive")
+    loss = PerceptualLoss(network.format(tmp_path), "one", weights=weights.format(tmp_path))
+    with pytest.raises(ValueError, match=f"^The network of the perceptual loss .*{message}"):
+        loss(IMAGES, OTHERS)
+
+
+def test_files_of_other_models(tmp_path):
+    AMR.create(SHAPE, architecture="convolutional(depth=2)").save(tmp_path / "amr.keras")
+    with pytest.raises(ValueError, match="must be a functional or sequential model with one input"):
+        PerceptualLoss(str(tmp_path / "amr.keras"), "one")(IMAGES, OTHERS)
+    inner = save_network(tmp_path / "inner.keras")
+    outer = keras.Sequential([keras.Input(SHAPE), inner, keras.layers.Dense(3, name="classes")])
+    outer.save(tmp_path / "outer.keras")
+    with pytest.raises(ValueError, match=r"outer.keras: classes; got 'sequential.*'\.$"):
+        PerceptualLoss(str(tmp_path / "outer.keras"), inner.name)(IMAGES, OTHERS)
+
+
 def test_images_that_the_network_does_not_take(network):
     with pytest.raises(ValueError, match=r"takes images of shape \(16, 16, 3\); got \(8, 8, 3\)"):
         PerceptualLoss(network[1], ("two",))(IMAGES[:, :8, :8], OTHERS[:, :8, :8])
     with pytest.raises(ValueError, match=r"takes images of shape \(16, 16, 3\); got \(16, 16, 2\)"):
-        PerceptualLoss("VGG16", weights=None)(IMAGES[..., :2], OTHERS[..., :2])
+        PerceptualLoss(network[1], ("two",))(IMAGES[..., :2], OTHERS[..., :2])
 
 
 def test_it_does_not_compare_codes(network):
@@ -145,7 +189,7 @@ def test_it_does_not_compare_codes(network):
 
 
 def test_a_model_is_used_without_the_network(network, tmp_path):
-    """It is not in the model's file, and is needed for training alone."""
+    """It is not in the model's file, and is needed for the loss alone."""
     model = AMR.create(SHAPE, architecture="convolutional(depth=2)", mixer="mixup")
     model.compile(reconstruction_loss=PerceptualLoss(network[1], layers=("two",)))
     model.fit(IMAGES, batch_size=4, verbose=0)

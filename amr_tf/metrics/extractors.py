@@ -1,17 +1,14 @@
 """Extractors: named functions from images to features, for comparing images."""
 
-import contextlib
 import pathlib
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
 from amr_tf import checks
-
-_TIMEOUT = 10.0  # Seconds without a response after which a download of weights is aborted.
+from amr_tf.downloads import impatient
 
 
 def extract_features(images: np.ndarray, extractor: Any, batch_size: int = 64) -> np.ndarray:
@@ -128,7 +125,7 @@ def _name_of_weights(weights: str | None) -> str:
 
 def _load_inception(weights: str | None) -> keras.Model:
     try:
-        with _impatient():
+        with impatient():
             return keras.applications.InceptionV3(
                 include_top=False, weights=weights, pooling="avg", input_shape=(299, 299, 3)
             )
@@ -139,14 +136,3 @@ def _load_inception(weights: str | None) -> keras.Model:
             "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5, or use "
             "classifier_extractor, which needs no download."
         ) from error
-
-
-@contextlib.contextmanager
-def _impatient() -> Iterator[None]:
-    """Aborts connections that do not respond; Keras would wait forever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

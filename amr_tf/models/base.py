@@ -432,13 +432,14 @@ class ResynthesisModel(keras.Model):
             discriminator_optimizer: optimizer of the discriminator.
             probe_optimizer: optimizer of the probe.
             reconstruction_loss: a call string: "mean_absolute_error" (used for the published
-                tables), "mean_squared_error" or "binary_crossentropy"; a function of (images,
-                reconstructions); or a `keras.losses.Loss`.
+                tables), "mean_squared_error", "binary_crossentropy" or
+                "perceptual(network='VGG16')"; a function of (images, reconstructions); or a
+                `keras.losses.Loss`.
             gan_loss: a call string: "binary_crossentropy", "least_squares" or "hinge"; a function
                 of (logits, target); or a `keras.losses.Loss` that takes logits.
             consistency_loss: compares mixed codes with the re-encoded mixes. Takes the same values
-                as `reconstruction_loss`, except losses on logits. Defaults to the reconstruction
-                loss, or to the mean absolute error if that loss takes logits.
+                as `reconstruction_loss`, except losses of logits or of images alone. Defaults to
+                the reconstruction loss, or else to the mean absolute error.
             lambda_: weight of the reconstruction loss, lambda in the paper.
             beta: weight of the consistency loss.
             generator_update_every: update the auto-encoder only every n-th step. The discriminator

@@ -39,11 +39,14 @@ def warn_of_precision(name: str) -> None:
     Args:
         name: one of `PRECISIONS`.
     """
-    has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    supported = {"mixed_float16": has_gpu, "mixed_bfloat16": devices.computes_bfloat16()}
-    if not supported.get(name, True):
+    emulated = {
+        "mixed_float16": not tf.config.list_physical_devices("GPU"),
+        "mixed_bfloat16": devices.emulates_bfloat16(),
+    }
+    if emulated.get(name):
         logging.warning(
-            "precision %s is emulated on %s, which is slower than float32; auto would be %s.",
+            "precision %s: %s has no arithmetic for it and emulates it, which is slower than "
+            "float32; --precision=auto chooses %s.",
             name,
             devices.describe(),
             resolved_precision("auto"),

@@ -136,8 +136,8 @@ def _usage(repo_id: str) -> str:
 The model's classes are those of the package `amr_tf`, which must be imported.
 
 ```python
-import keras
 import amr_tf
+import keras
 
 model = keras.saving.load_model("hf://{repo_id}")
 codes = model.encode(images)  # float32 in [-1, 1], (N, height, width, channels)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import devices
+from amr_tf import devices, processor
 from amr_tf.experiments import train
 from amr_tf.runs import run as run_lib
 from amr_tf.runs.build import build_model
@@ -102,16 +102,18 @@ def test_one_player_can_skip_alone():
     assert logs == {"loss": 1.0, **skipped_updates(model)}
 
 
-@pytest.mark.parametrize("has_bfloat16", [True, False])
+@pytest.mark.parametrize("flags", ["avx2 avx512_bf16", "avx2", None])
 @pytest.mark.parametrize("name", PRECISIONS)
-def test_an_emulated_format_is_warned_of(name, has_bfloat16, monkeypatch, caplog):
+def test_an_emulated_format_is_warned_of(name, flags, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
-    monkeypatch.setattr(devices, "computes_bfloat16", lambda: has_bfloat16)
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    if flags is not None:  # Elsewhere nothing is known of the processor.
+        (tmp_path / "cpuinfo").write_text(f"flags\t: {flags}\n")
     warn_of_precision(name)
-    emulated = name == "mixed_float16" or (name == "mixed_bfloat16" and not has_bfloat16)
-    assert (f"precision {name} is emulated on" in caplog.text) == emulated
-    best = "mixed_bfloat16" if has_bfloat16 else "float32"
-    assert (f"auto would be {best}." in caplog.text) == emulated
+    emulated = name == "mixed_float16" or (name == "mixed_bfloat16" and flags == "avx2")
+    assert (f"precision {name}: " in caplog.text) == emulated
+    best = "mixed_bfloat16" if flags == "avx2 avx512_bf16" else "float32"
+    assert (f"--precision=auto chooses {best}." in caplog.text) == emulated
 
 
 def test_no_format_of_a_new_gpu_is_warned_of(monkeypatch, caplog):
