@@ -343,9 +343,17 @@ class Registry:
         return str(Call(name, given))
 
     def describe(self, name: str) -> str:
-        """Returns the entry as a call string with its defaults, for help texts."""
-        defaults = {key: value.default for key, value in self.parameters(name).items()}
-        return str(Call(name, {key: value for key, value in defaults.items() if is_literal(value)}))
+        """Returns the entry as a call string with its defaults, for help texts.
+
+        A parameter without a default is shown as `name=...`.
+        """
+        parts = []
+        for key, parameter in self.parameters(name).items():
+            if parameter.default is inspect.Parameter.empty:
+                parts.append(f"{key}=...")
+            elif is_literal(parameter.default):
+                parts.append(f"{key}={parameter.default!r}")
+        return f"{name}({', '.join(parts)})" if parts else name
 
     def _defaults(self, name: str) -> dict[str, Any]:
         defaults = {key: value.default for key, value in self.parameters(name).items()}

@@ -434,13 +434,14 @@ def test_a_typo_names_what_was_meant(data):
 def test_every_entry_describes_itself(registry, name):
     """Its description, with all defaults written out, is a call of it: help texts show it."""
     text = registry.describe(name)
-    parsed = parse_call(text)
+    parsed = parse_call(text.replace("=...", "='required'"))
     assert parsed.name == name
     parameters = registry.parameters(name)
     required = [
         key for key, value in parameters.items() if value.default is inspect.Parameter.empty
     ]
-    assert set(parsed.arguments) == set(parameters) - set(required)
+    assert set(parsed.arguments) == set(parameters)
+    assert [key for key, value in parsed.arguments.items() if value == "required"] == required
     if not required:
         assert registry.parse(text) == parsed
         canonical = registry.parse(registry.canonical(name)).arguments
