@@ -58,10 +58,9 @@ class PerceptualLoss(keras.losses.Loss):
     Example:
 
     >>> network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv")])
-    >>> file = os.path.join(tempfile.mkdtemp(), "network.keras")
-    >>> network.save(file)
-    >>> loss = amr_tf.PerceptualLoss(file, layers="conv")
-    >>> images = np.zeros((2, 8, 8, 3), "float32")
+    >>> network.save("network.keras")
+    >>> loss = PerceptualLoss("network.keras", layers="conv")
+    >>> images = keras.ops.zeros((2, 8, 8, 3))
     >>> float(loss(images, images))
     0.0
     """
