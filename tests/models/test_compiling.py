@@ -84,9 +84,11 @@ def test_what_measures_consistency():
     assert consistency_loss(None, squared) is squared
     assert consistency_loss(None, losses.binary_crossentropy) is absolute
     assert consistency_loss("mean_squared_error", absolute) is squared
-    own = keras.losses.Huber()
+    own = losses.reconstruction_loss(keras.losses.Huber())
     assert consistency_loss(own, absolute) is own
     assert consistency_loss(None, own) is own
+    made = consistency_loss(keras.losses.Huber(), absolute)
+    assert float(made(np.zeros((2, 3)), np.full((2, 3), 3.0))) == 2.5  # 3 - 1 / 2
 
 
 def test_a_loss_of_logits_does_not_measure_consistency(amr):
