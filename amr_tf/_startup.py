@@ -16,7 +16,7 @@ from amr_tf.files import cache_folder
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 # The processors on which TensorFlow uses oneDNN by itself.
 _WITH_ONEDNN = ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16")
-# Its log level is read too late for these.
+# TensorFlow reads its log level too late for these.
 _AT_EVERY_START = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
     rb"|I\d{4} \d\d:\d\d:.* (port|cudart_stub|cuda_executor|cpu_feature_guard)\.cc:\d+\]"

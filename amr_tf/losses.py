@@ -21,8 +21,6 @@ RECONSTRUCTION_LOSSES = Registry("reconstruction loss", skip=2)
 GAN_LOSSES = Registry("GAN loss", skip=2)
 """Functions of logits and targets, by the names that `--gan_loss` takes."""
 
-_AVERAGES = ("sum_over_batch_size", "mean", "mean_with_sample_weight")  # Keras' reductions.
-
 
 def reconstruction_loss(loss: str | Callable) -> Callable:
     """Returns a reconstruction loss, a function of (images, reconstructions) to a scalar.
@@ -117,20 +115,14 @@ def _replica_mean(loss: Callable) -> Callable:
     Keras divides most means by the number of replicas, because gradients are summed. The step
     divides every loss, so that a sum over all images is that of a replica times their number.
     """
-    if not isinstance(loss, keras.losses.Loss):
+    if not isinstance(loss, keras.losses.Loss) or loss.reduction in (None, "none"):
         return loss
-    if loss.reduction in _AVERAGES:
 
-        def reduced(target: Tensor, value: Tensor) -> Tensor:
-            return ops.mean(loss.call(*_float32(target, value)))
+    def reduced(target: Tensor, value: Tensor) -> Tensor:
+        values = loss.call(*_float32(target, value))
+        # Keras' other reductions are the same mean where there are no sample weights.
+        return replicas.count() * ops.sum(values) if loss.reduction == "sum" else ops.mean(values)
 
-    elif loss.reduction == "sum":
-
-        def reduced(target: Tensor, value: Tensor) -> Tensor:
-            return replicas.count() * ops.sum(loss.call(*_float32(target, value)))
-
-    else:
-        return loss
     reduced.only_images = getattr(loss, "only_images", False)  # type: ignore[attr-defined]
     return reduced
 

@@ -12,7 +12,7 @@ from keras import ops
 from amr_tf import checks
 from amr_tf.downloads import impatient
 from amr_tf.files import user_path
-from amr_tf.losses import RECONSTRUCTION_LOSSES
+from amr_tf.losses import RECONSTRUCTION_LOSSES, mean_absolute_error
 from amr_tf.registry import unknown_name
 from amr_tf.types import Tensor
 
@@ -95,7 +95,7 @@ class PerceptualLoss(keras.losses.Loss):
         self._features: Callable | None = None
 
     def call(self, images: Tensor, reconstructions: Tensor) -> Tensor:
-        pixels = ops.mean(ops.abs(images - reconstructions))
+        pixels = mean_absolute_error(images, reconstructions)
         if self._features is None:
             # A thread of its own is outside of the graph that is being traced and of a strategy.
             with futures.ThreadPoolExecutor(1) as thread:
@@ -123,8 +123,7 @@ class PerceptualLoss(keras.losses.Loss):
         else:
             application = _applications()[self.network]
             weights = self.weights
-            if weights != "imagenet":
-                weights = str(user_path(weights))
+            weights = weights if weights == "imagenet" else str(user_path(weights))
             with impatient():
                 network = self._read(lambda: application(include_top=False, weights=weights))
             prepare = sys.modules[application.__module__].preprocess_input
