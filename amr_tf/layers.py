@@ -131,9 +131,6 @@ class ReplicationPadding2D(keras.layers.Layer):
     to most maps, so that uniform maps get a border. The gradient is written by hand: that of
     TensorFlow's `MirrorPad` takes more than twice as long on a CPU.
 
-    Args:
-        **kwargs: passed on to `keras.layers.Layer`.
-
     Call arguments:
         inputs: (N, H, W, C), with H and W known.
 
