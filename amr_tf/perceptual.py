@@ -32,8 +32,8 @@ class PerceptualLoss(keras.losses.Loss):
     as a perceptual metric", equation 1 without learned weights; Johnson et al. 2016 proposed such
     losses for training).
 
-    The network is loaded when the loss is first computed. It is neither trained nor saved with the
-    model. A trained model can encode, decode and mix where the network is not at hand, but `fit`
+    The network is loaded when the loss is first computed, or by `prepare`. It is neither trained
+    nor saved with the model. A trained model can encode, decode and mix where the network is not at hand, but `fit`
     and `evaluate` need it.
 
     Args:
@@ -52,8 +52,8 @@ class PerceptualLoss(keras.losses.Loss):
         A float32 scalar, the mean over the batch.
 
     Raises:
-        ValueError: a value is of the wrong kind; or, when the loss is first computed, the network
-            cannot be loaded, has no such layers or does not take such images.
+        ValueError: a value is of the wrong kind; or, when the network is loaded, it cannot be read
+            or downloaded, has no such layers or does not take such images.
 
     Example:
 
@@ -96,13 +96,31 @@ class PerceptualLoss(keras.losses.Loss):
 
     def call(self, images: Tensor, reconstructions: Tensor) -> Tensor:
         pixels = mean_absolute_error(images, reconstructions)
+        features = self.prepare(tuple(images.shape[1:]))
+        both = ops.concatenate([images, reconstructions], axis=0)
+        distances = [_distance(each) for each in features(both)]
+        return pixels + self.feature_weight * sum(distances) / len(distances)
+
+    def prepare(self, image_shape: tuple[int | None, ...]) -> Callable:
+        """Loads the network unless it is loaded, so that errors come before any training.
+
+        A training run calls it before it writes anything.
+
+        Args:
+            image_shape: (H, W, C), in which None stands for an unknown size.
+
+        Returns:
+            A function from images (N, H, W, C) to a list of features.
+
+        Raises:
+            ValueError: the network cannot be read or downloaded, has no such layers, or does not
+                take such images.
+        """
         if self._features is None:
             # A thread of its own is outside of the graph that is being traced and of a strategy.
             with futures.ThreadPoolExecutor(1) as thread:
-                self._features = thread.submit(self._load, tuple(images.shape[1:])).result()
-        both = ops.concatenate([images, reconstructions], axis=0)
-        distances = [_distance(features) for features in self._features(both)]
-        return pixels + self.feature_weight * sum(distances) / len(distances)
+                self._features = thread.submit(self._load, image_shape).result()
+        return self._features
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -205,6 +205,13 @@ def test_a_model_is_used_without_the_network(network, tmp_path):
         loaded.fit(IMAGES, batch_size=4, verbose=0)
 
 
+def test_a_run_loads_the_network_before_it_writes_anything(tmp_path):
+    loss = f"perceptual(network={str(tmp_path / 'none.keras')!r}, layers='one')"
+    with pytest.raises(ValueError, match=r"none.keras could not be read or downloaded"):
+        train(tiny_config(tmp_path / "run", reconstruction_loss=loss))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_with_a_perceptual_loss(tmp_path):
     save_network(tmp_path / "network.keras", (8, 8, 1))
     loss = f"perceptual(network={str(tmp_path / 'network.keras')!r}, layers=('one', 'two'))"

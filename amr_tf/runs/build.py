@@ -28,7 +28,7 @@ def build_model(
 
     Raises:
         ValueError: settings that need labels without labels, or sizes, mixer and method that do
-            not fit each other.
+            not fit each other, or a network of the reconstruction loss that cannot be loaded.
         MemoryError: networks that do not fit into memory.
     """
     config = config.resolve()
@@ -54,6 +54,8 @@ def build_model(
             **{name: getattr(config, name) for name in COMPILED},
             **compiled,
         )
+        if hasattr(model.reconstruction_loss, "prepare"):  # A perceptual loss loads its network.
+            model.reconstruction_loss.prepare(image_shape)
     except tf.errors.OpError as error:  # Several kinds, as the place is where memory ends.
         raise MemoryError(f"{config.architecture} for images of {image_shape}.") from error
     return model
