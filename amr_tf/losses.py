@@ -21,6 +21,8 @@ RECONSTRUCTION_LOSSES = Registry("reconstruction loss", skip=2)
 GAN_LOSSES = Registry("GAN loss", skip=2)
 """Functions of logits and targets, by the names that `--gan_loss` takes."""
 
+_LEAST_VARIANCE = 1e-4  # Of images in [-1, 1].
+
 
 def reconstruction_loss(loss: str | Callable) -> Callable:
     """Returns a reconstruction loss, a function of (images, reconstructions) to a scalar.
@@ -241,6 +243,44 @@ def feature_distance(features: Sequence[Tensor], others: Sequence[Tensor]) -> Te
     """
     distances = [mean_absolute_error(one, other) for one, other in zip(features, others)]
     return sum(distances) / len(distances)
+
+
+def look_distance(mixes: Tensor, images: Tensor, permutations: Tensor, shares: Tensor) -> Tensor:
+    """Mean absolute difference between the looks of mixes and the looks that they should have.
+
+    The look of an image is here the mean and the standard deviation of each channel: its colours
+    and contrast. A mix should have the average of its parents' looks. Huang & Belongie 2017
+    (equation 13) compare such statistics in the features of a trained network. Images are averaged
+    over squares of 4x4 pixels before, since noise would be contrast, too.
+
+    Args:
+        mixes: (N, H, W, C).
+        images: those that are mixed, (N, H, W, C).
+        permutations: of the images in each mix, (k, N).
+        shares: of each parent in the look, (N, k).
+
+    Returns:
+        A float32 scalar.
+
+    Example:
+
+    >>> images = keras.random.normal((2, 8, 8, 3))
+    >>> float(look_distance(images, images, permutations=[[0, 1]], shares=[[1.0], [1.0]]))
+    0.0
+    """
+    parents = ops.take(_look(images), ops.transpose(permutations), axis=0)
+    shares = ops.cast(shares, "float32")[..., None]
+    return mean_absolute_error(ops.sum(shares * parents, axis=1), _look(mixes))
+
+
+def _look(images: Tensor) -> Any:
+    """Returns the means and standard deviations of the channels, (N, 2C)."""
+    images = ops.average_pool(ops.cast(images, "float32"), 4, padding="same")
+    mean = ops.mean(images, axis=(1, 2), keepdims=True)
+    variance = ops.mean(ops.square(images - mean), axis=(1, 2))
+    # The root of 0 has no gradient.
+    deviation = ops.sqrt(variance + _LEAST_VARIANCE)
+    return ops.concatenate([ops.squeeze(mean, axis=(1, 2)), deviation], axis=-1)
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -33,8 +33,8 @@ class PerceptualLoss(keras.losses.Loss):
     losses for training).
 
     The network is loaded when the loss is first computed, or by `prepare`. It is neither trained
-    nor saved with the model. A trained model can encode, decode and mix where the network is not at hand, but `fit`
-    and `evaluate` need it.
+    nor saved with the model. A trained model can encode, decode and mix where the network is not
+    at hand, but `fit` and `evaluate` need it.
 
     Args:
         network: name of a Keras application, such as "VGG16"; or a `.keras` file of a functional or

@@ -115,6 +115,37 @@ def test_feature_distance_against_numpy():
     assert float(losses.feature_distance(maps, others)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_look_distance_against_numpy():
+    images, mixes = RANDOM.normal(size=(2, 3, 8, 12, 2)).astype("float32") * [1.0, 3.0]
+    permutations = np.array([[0, 1, 2], [2, 0, 1]])
+    shares = np.array([[0.0, 1.0], [0.3, 0.7], [1.0, 0.0]], "float32")
+
+    def look(images):
+        squares = images.reshape(3, 2, 4, 3, 4, 2).mean(axis=(2, 4))
+        return np.stack([squares.mean(axis=(1, 2)), squares.std(axis=(1, 2))])
+
+    wanted = np.einsum("nk,sknc->snc", shares, look(images)[:, permutations])
+    apart = np.abs(look(mixes) - wanted).mean(axis=(1, 2))
+    assert min(apart) > 0.05
+    found = float(losses.look_distance(mixes, images, permutations, shares))
+    assert found == pytest.approx(apart.mean(), rel=1e-3)
+    half = losses.look_distance(
+        tf.cast(mixes, "bfloat16"), images, permutations, tf.cast(shares, "float16")
+    )
+    assert half.dtype == "float32"
+    assert float(half) == pytest.approx(found, rel=1e-2)
+
+
+@pytest.mark.parametrize("size", [2, 4, 7])
+def test_uniform_and_small_images_have_a_look_with_a_gradient(size):
+    mixes = tf.zeros((2, size, size, 3))
+    images = RANDOM.normal(size=(2, size, size, 3)).astype("float32")
+    with tf.GradientTape() as tape:
+        tape.watch(mixes)
+        distance = losses.look_distance(mixes, images, [[0, 1]], tf.ones((2, 1)))
+    assert np.isfinite(tape.gradient(distance, mixes)).all()
+
+
 def test_divergence_against_numpy():
     mean, log_variance = RANDOM.normal(size=(2, 5, 3, 3, 2)).astype("float32")
     expected = np.mean([kl_by_hand(*pair) for pair in zip(mean, log_variance)])

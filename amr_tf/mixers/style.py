@@ -69,6 +69,9 @@ class StyleMixup(Mixer):
     def coefficient_shape(self, code_shape: Shape) -> Shape:
         return (1, 1, 2)
 
+    def look_shares(self, coefficients: Tensor) -> Tensor:
+        return super().look_shares(_both(coefficients)[1])
+
     def combine(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         of_layout, of_look = _both(ops.cast(coefficients, "float32"))
         codes = ops.cast(stack, "float32")

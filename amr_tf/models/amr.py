@@ -130,7 +130,7 @@ class AEGAN(AMR):
     title = "AE+GAN"
     takes_mixer = False
     trains_on_mixes = False
-    unused_settings = ("mixer", "k", "beta", "consistency_loss", "mix_weight")
+    unused_settings = ("mixer", "k", "beta", "consistency_loss", "look_matching", "mix_weight")
 
     @classmethod
     def create(

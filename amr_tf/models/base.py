@@ -115,12 +115,13 @@ class ResynthesisModel(keras.Model):
         "supervision": checks.check_not_negative,
         "generator_update_every": checks.check_positive_integer,
         "feature_matching": checks.check_not_negative,
+        "look_matching": checks.check_not_negative,
         "adversarial_warmup": checks.check_not_negative_integer,
         "ema": checks.check_momentum,
     }
     METRICS: tuple[str, ...] = (
         *("loss", "reconstruction_loss", "adversarial_loss", "consistency_loss"),
-        *("feature_loss", "discriminator_loss", "probe_loss", "probe_accuracy"),
+        *("feature_loss", "look_loss", "discriminator_loss", "probe_loss", "probe_accuracy"),
         *("regularization_loss", "discriminator_regularization_loss", "probe_regularization_loss"),
     )
     # The constructor's arguments that are Keras objects.
@@ -413,6 +414,7 @@ class ResynthesisModel(keras.Model):
         generator_update_every: int = 1,
         supervision: float = 0.0,
         feature_matching: float = 0.0,
+        look_matching: float = 0.0,
         adversarial_warmup: int = 0,
         ema: float = 0.0,
         step: str = "auto",
@@ -450,8 +452,11 @@ class ResynthesisModel(keras.Model):
             feature_matching: weight of the distance between images and reconstructions in the
                 discriminator's features, its maps wherever they become smaller, by pooling or
                 strides (Larsen et al. 2016).
+            look_matching: weight of the distance between the colours and contrast of each mix and
+                those of its parents, averaged with their shares in the mix, or in its look if the
+                mixer mixes looks separately; see `amr_tf.losses.look_distance`.
             adversarial_warmup: number of steps over which the weights of the auto-encoder's
-                adversarial terms and of `feature_matching` grow from 0.
+                adversarial terms, of `feature_matching` and of `look_matching` grow from 0.
             ema: momentum of moving averages of the auto-encoder's weights, such as 0.998, or 0 for
                 no averages. The momentum grows from 0 during the first updates. `fit` trains the
                 weights, but uses the averages for validation, between epochs and in the end.
@@ -480,6 +485,7 @@ class ResynthesisModel(keras.Model):
             "generator_update_every": generator_update_every,
             "supervision": supervision,
             "feature_matching": feature_matching,
+            "look_matching": look_matching,
             "adversarial_warmup": adversarial_warmup,
             "ema": ema,
             "step": step,
@@ -491,7 +497,7 @@ class ResynthesisModel(keras.Model):
             "auto_scale_loss": auto_scale_loss,
         }
         self.check_settings(**given)
-        compiling.check_parts(self, beta, supervision)
+        compiling.check_parts(self, beta, look_matching, supervision)
         self.reconstruction_loss = losses.reconstruction_loss(reconstruction_loss)
         self.decode_with_logits = compiling.logit_decoder(self.decoder, self.reconstruction_loss)
         self.gan_loss: Any = None
@@ -510,6 +516,7 @@ class ResynthesisModel(keras.Model):
         self.generator_update_every = generator_update_every
         self.supervision = supervision
         self.feature_matching = feature_matching
+        self.look_matching = look_matching
         self.adversarial_warmup = adversarial_warmup
         self.step = compiling.choose_step(step, self.discriminator)
         super().compile(

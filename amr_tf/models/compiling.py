@@ -32,12 +32,21 @@ class Player:
         return iter((self.optimizer, self.variables))
 
 
-def check_parts(model: Any, beta: float, supervision: float) -> None:
+def check_parts(model: Any, beta: float, look_matching: float, supervision: float) -> None:
     """Raises a ValueError if a loss term has a weight but the model lacks the part it needs."""
-    if beta and (model.mixer is None or not model.trains_on_mixes):
+    for name, weight, what in (
+        ("beta", beta, "consistency"),
+        ("look_matching", look_matching, "look"),
+    ):
+        if weight and (model.mixer is None or not model.trains_on_mixes):
+            raise ValueError(
+                f"{name} = {weight:g} weighs the {what} of mixes: it needs a mixer and a method "
+                "that trains on mixes."
+            )
+    if look_matching and len(model.image_shape) != 3:
         raise ValueError(
-            f"beta = {beta:g} weighs the consistency of mixes: it needs a mixer and a method "
-            "that trains on mixes."
+            f"look_matching = {look_matching:g} compares colours and contrast, which need images "
+            f"(H, W, C); the model's data have the shape {tuple(model.image_shape)}."
         )
     if supervision and model.probe is None:
         raise ValueError(f"supervision = {supervision:g} weighs the probe's loss: add a probe.")

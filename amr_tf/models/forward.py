@@ -63,8 +63,8 @@ def compute_losses(model: Any, step: StepTensors, training: bool = False) -> tup
     """Returns the players' losses, scalars by player, and the metrics, by name.
 
     The auto-encoder's loss is the method's own loss plus the weighted consistency, feature
-    matching and probe losses (`beta`, `feature_matching`, `supervision`), and the regularisation
-    of its networks.
+    matching, look and probe losses (`beta`, `feature_matching`, `look_matching`, `supervision`),
+    and the regularisation of its networks.
     """
     loss, results = model.autoencoder_losses(step)
     results, found = dict(results), {}
@@ -78,6 +78,12 @@ def compute_losses(model: Any, step: StepTensors, training: bool = False) -> tup
         results["feature_loss"] = losses.feature_distance(real, step.features["reconstruction"])
         weight = model.feature_matching * model.adversarial_ramp()
         loss = loss + weight * results["feature_loss"]
+    if model.look_matching:
+        shares = model.mixer.look_shares(step.coefficients)
+        results["look_loss"] = losses.look_distance(
+            step.mixes, step.images, step.permutations, shares
+        )
+        loss = loss + model.look_matching * model.adversarial_ramp() * results["look_loss"]
     if model.probe is not None and step.labels is not None:
         found["probe"], terms = _probe_terms(model, step, training)
         results.update(terms)

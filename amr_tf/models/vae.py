@@ -50,7 +50,7 @@ class VAE(ResynthesisModel):
     unit_prior = True
     unused_settings = (
         *("gan_loss", "discriminator_optimizer", "beta", "consistency_loss"),
-        *("feature_matching", "adversarial_warmup", "discriminator_augmentation"),
+        *("feature_matching", "look_matching", "adversarial_warmup", "discriminator_augmentation"),
     )
     setting_checks = {**ResynthesisModel.setting_checks, "kl_weight": checks.check_not_negative}
 

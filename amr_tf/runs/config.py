@@ -33,7 +33,8 @@ CREATED = (
 COMPILED = (
     *("autoencoder_optimizer", "discriminator_optimizer", "probe_optimizer"),
     *("reconstruction_loss", "gan_loss", "consistency_loss", "lambda_", "beta", "supervision"),
-    *("feature_matching", "adversarial_warmup", "ema", "generator_update_every", "step"),
+    *("feature_matching", "look_matching", "adversarial_warmup", "ema"),
+    *("generator_update_every", "step"),
 )
 # The registries of the fields that hold call strings.
 REGISTRIES = {
@@ -142,6 +143,9 @@ class TrainingConfig:
     )
     feature_matching: float | None = _field(
         None, "Method", "Weight of the reconstruction loss on the discriminator's features."
+    )
+    look_matching: float | None = _field(
+        None, "Method", "Weight of the difference in colours and contrast of mixes."
     )
     adversarial_warmup: int | None = _field(
         None, "Method", "Number of steps over which the adversarial weights grow from 0."

@@ -25,7 +25,7 @@ _NOT_NEGATIVE = ("seed", "sample_every")
 # Settings of every method that its `check_settings` checks.
 _NUMBERS = (
     *("lambda_", "beta", "supervision", "generator_update_every"),
-    *("feature_matching", "adversarial_warmup", "ema"),
+    *("feature_matching", "look_matching", "adversarial_warmup", "ema"),
 )
 # What makes a part of its call string, to see whether it can be made.
 _MAKE: dict[str, Callable] = {
@@ -57,11 +57,13 @@ def check_used(config: Any) -> None:
         )
     if config.k is not None and not MIXERS.takes(parse_call(mixer, "mixer").name, "k"):
         raise ValueError(f"mixer {mixer} does not use k (got {config.k}): leave it out.")
-    if config.beta and not (mixes and method.trains_on_mixes):
-        raise ValueError(
-            f"beta = {config.beta:g} weighs the consistency of mixes, but in training method "
-            f"{name} with mixer {mixer or 'none'} makes none."
-        )
+    for setting, what in (("beta", "consistency"), ("look_matching", "look")):
+        weight = getattr(config, setting)
+        if weight and not (mixes and method.trains_on_mixes):
+            raise ValueError(
+                f"{setting} = {weight:g} weighs the {what} of mixes, but in training method "
+                f"{name} with mixer {mixer or 'none'} makes none."
+            )
     if config.consistency_loss is not None and not config.beta:
         raise ValueError(
             f"consistency_loss = {config.consistency_loss} is used with a beta above 0 only."

@@ -162,3 +162,13 @@ def test_what_it_cannot_be_used_for():
         CompositeMixer(("style", "mixup"))
     with pytest.raises(ValueError, match="^ACAI needs one mixing coefficient in"):
         ACAI.convolutional(SHAPE, depth=2, mixer="style", latent_channels=4)
+
+
+def test_shares_of_the_look():
+    coefficients = np.random.default_rng(0).dirichlet([1, 1], (5, 3)).astype("float32")
+    both = coefficients.swapaxes(1, 2)[:, :, None, None]  # (5, 2, 1, 1, 3)
+    mixer = StyleMixup()
+    np.testing.assert_allclose(mixer.look_shares(both[..., :2]), both[:, :, 0, 0, 1])
+    np.testing.assert_allclose(mixer.look_shares(both[..., :1]), both[:, :, 0, 0, 0])
+    shared = mixer.look_shares(both)  # One for each of three maps.
+    np.testing.assert_allclose(shared, both[:, :, 0, 0].mean(axis=-1), rtol=1e-6)

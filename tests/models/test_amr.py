@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from amr_tf import AEGAN, AMR, GAIA, VAE, BernoulliMixup, DiffAugment, Mixup
+from amr_tf import (
+    ACAI,
+    AEGAN,
+    AMR,
+    GAIA,
+    VAE,
+    BernoulliMixup,
+    DiffAugment,
+    Mixup,
+    PixelMixup,
+    StyleMixup,
+)
 from amr_tf.fused import InstanceNormalization, LeakyReLU
 from tests.models.helpers import (
     SHAPE,
@@ -91,6 +102,61 @@ def test_weights_of_the_adversarial_terms():
             plain.forward(X, Y, True, permutations, coefficients)  # It moves vectors.
             theirs = plain.train_on(X, Y, permutations, coefficients)
             assert weighted == pytest.approx(float(theirs["discriminator_loss"]), rel=2e-3)
+
+
+def look_apart(images, others):
+    """The mean difference between the channels' means and deviations, of squares of 4x4 pixels."""
+    squares = [each.reshape(-1, 2, 4, 2, 4, 1).mean(axis=(2, 4)) for each in (images, others)]
+    looks = [(each.mean(axis=(1, 2)), each.std(axis=(1, 2))) for each in squares]
+    return np.mean([np.abs(one - other).mean() for one, other in zip(*looks)])
+
+
+def test_mixes_are_asked_for_the_look_of_the_parent_that_gives_it():
+    """With the layout of the first parent and the look of the second."""
+    model = make(AMR, StyleMixup(2, seed=0), latent_channels=4)
+    model.compile(look_matching=5.0, adversarial_warmup=2, run_eagerly=True)
+    permutations, _ = drawn(model)
+    swap = np.zeros((len(X), 2, 1, 1, 2), "float32")
+    swap[:, 0, ..., 0] = swap[:, 1, ..., 1] = 1
+    for ramp in (0.0, 0.5, 1.0):
+        mixes = np.asarray(model.forward(X, Y, True, permutations, swap).mixes)
+        expected = look_apart(mixes, X[permutations[1]])
+        results = {
+            key: float(value) for key, value in model.train_on(X, Y, permutations, swap).items()
+        }
+        assert results["look_loss"] == pytest.approx(expected, rel=1e-3)
+        loss = 10 * results["reconstruction_loss"] + ramp * results["adversarial_loss"]
+        assert results["loss"] == pytest.approx(loss + ramp * 5 * expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", [PixelMixup, GAIA, ACAI])
+def test_other_methods_ask_for_looks(method):
+    """With the shares of the whole mix, here the second parent alone."""
+    model = make(method, compile_kwargs={"look_matching": 5.0})
+    permutations, coefficients = drawn(model)
+    coefficients = np.zeros_like(coefficients)
+    coefficients[:, 1] = 1
+    mixes = np.asarray(model.forward(X, Y, True, permutations, coefficients).mixes)
+    results = model.train_on(X, Y, permutations, coefficients)
+    assert float(results["look_loss"]) == pytest.approx(
+        look_apart(mixes, X[permutations[1]]), rel=1e-3
+    )
+
+
+def test_looks_are_learnt():
+    """In as many steps, mixes come nearer to the looks that they should have."""
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, (8, 16, 16, 1)).astype("float32")
+    images = noise + np.linspace(-0.7, 0.7, 8, dtype="float32")[:, None, None, None]
+    found = []
+    for weight in (0.0, 20.0):
+        keras.utils.set_random_seed(0)
+        mixer = StyleMixup(2, seed=0)  # The networks have no normalisation, which removes looks.
+        model = AMR.create((16, 16, 1), "residual(width=8, latent_width=4)", mixer, seed=0)
+        model.compile("adam(learning_rate=3e-3)", look_matching=weight)
+        model.fit(images, batch_size=8, epochs=20, verbose=0)
+        model.compile(look_matching=1.0)
+        found.append(model.evaluate(images, verbose=0, return_dict=True)["look_loss"])
+    assert found[1] < 0.7 * found[0], found
 
 
 @pytest.mark.parametrize("gan_loss", ["binary_crossentropy", "hinge", "least_squares"])

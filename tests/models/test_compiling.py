@@ -192,9 +192,14 @@ def test_settings_that_need_what_is_not_there():
     model = make(AMR, None, num_classes=None)
     text = sentence(model.compile, beta=2.0)
     assert text.startswith("beta = 2 weighs the consistency of mixes: it needs a mixer")
+    text = sentence(model.compile, look_matching=2.0)
+    assert text.startswith("look_matching = 2 weighs the look of mixes: it needs a mixer")
     assert sentence(model.compile, supervision=2.0).endswith(
         "weighs the probe's loss: add a probe."
     )
+    points = AMR.create((2,), architecture="mlp", mixer="mixup")
+    text = sentence(points.compile, look_matching=2.0)
+    assert text.endswith("which need images (H, W, C); the model's data have the shape (2,).")
 
 
 @pytest.mark.parametrize(
@@ -202,9 +207,11 @@ def test_settings_that_need_what_is_not_there():
     [
         (AEGAN, {"beta": 1.0}),
         (AEGAN, {"consistency_loss": "mean_squared_error"}),
+        (AEGAN, {"look_matching": 1.0}),
         (VAE, {"gan_loss": "least_squares"}),
         (VAE, {"discriminator_optimizer": "sgd"}),
         (VAE, {"beta": 1.0}),
+        (VAE, {"look_matching": 1.0}),
         (GAIA, {"gan_loss": "least_squares"}),
     ],
 )

@@ -64,6 +64,7 @@ def test_both_steps_agree(name):
         {"supervision": 0.3},
         {"gan_loss": "hinge"},
         {"feature_matching": 30.0},
+        {"look_matching": 5.0},
         {"adversarial_warmup": 2, "feature_matching": 30.0},
     ],
     ids=lambda settings: str(next(iter(settings.items())))[:30],

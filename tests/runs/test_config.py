@@ -60,6 +60,7 @@ OTHERS = {
     "consistency_loss": "mean_absolute_error",
     "supervision": 0.5,
     "feature_matching": 10.0,
+    "look_matching": 5.0,
     "adversarial_warmup": 300,
     "discriminator_augmentation": "diff_augment(cutout=0.25)",
     "architecture": "convolutional(depth=8, latent_dim=12, output_activation='tanh')",
@@ -537,6 +538,8 @@ UNUSED = [
     ({"mixer": "none", "k": 3}, "^k = 3 says how many codes a mix combines, but there is no mixer"),
     ({"method": "supervised_amr", "k": 3}, "^k = 3 says .*, but there is no mixer"),
     ({"method": "vae", "mixer": "none", "k": 3}, "^k = 3 says .*, but there is no mixer"),
+    ({"mixer": "none", "look_matching": 2.0}, "^look_matching = 2 weighs the look of mixes, but"),
+    ({"method": "vae", "look_matching": 1.0}, r"^method vae does not use look_matching \(got 1"),
     ({"mixer": "none", "beta": 0.5}, "^beta = 0.5 weighs .* method amr with mixer none makes none"),
     (
         {"method": "supervised_amr", "beta": 0.5},
@@ -603,7 +606,7 @@ def test_a_setting_that_is_used(changes):
 POSITIVE = ("epochs", "batch_size", "checkpoint_every", "steps_per_execution")
 POSITIVE_OR_NONE = ("patience", "generator_update_every", "image_size", "train_subset", "labelled")
 NOT_NEGATIVE = ("seed", "sample_every")
-NOT_NEGATIVE_OR_NONE = ("lambda_", "beta", "supervision", "feature_matching")
+NOT_NEGATIVE_OR_NONE = ("lambda_", "beta", "supervision", "feature_matching", "look_matching")
 # One wrong name for each flag that takes a name; further ones for some.
 WRONG_NAMES = [
     ("dataset", "mnits", "data set", "mnist"),
