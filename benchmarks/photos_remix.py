@@ -4,9 +4,11 @@
       --model=runs/photos/residual_10min.keras --mixers=mixup,spherical,style
 
 measures equal parts of two held-out photographs, as `photos.py` does, and for `style` also the
-layout of one with the look of the other; for comparison blends of pixels, and a photograph in the
-other's colours (Reinhard et al. 2001, "Color transfer between images"). `--classifier` is the one
-that `photos.py` left in its `--out`.
+layout of one with the look of the other, as it is and with the other's contrast; for comparison
+blends of pixels, and a photograph in the other's colours (Reinhard et al. 2001, "Color transfer
+between images"). Contrast is the standard deviation of log(a / b), with a that of a mix's channel
+and b that of the second photograph's. `--classifier` is the one that `photos.py` left in its
+`--out`.
 """
 
 import argparse
@@ -43,7 +45,8 @@ def main():
     real = extract_features(held_out, extractor)
     model = keras.saving.load_model(options.model)
     codes = model.encode(held_out)
-    print("| mixer | FD mixes | SWD mixes | nearer parent |\n| --- | --- | --- | --- |")
+    print("| mixer | FD mixes | SWD mixes | nearer parent | variance | contrast |")
+    print("| --- | --- | --- | --- | --- | --- |")
     pair = held_out[partners[:2]]
     made = {"pixels": pair.mean(axis=0), "pixels in the other's colours": recoloured(*pair)}
     stack = np.moveaxis(codes[partners[:2]], 0, 1)
@@ -53,14 +56,17 @@ def main():
         mixer.build((None, *model.latent_shape))
         made[name] = model.decode(np.asarray(mixer.combine(stack, mixer.weigh(stack, halves))))
         if mixer.mixes_looks:
-            mixed = mixed_codes(mixer, codes, partners[:2])
-            made[f"{name}, layout and look"] = model.decode(mixed)
+            mixed = model.decode(mixed_codes(mixer, codes, partners[:2]))
+            made[f"{name}, layout and look"] = mixed
+            made[f"{name}, and the look's contrast"] = in_contrast(mixed, pair[1])
     for caption, images in made.items():
         images = np.clip(images, -1, 1)
         fake = extract_features(images, extractor)
         distances = ", ".join(f"{each:.0f}" for each in sliced_distances(held_out, images)[:-1])
         nearer = nearer_parent(fake, real, real[partners[1]])
         shown = f"{frechet_distance(real, fake):.2f} | {distances} | {nearer:.2f}"
+        ratio = images.std(axis=(1, 2)) / pair[1].std(axis=(1, 2))
+        shown += f" | {fake.var(axis=0).sum():.1f} | {np.log(ratio).std():.2f}"
         print(f"| {caption} | {shown} |", flush=True)
 
 
@@ -71,6 +77,13 @@ def recoloured(images, others):
         for each in (images, others)
     )
     return (images - mean) / deviation * spread + wanted
+
+
+def in_contrast(images, others):
+    """Images with the standard deviation of others, over positions and channels."""
+    mean = images.mean(axis=(1, 2), keepdims=True)
+    spread, wanted = (each.std(axis=(1, 2, 3), keepdims=True) for each in (images, others))
+    return (images - mean) / spread * wanted + mean
 
 
 if __name__ == "__main__":

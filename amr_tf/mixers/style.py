@@ -5,11 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from amr_tf import checks
 from amr_tf.mixers.base import MIXERS, Mixer, only_maps
 from amr_tf.mixers.mixup import dirichlet
 from amr_tf.types import Seed, Shape, Tensor
 
 _EPSILON = 1e-4
+_SAME = 1e-6  # Deviations this close are one code's.
 
 
 @MIXERS.register("style")
@@ -25,11 +27,19 @@ class StyleMixup(Mixer):
     second network.
 
     A sum of unrelated layouts is flatter than each of them, so it is rescaled to their spread. A
-    code mixed with itself is unchanged.
+    decoder renders a layout with another image's look with less contrast than either image has,
+    too, which `contrast` makes up for.
 
     Both sets of coefficients are drawn from Dirichlet(1, ..., 1), once per example.
 
-    Arguments are those of `Mixer`.
+    Args:
+        k: see `Mixer`.
+        seed: see `Mixer`.
+        contrast: by how much the deviations from the mean grow where the layout is one image's and
+            the look another's: by the factor `1 + contrast * (1 - s)`, where s is the share in
+            which both are of the same code, the sum of the products of their coefficients. A code
+            mixed with itself is thus unchanged.
+        **kwargs: passed on to `Mixer`.
 
     Call arguments:
         coefficients: shape (N, k, 1, 1, 2) for layout and look separately. With the shape
@@ -39,7 +49,8 @@ class StyleMixup(Mixer):
         The mixed codes, and the coefficients used.
 
     Raises:
-        ValueError: codes are vectors (N, D) or have fewer than three feature maps.
+        ValueError: codes are vectors (N, D) or have fewer than three feature maps, or `contrast` is
+            negative.
 
     Example:
 
@@ -54,6 +65,13 @@ class StyleMixup(Mixer):
     """
 
     mixes_looks = True
+
+    def __init__(
+        self, k: int = 2, seed: int | None = None, contrast: float = 0.1, **kwargs: Any
+    ) -> None:
+        super().__init__(k, seed, **kwargs)
+        checks.check_not_negative("contrast", contrast)
+        self.contrast = contrast
 
     def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
@@ -83,7 +101,11 @@ class StyleMixup(Mixer):
         spread = ops.maximum(spread, 0.0)  # Given coefficients may leave the simplex.
         layout = layout * ops.sqrt(spread + _EPSILON) / _deviation(layout)
         look = ops.sum(of_look * deviation, axis=1), ops.sum(of_look * mean, axis=1)
-        return ops.cast(ops.squeeze(layout, axis=1) * look[0] + look[1], stack.dtype)
+        gain = 1.0 + self.contrast * (1.0 - _together(of_layout, of_look, deviation))
+        return ops.cast(ops.squeeze(layout, axis=1) * gain * look[0] + look[1], stack.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "contrast": self.contrast}
 
 
 def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,6 +118,13 @@ def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
             for column in (slice(0, 1), slice(1, 2))
         )
     return (coefficients[..., :1], coefficients[..., 1:]) if sizes == 2 else 2 * (coefficients,)
+
+
+def _together(of_layout: Tensor, of_look: Tensor, deviation: Tensor) -> Any:
+    """Returns the share in which layout and look are of the same code, (N, 1, 1, 1 or C)."""
+    apart = ops.max(ops.abs(deviation[:, :, None] - deviation[:, None]), axis=(3, 4, 5))
+    same = ops.cast(apart < _SAME, "float32")[..., None, None, None]  # (N, k, k, 1, 1, 1)
+    return ops.sum(of_layout[:, :, None] * of_look[:, None] * same, axis=(1, 2))
 
 
 def _mean(codes: Tensor) -> Any:

@@ -14,12 +14,14 @@ from tests.models.helpers import SHAPE, X, Y, make, save_and_continue, values
 CODE = (4, 4, 3)
 
 
-def mixed(codes, layout, look, k=2):
+def mixed(codes, layout, look, k=2, contrast=0.0):
     """Mixes of each code with the next ones, with the same coefficients for all examples."""
     permutations = np.stack([np.roll(np.arange(len(codes)), -shift) for shift in range(k)])
     coefficients = np.stack([layout, look], axis=-1).astype("float32").reshape(1, k, 1, 1, 2)
     coefficients = np.repeat(coefficients, len(codes), axis=0)
-    made, returned = StyleMixup(k)(tf.constant(codes), permutations, coefficients)
+    made, returned = StyleMixup(k, contrast=contrast)(
+        tf.constant(codes), permutations, coefficients
+    )
     np.testing.assert_array_equal(returned, coefficients)
     return np.asarray(made)
 
@@ -42,6 +44,26 @@ def test_the_layout_of_one_with_the_look_of_another():
     np.testing.assert_allclose(layout_of(made), layout_of(codes), atol=1e-3)
     # Neither of the parents.
     assert min(np.abs(made - parent).max() for parent in (codes, np.roll(codes, -1, 0))) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("layout", "look", "together"),
+    [([1, 0], [0, 1], 0.0), ([0.5, 0.5], [0.25, 0.75], 0.5), ([0.2, 0.8], [0.9, 0.1], 0.26)],
+)
+def test_contrast_grows_where_layout_and_look_are_not_one_codes(layout, look, together):
+    codes = codes_of(CODE, 6)
+    plain, made = (mixed(codes, layout, look, contrast=contrast) for contrast in (0.0, 0.3))
+    (mean, deviation), (same_mean, larger) = look_of(plain), look_of(made)
+    np.testing.assert_allclose(same_mean, mean, atol=1e-5)
+    np.testing.assert_allclose(larger, deviation * (1 + 0.3 * (1 - together)), rtol=1e-4)
+    np.testing.assert_allclose(layout_of(made), layout_of(plain), atol=1e-4)
+
+
+def test_contrast_is_a_setting():
+    assert StyleMixup().contrast == 0.1
+    assert StyleMixup.from_config(StyleMixup(contrast=0.25).get_config()).contrast == 0.25
+    with pytest.raises(ValueError, match=r"contrast must be .*-1"):
+        StyleMixup(contrast=-1)
 
 
 @pytest.mark.parametrize("parent", [0, 1, 2])
@@ -68,8 +90,15 @@ def test_a_mix_of_layouts_has_their_spread_and_of_looks_their_mean():
 
 def test_a_code_mixed_with_itself_stays():
     codes = codes_of(CODE, 4)
-    made, _ = StyleMixup(3, seed=1)(codes, np.tile(np.arange(4), (3, 1)))
+    made, _ = StyleMixup(3, seed=1, contrast=0.3)(codes, np.tile(np.arange(4), (3, 1)))
     np.testing.assert_allclose(made, codes, atol=1e-5)
+    # Also of one layout and another's look, where both are the same code.
+    swap = np.zeros((4, 2, 1, 1, 2), "float32")
+    swap[:, 0, ..., 0] = swap[:, 1, ..., 1] = 1
+    permutations = np.array([[0, 1, 2, 3], [0, 2, 1, 3]])
+    made, _ = StyleMixup(contrast=0.3)(codes, permutations, swap)
+    apart = np.abs(made - codes).max(axis=(1, 2, 3))
+    assert max(apart[[0, 3]]) < 1e-5 < 0.1 < min(apart[[1, 2]])
 
 
 @pytest.mark.parametrize("columns", [1, 3])
@@ -77,7 +106,7 @@ def test_one_set_of_coefficients_is_for_both(columns):
     codes = codes_of(CODE, 6)
     permutations = np.stack([np.arange(6), np.roll(np.arange(6), -1)])
     shares = np.tile(np.float32([0.3, 0.7])[None, :, None, None, None], (6, 1, 1, 1, columns))
-    mixer = StyleMixup()
+    mixer = StyleMixup(contrast=0.0)
     made, _ = mixer(codes, permutations, shares)
     np.testing.assert_allclose(made, mixed(codes, [0.3, 0.7], [0.3, 0.7]), atol=1e-6)
     unknown = tf.TensorSpec((None, 2, None, None, None), "float32")
