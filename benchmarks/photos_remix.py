@@ -1,14 +1,14 @@
 """Mixes of a trained model by mixers that it was not trained with.
 
     python benchmarks/photos_remix.py --data_dir=../shared/photos/flowers --image_size=64 \
-      --model=runs/photos/residual_10min.keras --mixers=mixup,spherical,style
+      --model=runs/photos/residual_10min.keras --mixers="mixup;spherical;style"
 
 measures equal parts of two held-out photographs, as `photos.py` does, and for `style` also the
 layout of one with the look of the other, as it is and with the other's contrast; for comparison
 blends of pixels, and a photograph in the other's colours (Reinhard et al. 2001, "Color transfer
-between images"). Contrast is the standard deviation of log(a / b), with a that of a mix's channel
-and b that of the second photograph's. `--classifier` is the one that `photos.py` left in its
-`--out`.
+between images"). Contrast is the standard deviation of mixes over that of the second photographs,
+a geometric mean, and in brackets the standard deviation of the logarithm over mixes and channels.
+`--classifier` is the one that `photos.py` left in its `--out`.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def arguments():
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--image_size", type=int, default=64)
     parser.add_argument("--model", required=True, help="a .keras file")
-    parser.add_argument("--mixers", default="mixup,spherical,style")
+    parser.add_argument("--mixers", default="mixup;spherical;style")
     parser.add_argument("--classifier", default="runs/photos/classifier-64.keras")
     return parser.parse_args()
 
@@ -51,7 +51,7 @@ def main():
     made = {"pixels": pair.mean(axis=0), "pixels in the other's colours": recoloured(*pair)}
     stack = np.moveaxis(codes[partners[:2]], 0, 1)
     halves = np.full((len(codes), 2, 1, 1, 1), 0.5, "float32")
-    for name in options.mixers.split(","):
+    for name in options.mixers.split(";"):
         mixer = amr_tf.mixers.get(name, k=2)
         mixer.build((None, *model.latent_shape))
         made[name] = model.decode(np.asarray(mixer.combine(stack, mixer.weigh(stack, halves))))
@@ -66,7 +66,8 @@ def main():
         nearer = nearer_parent(fake, real, real[partners[1]])
         shown = f"{frechet_distance(real, fake):.2f} | {distances} | {nearer:.2f}"
         ratio = images.std(axis=(1, 2)) / pair[1].std(axis=(1, 2))
-        shown += f" | {fake.var(axis=0).sum():.1f} | {np.log(ratio).std():.2f}"
+        whole = np.exp(np.log(images.std(axis=(1, 2, 3)) / pair[1].std(axis=(1, 2, 3))).mean())
+        shown += f" | {fake.var(axis=0).sum():.1f} | {whole:.2f} ({np.log(ratio).std():.2f})"
         print(f"| {caption} | {shown} |", flush=True)
 
 
