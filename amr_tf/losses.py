@@ -250,8 +250,8 @@ def look_distance(mixes: Tensor, images: Tensor, permutations: Tensor, shares: T
 
     The look of an image is here the mean and the standard deviation of each channel: its colours
     and contrast. A mix should have the average of its parents' looks. Huang & Belongie 2017
-    (equation 13) compare such statistics in the features of a trained network. Images are averaged
-    over squares of 4x4 pixels before, since noise would be contrast, too.
+    (equation 13) compare such statistics in the features of a trained network. Images are first
+    averaged over squares of 4x4 pixels, since noise would otherwise count as contrast.
 
     Args:
         mixes: (N, H, W, C).

@@ -49,6 +49,7 @@ def main():
     print("| --- | --- | --- | --- | --- | --- |")
     pair = held_out[partners[:2]]
     made = {"pixels": pair.mean(axis=0), "pixels in the other's colours": recoloured(*pair)}
+    made["reconstructions of the second"] = model.decode(codes[partners[1]])
     stack = np.moveaxis(codes[partners[:2]], 0, 1)
     halves = np.full((len(codes), 2, 1, 1, 1), 0.5, "float32")
     for name in options.mixers.split(";"):

@@ -129,13 +129,15 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
     def look_shares(self, coefficients: Tensor) -> Tensor:
         """Returns each parent's share in the look of the mix, (N, k).
 
-        By default, this is its share in the whole mix, the mean of its coefficients.
+        By default, this is its share in the whole mix, the mean of its coefficients. Shares sum to
+        one, also where `weigh` rescales coefficients.
 
         Args:
             coefficients: (N, k, ...), which `weigh` has returned.
         """
         coefficients = ops.cast(coefficients, "float32")
-        return ops.mean(coefficients, axis=tuple(range(2, len(coefficients.shape))))
+        shares = ops.mean(coefficients, axis=tuple(range(2, len(coefficients.shape))))
+        return shares / ops.sum(shares, axis=1, keepdims=True)
 
     def source(self, seed: Seed) -> int | keras.random.SeedGenerator:
         """Returns the given seed, or the layer's own generator if it is None."""

@@ -11,7 +11,7 @@ from amr_tf.mixers.mixup import dirichlet
 from amr_tf.types import Seed, Shape, Tensor
 
 _EPSILON = 1e-4
-_SAME = 1e-6  # Deviations this close are one code's.
+_SAME = 1e-5  # Deviations that differ by no more, relative to the largest, are one code's.
 
 
 @MIXERS.register("style")
@@ -26,9 +26,9 @@ class StyleMixup(Mixer):
     overlay of two. The swapping auto-encoder (Park et al. 2020) has the same aim, but needs a
     second network.
 
-    A sum of unrelated layouts is flatter than each of them, so it is rescaled to their spread. A
-    decoder renders a layout with another image's look with less contrast than either image has,
-    too, which `contrast` makes up for.
+    A sum of unrelated layouts is flatter than each of them, so it is rescaled to their spread. When
+    the layout of one image gets the look of another, the decoder renders it with less contrast than
+    the second image has. `contrast` makes up for this.
 
     Both sets of coefficients are drawn from Dirichlet(1, ..., 1), once per example.
 
@@ -101,11 +101,17 @@ class StyleMixup(Mixer):
         spread = ops.maximum(spread, 0.0)  # Given coefficients may leave the simplex.
         layout = layout * ops.sqrt(spread + _EPSILON) / _deviation(layout)
         look = ops.sum(of_look * deviation, axis=1), ops.sum(of_look * mean, axis=1)
-        gain = 1.0 + self.contrast * (1.0 - _together(of_layout, of_look, deviation))
+        # Given coefficients may leave the simplex, and the share with them.
+        apart = ops.clip(1.0 - _together(of_layout, of_look, deviation), 0.0, 1.0)
+        gain = 1.0 + self.contrast * apart
         return ops.cast(ops.squeeze(layout, axis=1) * gain * look[0] + look[1], stack.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "contrast": self.contrast}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "StyleMixup":
+        return super().from_config({"contrast": 0.0, **config})  # Older files had no contrast.
 
 
 def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +129,7 @@ def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
 def _together(of_layout: Tensor, of_look: Tensor, deviation: Tensor) -> Any:
     """Returns the share in which layout and look are of the same code, (N, 1, 1, 1 or C)."""
     apart = ops.max(ops.abs(deviation[:, :, None] - deviation[:, None]), axis=(3, 4, 5))
-    same = ops.cast(apart < _SAME, "float32")[..., None, None, None]  # (N, k, k, 1, 1, 1)
+    same = ops.cast(apart < _SAME * ops.max(deviation), "float32")[..., None, None, None]
     return ops.sum(of_layout[:, :, None] * of_look[:, None] * same, axis=(1, 2))
 
 

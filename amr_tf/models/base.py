@@ -94,7 +94,7 @@ class ResynthesisModel(keras.Model):
     # The activation that the method requests for the decoder's output.
     output_activation: str | None = None
     takes_mixer: bool = True
-    # Whether training makes mixes, which the consistency loss needs.
+    # Whether training makes mixes, which the consistency and look losses need.
     trains_on_mixes: bool = True
     # Whether images are mixed before they are encoded, instead of their codes.
     mixes_pixels: bool = False
@@ -577,7 +577,8 @@ class ResynthesisModel(keras.Model):
     def autoencoder_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         """Computes the method's own part of the auto-encoder's loss.
 
-        The training step adds consistency, feature matching, supervision and regularisation.
+        The training step adds consistency, feature matching, look matching, supervision and
+        regularisation.
 
         Args:
             step: the networks' outputs for the batch.

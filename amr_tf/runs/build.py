@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.models import METHODS, ResynthesisModel
+from amr_tf.perceptual import PerceptualLoss
 from amr_tf.runs.config import COMPILED, CREATED, TrainingConfig
 from amr_tf.runs.precision import dtype_policy, jit_compile
 
@@ -54,10 +55,10 @@ def build_model(
             **{name: getattr(config, name) for name in COMPILED},
             **compiled,
         )
-        if hasattr(model.reconstruction_loss, "prepare"):  # A perceptual loss loads its network.
-            model.reconstruction_loss.prepare(image_shape)
     except tf.errors.OpError as error:  # Several kinds, as the place is where memory ends.
         raise MemoryError(f"{config.architecture} for images of {image_shape}.") from error
+    if isinstance(model.reconstruction_loss, PerceptualLoss):
+        model.reconstruction_loss.prepare(image_shape)  # Its errors come before any training.
     return model
 
 

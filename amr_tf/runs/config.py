@@ -145,7 +145,7 @@ class TrainingConfig:
         None, "Method", "Weight of the reconstruction loss on the discriminator's features."
     )
     look_matching: float | None = _field(
-        None, "Method", "Weight of the difference in colours and contrast of mixes."
+        None, "Method", "Weight of the distance of mixes from their parents' colours and contrast."
     )
     adversarial_warmup: int | None = _field(
         None, "Method", "Number of steps over which the adversarial weights grow from 0."

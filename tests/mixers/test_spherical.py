@@ -117,3 +117,11 @@ def test_it_is_trained_and_saved_and_leads_the_interpolation(tmp_path):
 def test_it_joins_no_composite():
     with pytest.raises(ValueError, match="^SphericalMixup has a weigh of its own and cannot join"):
         CompositeMixer(("spherical", "mixup"))
+
+
+def test_shares_of_the_look_sum_to_one():
+    """Though the coefficients are rescaled."""
+    coefficients = np.tile(np.float32([0.3, 0.7])[:, None, None, None], (6, 1, 1, 1, 1))
+    _, weighed, _ = mixed(codes_of((4, 4, 3), 6), coefficients)
+    assert weighed.sum(axis=1).min() > 1.1
+    np.testing.assert_allclose(SphericalMixup().look_shares(weighed), [[0.3, 0.7]] * 6, rtol=1e-5)

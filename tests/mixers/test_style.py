@@ -61,9 +61,19 @@ def test_contrast_grows_where_layout_and_look_are_not_one_codes(layout, look, to
 
 def test_contrast_is_a_setting():
     assert StyleMixup().contrast == 0.1
-    assert StyleMixup.from_config(StyleMixup(contrast=0.25).get_config()).contrast == 0.25
+    config = StyleMixup(contrast=0.25).get_config()
+    assert StyleMixup.from_config(config).contrast == 0.25
+    del config["contrast"]  # As in older files, whose mixes stay as they were.
+    assert StyleMixup.from_config(config).contrast == 0.0
     with pytest.raises(ValueError, match=r"contrast must be .*-1"):
         StyleMixup(contrast=-1)
+
+
+@pytest.mark.parametrize("shares", [[1.5, -0.5], [3, -2]])
+def test_contrast_stays_in_bounds_beyond_the_parents(shares):
+    codes = codes_of(CODE, 6)
+    plain, made = (mixed(codes, shares, shares, contrast=contrast) for contrast in (0.0, 1.0))
+    np.testing.assert_allclose(made, plain, atol=1e-5)
 
 
 @pytest.mark.parametrize("parent", [0, 1, 2])

@@ -58,6 +58,7 @@ CASES = {
     "losses_of_keras": (AMR, KERAS_LOSSES),
     "gaia": (GAIA, GAIA_SETTINGS),
     "averages": (AMR, {"ema": 0.9, "adversarial_warmup": 5, "feature_matching": 5.0}),
+    "looks": (AMR, {"look_matching": 5.0}),
     "perceptual": (AMR, {"lambda_": 2.0}),  # Its loss needs the folder.
 }
 

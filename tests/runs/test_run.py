@@ -63,11 +63,13 @@ OTHERS = {
     },
     # Averages beside the weights, and random changes of what the discriminator sees.
     "photos": {
-        "architecture": "residual(latent_width=4, latent_channels=2, width=4, critic_width=2)",
+        "architecture": "residual(latent_width=4, latent_channels=3, width=4, critic_width=2)",
+        "mixer": "style",
         "autoencoder_optimizer": "adam(learning_rate=1e-3, global_clipnorm=5.0)",
         "ema": 0.9,
         "gan_loss": "hinge",
         "feature_matching": 5.0,
+        "look_matching": 4.0,
         "adversarial_warmup": 3,
         "discriminator_augmentation": "diff_augment",
     },
