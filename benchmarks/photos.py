@@ -39,7 +39,11 @@ _CHANGES = {
     "light_mixes": ["--method=amr(adversarial_weight=0.5, mix_weight=1.0, real_weight=2.0)"],
     "no_mixes": ["--method=ae_gan", "--mixer=none", "--look_matching=0"],
     "no_looks": ["--look_matching=0"],
-    "earlier": ["--batch_size=64", "--look_matching=0", "--mixer=style(contrast=0)"],
+    "each_scale": ["--mixer=style(shared_scale=False)"],
+    "earlier": [
+        *("--batch_size=64", "--look_matching=0"),
+        "--mixer=style(contrast=0, shared_scale=False)",
+    ],
     "no_features": ["--feature_matching=0"],
     "no_averages": ["--ema=0"],
     "no_augmentation": [

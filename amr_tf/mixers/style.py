@@ -19,12 +19,16 @@ _SAME = 1e-5  # Deviations that differ by no more, relative to the largest, are 
 class StyleMixup(Mixer):
     """Mixes the layout and the look of images with separate coefficients.
 
-    The look of an image is the mean and standard deviation of each feature map of its code. Its
-    layout is the code normalised by them (adaptive instance normalisation; Huang & Belongie 2017).
-    Layouts are summed with one set of coefficients, looks with another. A mix can thus combine the
-    layout of one image with the look of another into a single coherent image rather than an
-    overlay of two. The swapping auto-encoder (Park et al. 2020) has the same aim, but needs a
-    second network.
+    The look of an image is the mean of each feature map of its code, and the deviation from the
+    means. Its layout is the code normalised by them. Layouts are summed with one set of
+    coefficients, looks with another. A mix can thus combine the layout of one image with the look
+    of another into a single coherent image rather than an overlay of two. The swapping auto-encoder
+    (Park et al. 2020) has the same aim, but needs a second network.
+
+    Adaptive instance normalisation (Huang & Belongie 2017) gives each map the deviation that it has
+    in the other code. This changes how the maps relate to each other, and smooth areas become
+    dotted. By default all maps are scaled by the same factor, the geometric mean of the maps'
+    factors.
 
     A sum of unrelated layouts is flatter than each of them, so it is rescaled to their spread. When
     the layout of one image gets the look of another, the decoder renders it with less contrast than
@@ -39,6 +43,8 @@ class StyleMixup(Mixer):
             the look another's: by the factor `1 + contrast * (1 - s)`, where s is the share in
             which both are of the same code, the sum of the products of their coefficients. A code
             mixed with itself is thus unchanged.
+        shared_scale: whether all maps of a code are scaled by the same factor. If `False`, each map
+            has its own, as in adaptive instance normalisation.
         **kwargs: passed on to `Mixer`.
 
     Call arguments:
@@ -67,11 +73,18 @@ class StyleMixup(Mixer):
     mixes_looks = True
 
     def __init__(
-        self, k: int = 2, seed: int | None = None, contrast: float = 0.1, **kwargs: Any
+        self,
+        k: int = 2,
+        seed: int | None = None,
+        contrast: float = 0.1,
+        shared_scale: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(k, seed, **kwargs)
         checks.check_not_negative("contrast", contrast)
+        checks.check_bool("shared_scale", shared_scale)
         self.contrast = contrast
+        self.shared_scale = shared_scale
 
     def check_codes(self, code_shape: Shape) -> None:
         super().check_codes(code_shape)
@@ -95,23 +108,32 @@ class StyleMixup(Mixer):
         codes = ops.cast(stack, "float32")
         mean = _mean(codes)
         deviation = _deviation(codes - mean)
-        layouts = (codes - mean) / deviation
+        scale = self._scale(deviation)
+        layouts = (codes - mean) / scale
         layout = ops.sum(of_layout * layouts, axis=1, keepdims=True)
         spread = ops.sum(of_layout * _mean(ops.square(layouts)), axis=1, keepdims=True)
         spread = ops.maximum(spread, 0.0)  # Given coefficients may leave the simplex.
-        layout = layout * ops.sqrt(spread + _EPSILON) / _deviation(layout)
-        look = ops.sum(of_look * deviation, axis=1), ops.sum(of_look * mean, axis=1)
+        layout = layout * self._scale(ops.sqrt(spread + _EPSILON) / _deviation(layout))
+        look = ops.sum(of_look * scale, axis=1), ops.sum(of_look * mean, axis=1)
         # Given coefficients may leave the simplex, and the share with them.
         apart = ops.clip(1.0 - _together(of_layout, of_look, deviation), 0.0, 1.0)
         gain = 1.0 + self.contrast * apart
         return ops.cast(ops.squeeze(layout, axis=1) * gain * look[0] + look[1], stack.dtype)
 
+    def _scale(self, factors: Tensor) -> Any:
+        """Returns the factors of the maps, or their geometric mean if all maps share one."""
+        if not self.shared_scale:
+            return factors
+        return ops.exp(ops.mean(ops.log(factors), axis=-1, keepdims=True))
+
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "contrast": self.contrast}
+        settings = {"contrast": self.contrast, "shared_scale": self.shared_scale}
+        return {**super().get_config(), **settings}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "StyleMixup":
-        return super().from_config({"contrast": 0.0, **config})  # Older files had no contrast.
+        # Older files had no contrast, and each map had a scale of its own.
+        return super().from_config({"contrast": 0.0, "shared_scale": False, **config})
 
 
 def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:

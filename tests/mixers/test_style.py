@@ -14,14 +14,16 @@ from tests.models.helpers import SHAPE, X, Y, make, save_and_continue, values
 CODE = (4, 4, 3)
 
 
-def mixed(codes, layout, look, k=2, contrast=0.0):
+EACH = {"shared_scale": False}  # As in adaptive instance normalisation.
+
+
+def mixed(codes, layout, look, k=2, contrast=0.0, **settings):
     """Mixes of each code with the next ones, with the same coefficients for all examples."""
     permutations = np.stack([np.roll(np.arange(len(codes)), -shift) for shift in range(k)])
     coefficients = np.stack([layout, look], axis=-1).astype("float32").reshape(1, k, 1, 1, 2)
     coefficients = np.repeat(coefficients, len(codes), axis=0)
-    made, returned = StyleMixup(k, contrast=contrast)(
-        tf.constant(codes), permutations, coefficients
-    )
+    mixer = StyleMixup(k, contrast=contrast, **settings)
+    made, returned = mixer(tf.constant(codes), permutations, coefficients)
     np.testing.assert_array_equal(returned, coefficients)
     return np.asarray(made)
 
@@ -35,10 +37,47 @@ def layout_of(codes):
     return (codes - mean[:, None, None]) / deviation[:, None, None]
 
 
-def test_the_layout_of_one_with_the_look_of_another():
-    scales = np.array([1, 2, 5], "float32")  # Each example's maps have spreads of their own.
-    codes = codes_of(CODE, 6) * scales + np.arange(6, dtype="float32")[:, None, None, None]
+def spread_codes():
+    """Codes with means and spreads of their own."""
+    scales = np.array([1, 2, 5], "float32")
+    return codes_of(CODE, 6) * scales + np.arange(6, dtype="float32")[:, None, None, None]
+
+
+def test_all_maps_are_scaled_by_the_same_factor():
+    codes = spread_codes()
+    (mean, deviation), (wanted, other) = look_of(codes), look_of(np.roll(codes, -1, axis=0))
     made = mixed(codes, [1, 0], [0, 1])
+    factor = np.exp(np.log(other / deviation).mean(axis=-1))[:, None, None, None]
+    assert np.abs(np.log(factor)).max() > 0.1 < np.log(other / deviation).std(axis=-1).max()
+    np.testing.assert_allclose(
+        made, (codes - mean[:, None, None]) * factor + wanted[:, None, None], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_half_of_each_layout_and_a_part_of_each_look_with_the_same_factors():
+    codes = codes_of((16, 16, 3), 8) * np.array([1, 2, 5], "float32")
+    each = [look_of(codes), look_of(np.roll(codes, -1, axis=0))]
+    scales = [np.exp(np.log(deviation).mean(axis=-1)) for _, deviation in each]
+    layouts = [
+        (images - mean[:, None, None]) / scale[:, None, None, None]
+        for images, (mean, _), scale in zip((codes, np.roll(codes, -1, axis=0)), each, scales)
+    ]
+    both = (layouts[0] + layouts[1]) / 2
+    spread = (np.square(layouts[0]) + np.square(layouts[1])).mean(axis=(1, 2)) / 2
+    longer = np.exp(np.log(np.sqrt(spread) / both.std(axis=(1, 2))).mean(axis=-1))
+    factor = longer * (0.25 * scales[0] + 0.75 * scales[1])
+    mean = 0.25 * each[0][0] + 0.75 * each[1][0]
+    np.testing.assert_allclose(
+        mixed(codes, [0.5, 0.5], [0.25, 0.75]),
+        both * factor[:, None, None, None] + mean[:, None, None],
+        rtol=1e-3,
+        atol=1e-3,
+    )
+
+
+def test_the_layout_of_one_with_the_look_of_another():
+    codes = spread_codes()
+    made = mixed(codes, [1, 0], [0, 1], **EACH)
     for found, wanted in zip(look_of(made), look_of(np.roll(codes, -1, axis=0))):
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(layout_of(made), layout_of(codes), atol=1e-3)
@@ -46,27 +85,37 @@ def test_the_layout_of_one_with_the_look_of_another():
     assert min(np.abs(made - parent).max() for parent in (codes, np.roll(codes, -1, 0))) > 0.5
 
 
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize(
     ("layout", "look", "together"),
     [([1, 0], [0, 1], 0.0), ([0.5, 0.5], [0.25, 0.75], 0.5), ([0.2, 0.8], [0.9, 0.1], 0.26)],
 )
-def test_contrast_grows_where_layout_and_look_are_not_one_codes(layout, look, together):
+def test_contrast_grows_where_layout_and_look_are_not_one_codes(layout, look, together, shared):
     codes = codes_of(CODE, 6)
-    plain, made = (mixed(codes, layout, look, contrast=contrast) for contrast in (0.0, 0.3))
+    plain, made = (
+        mixed(codes, layout, look, contrast=contrast, shared_scale=shared)
+        for contrast in (0.0, 0.3)
+    )
     (mean, deviation), (same_mean, larger) = look_of(plain), look_of(made)
     np.testing.assert_allclose(same_mean, mean, atol=1e-5)
     np.testing.assert_allclose(larger, deviation * (1 + 0.3 * (1 - together)), rtol=1e-4)
     np.testing.assert_allclose(layout_of(made), layout_of(plain), atol=1e-4)
 
 
-def test_contrast_is_a_setting():
-    assert StyleMixup().contrast == 0.1
-    config = StyleMixup(contrast=0.25).get_config()
-    assert StyleMixup.from_config(config).contrast == 0.25
-    del config["contrast"]  # As in older files, whose mixes stay as they were.
-    assert StyleMixup.from_config(config).contrast == 0.0
+def test_settings():
+    default = StyleMixup()
+    assert (default.contrast, default.shared_scale) == (0.1, True)
+    for shared in (True, False):
+        config = StyleMixup(contrast=0.25, shared_scale=shared).get_config()
+        again = StyleMixup.from_config(config)
+        assert (again.contrast, again.shared_scale) == (0.25, shared)
+    del config["contrast"], config["shared_scale"]  # As in older files, whose mixes stay the same.
+    older = StyleMixup.from_config(config)
+    assert (older.contrast, older.shared_scale) == (0.0, False)
     with pytest.raises(ValueError, match=r"contrast must be .*-1"):
         StyleMixup(contrast=-1)
+    with pytest.raises(ValueError, match="shared_scale must be .*'no'"):
+        StyleMixup(shared_scale="no")
 
 
 @pytest.mark.parametrize("shares", [[1.5, -0.5], [3, -2]])
@@ -77,16 +126,16 @@ def test_contrast_stays_in_bounds_beyond_the_parents(shares):
 
 
 @pytest.mark.parametrize("parent", [0, 1, 2])
-def test_all_of_one_parent_is_that_parent(parent):
+@pytest.mark.parametrize("shared", [True, False])
+def test_all_of_one_parent_is_that_parent(parent, shared):
     codes, chosen = codes_of(CODE, 6), np.eye(3)[parent]
-    np.testing.assert_allclose(
-        mixed(codes, chosen, chosen, k=3), np.roll(codes, -parent, axis=0), atol=1e-5
-    )
+    made = mixed(codes, chosen, chosen, k=3, shared_scale=shared)
+    np.testing.assert_allclose(made, np.roll(codes, -parent, axis=0), atol=1e-5)
 
 
 def test_a_mix_of_layouts_has_their_spread_and_of_looks_their_mean():
     codes = codes_of((16, 16, 3), 8)
-    made = mixed(codes, [0.5, 0.5], [0.25, 0.75])
+    made = mixed(codes, [0.5, 0.5], [0.25, 0.75], **EACH)
     (mean, deviation), (mean_next, deviation_next) = (
         look_of(codes),
         look_of(np.roll(codes, -1, axis=0)),
@@ -129,12 +178,13 @@ def test_one_set_of_coefficients_is_for_both(columns):
     np.testing.assert_allclose(graph(swap), mixed(codes, [1, 0], [0, 1]), atol=1e-5)
 
 
-def test_whole_maps_stay_as_they_are():
+@pytest.mark.parametrize("shared", [True, False])
+def test_whole_maps_stay_as_they_are(shared):
     codes = codes_of(CODE, 6)
     permutations = np.stack([np.arange(6), np.roll(np.arange(6), -1)])
     chosen = np.zeros((6, 2, 1, 1, 3), "float32")
     chosen[:, 0, ..., :2] = chosen[:, 1, ..., 2:] = 1
-    made, _ = StyleMixup()(codes, permutations, chosen)
+    made, _ = StyleMixup(shared_scale=shared)(codes, permutations, chosen)
     wanted = np.concatenate([codes[..., :2], np.roll(codes, -1, axis=0)[..., 2:]], axis=-1)
     np.testing.assert_allclose(made, wanted, atol=1e-5)
 
@@ -152,13 +202,14 @@ def test_both_sets_are_drawn_apart_and_sum_to_one():
     np.testing.assert_array_equal(before, generators(mixer))
 
 
-def test_flat_maps_stay_finite():
+@pytest.mark.parametrize("shared", [True, False])
+def test_flat_maps_stay_finite(shared):
     codes = np.zeros((4, *CODE), "float32")
     codes[1] = 1.0
     with tf.GradientTape() as tape:
         given = tf.constant(codes)
         tape.watch(given)
-        made, _ = StyleMixup(seed=1)(given)
+        made, _ = StyleMixup(seed=1, shared_scale=shared)(given)
         loss = tf.reduce_sum(made**2)
     assert np.isfinite(np.asarray(made)).all()
     assert np.isfinite(tf.convert_to_tensor(tape.gradient(loss, given))).all()
