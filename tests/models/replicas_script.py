@@ -53,13 +53,13 @@ KERAS_LOSSES = {
     "reconstruction_loss": keras.losses.MeanSquaredError(),
     "gan_loss": keras.losses.BinaryCrossentropy(from_logits=True),
 }
+# Averages and further terms of the loss; the reconstruction loss needs the folder.
+LOOKS = {"ema": 0.9, "adversarial_warmup": 5, "feature_matching": 5.0, "look_matching": 5.0}
+LOOKS["lambda_"] = 2.0
 CASES = {
-    "every_second": (AMR, {"generator_update_every": 2}),
-    "losses_of_keras": (AMR, KERAS_LOSSES),
+    "every_second": (AMR, {"generator_update_every": 2, **KERAS_LOSSES}),
     "gaia": (GAIA, GAIA_SETTINGS),
-    "averages": (AMR, {"ema": 0.9, "adversarial_warmup": 5, "feature_matching": 5.0}),
-    "looks": (AMR, {"look_matching": 5.0}),
-    "perceptual": (AMR, {"lambda_": 2.0}),  # Its loss needs the folder.
+    "averages_and_looks": (AMR, LOOKS),
 }
 
 
@@ -191,7 +191,7 @@ def main(folder):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    CASES["perceptual"][1]["reconstruction_loss"] = perceptual_loss(pathlib.Path(folder))
+    LOOKS["reconstruction_loss"] = perceptual_loss(pathlib.Path(folder))
     np.savez(pathlib.Path(folder, "draws.npz"), **draws(strategy))
     np.savez(pathlib.Path(folder, "updates.npz"), **updates(strategy))
     for case in CASES:

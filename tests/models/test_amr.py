@@ -129,6 +129,29 @@ def test_mixes_are_asked_for_the_look_of_the_parent_that_gives_it():
         assert results["loss"] == pytest.approx(loss + ramp * 5 * expected, rel=1e-3)
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_looks_are_compared_in_float32(policy):
+    """Whatever the precision of codes and images."""
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = make(AMR, StyleMixup(2, seed=0), latent_channels=4)
+        model.compile(look_matching=5.0, run_eagerly=True)
+        permutations, coefficients = drawn(model)
+        mixes = np.asarray(model.forward(X, Y, True, permutations, coefficients).mixes, "float32")
+        results = model.train_on(X, Y, permutations, coefficients)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    squares, mixed = (each.reshape(-1, 2, 4, 2, 4, 1).mean(axis=(2, 4)) for each in (X, mixes))
+    shares = coefficients[:, :, 0, 0, 1]  # Of each parent in the look.
+    apart = []
+    for of in (np.mean, np.std):
+        looks = of(squares, axis=(1, 2))[permutations.T]
+        wanted = (shares[..., None] * looks).sum(axis=1)
+        apart.append(np.abs(wanted - of(mixed, axis=(1, 2))).mean())
+    # The square root has a small constant in it.
+    assert float(results["look_loss"]) == pytest.approx(np.mean(apart), rel=1e-3)
+
+
 @pytest.mark.parametrize("method", [PixelMixup, GAIA, ACAI])
 def test_other_methods_ask_for_looks(method):
     """With the shares of the whole mix, here the second parent alone."""
