@@ -322,6 +322,15 @@ class Registry:
         }
         return str(Call(name, given))
 
+    def completed(self, text: str) -> str:
+        """Adds to a text of `canonical` the parameters that did not exist when it was written.
+
+        A class says in `older_defaults` which values stand for what it did without them.
+        """
+        name, arguments = self.parse(text)
+        older = getattr(self.get(name), "older_defaults", {})
+        return str(Call(name, {**older, **arguments})) if older else text
+
     def _nested_value(self, key: str, value: Any, form: str) -> Any:
         """Converts the calls in a parameter's value to a form, "canonical" or "short"."""
         registry = self.nested.get(key)

@@ -11,6 +11,7 @@ from amr_tf.mixers.mixup import dirichlet
 from amr_tf.types import Seed, Shape, Tensor
 
 _EPSILON = 1e-4
+_LEAST = 0.1  # Of a map's deviation in a shared one, relative to the root mean square of all.
 _SAME = 1e-5  # Deviations that differ by no more, relative to the largest, are one code's.
 
 
@@ -19,16 +20,17 @@ _SAME = 1e-5  # Deviations that differ by no more, relative to the largest, are 
 class StyleMixup(Mixer):
     """Mixes the layout and the look of images with separate coefficients.
 
-    The look of an image is the mean of each feature map of its code, and the deviation from the
-    means. Its layout is the code normalised by them. Layouts are summed with one set of
-    coefficients, looks with another. A mix can thus combine the layout of one image with the look
-    of another into a single coherent image rather than an overlay of two. The swapping auto-encoder
-    (Park et al. 2020) has the same aim, but needs a second network.
+    The look of an image is the mean of each feature map of its code, and how far the maps deviate
+    from their means. Its layout is the code with the means subtracted, divided by the deviation.
+    Layouts are summed with one set of coefficients, looks with another. A mix can thus combine the
+    layout of one image with the look of another into a single coherent image rather than an
+    overlay of two. The swapping auto-encoder (Park et al. 2020) has the same aim, but needs a
+    second network.
 
-    Adaptive instance normalisation (Huang & Belongie 2017) gives each map the deviation that it has
-    in the other code. This changes how the maps relate to each other, and smooth areas become
-    dotted. By default all maps are scaled by the same factor, the geometric mean of the maps'
-    factors.
+    By default, a code has one deviation, the geometric mean of its maps' standard deviations, so a
+    mix keeps the proportions between the maps. With `shared_scale=False` each map has its own, as
+    in adaptive instance normalisation (Huang & Belongie 2017). This changes the proportions, and
+    smooth areas become dotted.
 
     A sum of unrelated layouts is flatter than each of them, so it is rescaled to their spread. When
     the layout of one image gets the look of another, the decoder renders it with less contrast than
@@ -43,8 +45,8 @@ class StyleMixup(Mixer):
             the look another's: by the factor `1 + contrast * (1 - s)`, where s is the share in
             which both are of the same code, the sum of the products of their coefficients. A code
             mixed with itself is thus unchanged.
-        shared_scale: whether all maps of a code are scaled by the same factor. If `False`, each map
-            has its own, as in adaptive instance normalisation.
+        shared_scale: whether the maps of a code share one deviation. If `False`, each map has its
+            own, as in adaptive instance normalisation.
         **kwargs: passed on to `Mixer`.
 
     Call arguments:
@@ -55,8 +57,8 @@ class StyleMixup(Mixer):
         The mixed codes, and the coefficients used.
 
     Raises:
-        ValueError: codes are vectors (N, D) or have fewer than three feature maps, or `contrast` is
-            negative.
+        ValueError: codes are vectors (N, D) or have fewer than three feature maps, `contrast` is
+            negative, or `shared_scale` is not a boolean.
 
     Example:
 
@@ -71,6 +73,8 @@ class StyleMixup(Mixer):
     """
 
     mixes_looks = True
+    # Older mixers had no contrast, and each map had a deviation of its own.
+    older_defaults = {"contrast": 0.0, "shared_scale": False}
 
     def __init__(
         self,
@@ -111,8 +115,10 @@ class StyleMixup(Mixer):
         scale = self._scale(deviation)
         layouts = (codes - mean) / scale
         layout = ops.sum(of_layout * layouts, axis=1, keepdims=True)
-        spread = ops.sum(of_layout * _mean(ops.square(layouts)), axis=1, keepdims=True)
-        spread = ops.maximum(spread, 0.0)  # Given coefficients may leave the simplex.
+        # Given coefficients may leave the simplex, but squares are averaged.
+        weights = ops.abs(of_layout)
+        weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), _EPSILON)
+        spread = ops.sum(weights * _mean(ops.square(layouts)), axis=1, keepdims=True)
         layout = layout * self._scale(ops.sqrt(spread + _EPSILON) / _deviation(layout))
         look = ops.sum(of_look * scale, axis=1), ops.sum(of_look * mean, axis=1)
         # Given coefficients may leave the simplex, and the share with them.
@@ -124,7 +130,9 @@ class StyleMixup(Mixer):
         """Returns the factors of the maps, or their geometric mean if all maps share one."""
         if not self.shared_scale:
             return factors
-        return ops.exp(ops.mean(ops.log(factors), axis=-1, keepdims=True))
+        # Maps that are flat in one image must not outweigh all others.
+        least = _LEAST * ops.sqrt(ops.mean(ops.square(factors), axis=-1, keepdims=True))
+        return ops.exp(ops.mean(ops.log(ops.maximum(factors, least)), axis=-1, keepdims=True))
 
     def get_config(self) -> dict[str, Any]:
         settings = {"contrast": self.contrast, "shared_scale": self.shared_scale}
@@ -132,8 +140,7 @@ class StyleMixup(Mixer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "StyleMixup":
-        # Older files had no contrast, and each map had a scale of its own.
-        return super().from_config({"contrast": 0.0, "shared_scale": False, **config})
+        return super().from_config({**cls.older_defaults, **config})
 
 
 def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:

@@ -230,6 +230,19 @@ class TrainingConfig:
             values["architecture"] = str(Call(call.name, kept))
         return self.replace(**values)
 
+    def completed(self) -> "TrainingConfig":
+        """Returns a resolved config, as a run folder holds it, with parameters that are younger.
+
+        The run keeps doing what it did; see `Registry.completed`.
+        """
+        values = {}
+        for name, registry in REGISTRIES.items():
+            # "none", or an entry of the user's that is not registered in this process.
+            with contextlib.suppress(TypeError, ValueError):
+                if getattr(self, name) is not None:
+                    values[name] = registry.completed(getattr(self, name))
+        return self.replace(**values)
+
     def validate(self, parts: bool = True) -> None:
         """Raises a ValueError for the first value that is not allowed.
 

@@ -72,7 +72,7 @@ class RunFolder:
         if not self.config.is_file():
             raise FileNotFoundError(f"'{self.path}' is not a run folder: it has no config.json.")
         try:
-            return TrainingConfig.from_json(read_text(self.config))
+            return TrainingConfig.from_json(read_text(self.config)).completed()
         except OtherVersion as error:
             raise ValueError(f"'{self.config}' cannot be used. {error}") from error
         except (ValueError, TypeError) as error:

@@ -24,6 +24,7 @@ from amr_tf.runs.config import (
     TrainingConfig,
     flag_name,
 )
+from amr_tf.runs.folder import RunFolder
 from amr_tf.version import __version__
 from tests.runs.conftest import OLD_CONFIG
 
@@ -434,6 +435,31 @@ def test_two_ways_to_write_the_same(field, texts):
     for other in others:
         assert other == first
         assert first.conflicts(other) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "mixer"),
+    [
+        ("style", "style(contrast=0.0, shared_scale=False)"),
+        ("style(contrast=0.1)", "style(contrast=0.1, shared_scale=False)"),
+    ],
+)
+def test_a_run_from_before_a_parameter_goes_on_as_it_began(tmp_path, written, mixer):
+    config = TrainingConfig(mixer="style", run_dir=str(tmp_path)).resolve()
+    folder = RunFolder(tmp_path)
+    folder.config.write_text(config.replace(mixer=written).to_json())
+    assert folder.read_config().mixer == folder.read_config().resolve().mixer == mixer
+    assert config.conflicts(folder.read_config()) == ["mixer"]
+    folder.config.write_text(config.to_json())
+    assert folder.read_config() == config
+
+
+def test_only_what_is_younger_is_completed():
+    for name in MIXERS.names():
+        config = TrainingConfig(mixer=name).resolve()
+        assert config.completed() == config
+    unknown = config.replace(mixer="of_someone(a=1)", method="amr")
+    assert unknown.completed() == unknown
 
 
 def test_what_the_method_asks_of_an_architecture_may_be_written_out():
