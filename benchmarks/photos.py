@@ -39,7 +39,7 @@ _CHANGES = {
     "light_mixes": ["--method=amr(adversarial_weight=0.5, mix_weight=1.0, real_weight=2.0)"],
     "no_mixes": ["--method=ae_gan", "--mixer=none", "--look_matching=0"],
     "no_looks": ["--look_matching=0"],
-    "each_scale": ["--mixer=style(shared_scale=False)"],
+    "own_scales": ["--mixer=style(shared_scale=False)"],
     "earlier": [
         *("--batch_size=64", "--look_matching=0"),
         "--mixer=style(contrast=0, shared_scale=False)",
@@ -221,7 +221,8 @@ def ours(name, options, pictures, path):
     few = held_out[:64], partners[:, :64] % 64
     flags = recipe(name, options.image_size) + list(filter(None, options.flags.split(";")))
     config = config_of(flags)
-    chosen = {key: getattr(config, key) for key in ("architecture", "method", "mixer")}
+    resolved = config.resolve()  # Defaults may change later.
+    chosen = {key: getattr(resolved, key) for key in ("architecture", "method", "mixer")}
     kept = []
 
     def show(model):

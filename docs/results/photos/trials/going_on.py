@@ -6,8 +6,9 @@ r"""Goes on from a trained model with one change, and measures mixes.
 trains 700 steps of 8 images. CHANGE is `none`, `slow_critic` (a tenth of its learning rate),
 `falling` (both learning rates fall to 0), `noise=0.1` (of the deviation of each map, added to codes
 in training), `pairs` (looks compare differences between channels, too), `bands` (also the fine
-details of channels and differences) or `shared` (all maps share a scale). At the end the averages
-of the model (0.998) and longer ones (0.9995) are measured, with `contrast` 0 and 0.1.
+details of channels and differences), `shared` (maps share a deviation, the geometric mean) or
+`root` (the root mean square). At the end the averages of the model (0.998) and longer ones (0.9995)
+are measured, with `contrast` 0 and 0.1.
 """
 
 import sys
@@ -103,8 +104,10 @@ elif change.startswith("noise"):
     model.make_latents = noisy_latents
 elif change in ("pairs", "bands"):
     losses._look = lambda images: detailed_looks(images, (6, 3) if change == "bands" else ())
-elif change == "shared":
+elif change in ("shared", "root"):
     model.mixer.shared_scale = True
+if change == "root":
+    model.mixer._scale = lambda maps: ops.sqrt(ops.mean(ops.square(maps), -1, keepdims=True))
 measure("at the start")
 course = Course()
 course.longer = [weight.numpy() for weight in weights]
