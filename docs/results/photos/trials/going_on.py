@@ -1,14 +1,15 @@
 r"""Goes on from a trained model with one change, and measures mixes.
 
     PYTHONPATH=benchmarks python docs/results/photos/trials/going_on.py \
-      MODEL.keras CLASSIFIER.keras DATA_DIR CHANGE
+      MODEL.keras CLASSIFIER.keras DATA_DIR CHANGE [STEPS]
 
 trains 700 steps of 8 images. CHANGE is `none`, `slow_critic` (a tenth of its learning rate),
 `falling` (both learning rates fall to 0), `noise=0.1` (of the deviation of each map, added to codes
 in training), `pairs` (looks compare differences between channels, too), `bands` (also the fine
-details of channels and differences), `shared` (maps share a deviation, the geometric mean) or
-`root` (the root mean square). At the end the averages of the model (0.998) and longer ones (0.9995)
-are measured, with `contrast` 0 and 0.1.
+details of channels and differences), `shared` (maps share a deviation, the geometric mean),
+`root` (the root mean square), `no_mixes` (none in the losses of both players) or `colours=4` (the
+discriminator sees differences between channels so much larger). At the end the averages of the
+model (0.998) and longer ones (0.9995) are measured, with `contrast` 0 and 0.1.
 """
 
 import sys
@@ -21,11 +22,12 @@ import tensorflow as tf
 from keras import ops
 
 from amr_tf import losses
+from amr_tf.layers import DetailGain
 from amr_tf.metrics.extractors import extract_features
 from amr_tf.metrics.image_quality import frechet_distance
 
-STEPS = 700
-file, classifier, data_dir, change = sys.argv[1:]
+file, classifier, data_dir, change = sys.argv[1:5]
+STEPS = int(sys.argv[5]) if len(sys.argv) > 5 else 700
 train_images, train_labels, held_out, _, partners = photos.pictures_of(data_dir, 64)
 _, extractor = photo_measures.pooled_extractor(train_images, train_labels, classifier)
 real = extract_features(held_out, extractor)
@@ -63,6 +65,11 @@ def noisy_latents(step, training):
     noise = float(change.split("=")[1]) * tf.random.normal(tf.shape(step.codes))
     noisy = step.codes + noise * tf.stop_gradient(deviation)
     return {"reconstruction": noisy, "mix": model.mix_codes(step, noisy)}
+
+
+def seen_in_colours(layer, images, gain, plain=DetailGain.call):
+    grey = ops.mean(images, axis=-1, keepdims=True)
+    return plain(layer, grey + gain * (images - grey))
 
 
 class Course(keras.callbacks.Callback):
@@ -106,6 +113,11 @@ elif change in ("pairs", "bands"):
     losses._look = lambda images: detailed_looks(images, (6, 3) if change == "bands" else ())
 elif change in ("shared", "root"):
     model.mixer.shared_scale = True
+elif change == "no_mixes":
+    model.mix_weight, model.real_weight = 0.0, 1.0
+elif change.startswith("colours"):
+    strength = float(change.split("=")[1])
+    DetailGain.call = lambda layer, images: seen_in_colours(layer, images, strength)
 if change == "root":
     model.mixer._scale = lambda maps: ops.sqrt(ops.mean(ops.square(maps), -1, keepdims=True))
 measure("at the start")
