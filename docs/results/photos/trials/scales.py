@@ -33,13 +33,13 @@ made = {
     "means, and each map's deviation": apart * factors + other_mean,
     "each map's deviation": apart * factors + mean,
     "means": apart + other_mean,
-    "means, and one factor: geometric mean": apart * geometric + other_mean,
-    "means, and one factor: of root mean squares": apart * root + other_mean,
+    "means, and one deviation: the geometric mean": apart * geometric + other_mean,
+    "means, and one deviation: the root mean square": apart * root + other_mean,
     "means, and half of each: geometric means of both": (
         apart * np.sqrt(geometric * factors) + other_mean
     ),
 }
-print("| of the other code | FD | SWD | nearer parent | variance | fine |")
+print("| of the code that gives the look | FD | SWD | nearer parent | variance | fine |")
 print("| --- | --- | --- | --- | --- | --- |")
 for caption, mixed in made.items():
     mixes = np.clip(model.decode(mixed), -1, 1)
