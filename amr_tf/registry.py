@@ -329,7 +329,9 @@ class Registry:
         """
         name, arguments = self.parse(text)
         older = getattr(self.get(name), "older_defaults", {})
-        return str(Call(name, {**older, **arguments})) if older else text
+        # A subclass inherits the attribute, but need not take the parameters.
+        younger = {key: value for key, value in older.items() if key in self.parameters(name)}
+        return str(Call(name, {**younger, **arguments})) if younger else text
 
     def _nested_value(self, key: str, value: Any, form: str) -> Any:
         """Converts the calls in a parameter's value to a form, "canonical" or "short"."""

@@ -349,6 +349,27 @@ def test_short(colours):
         assert colours.short(colours.canonical(text)) == text
 
 
+def test_completed(colours):
+    """What stands for parameters from before they existed, unless they are written."""
+
+    class Old:
+        older_defaults = {"depth": 0, "hue": "blue"}
+
+        def __init__(self, width=1, depth=2, hue="red"):
+            pass
+
+    class OfAUser(Old):
+        def __init__(self, width=1):
+            pass
+
+    colours.register("old")(Old)
+    colours.register("of_a_user")(OfAUser)
+    assert colours.completed("old") == "old(depth=0, hue='blue')"
+    assert colours.completed("old(width=3, depth=2)") == "old(depth=2, hue='blue', width=3)"
+    assert colours.completed("of_a_user(width=3)") == "of_a_user(width=3)"
+    assert colours.completed("red(limit=3)") == "red(limit=3)"
+
+
 def test_canonical(colours):
     expected = "red(share=0.5, name='red', parts=(1, 2))"
     assert colours.canonical("red") == colours.canonical("red()") == expected
