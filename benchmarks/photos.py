@@ -41,7 +41,8 @@ _CHANGES = {
     "no_looks": ["--look_matching=0"],
     "own_scales": ["--mixer=style(shared_scale=False)"],
     "earlier": [
-        *("--batch_size=64", "--look_matching=0"),
+        "--batch_size=64",
+        "--look_matching=0",
         "--mixer=style(contrast=0, shared_scale=False)",
     ],
     "no_features": ["--feature_matching=0"],

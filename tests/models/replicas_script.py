@@ -46,18 +46,14 @@ class Halves(mixers.Mixer):
 
 
 # Of absolute errors the gradient is a sign, which rounding errors flip where a mix is reproduced.
-GAIA_SETTINGS = {"reconstruction_loss": "mean_squared_error", "balance_target": 1.0}
-GAIA_SETTINGS["balance_rate"] = 0.05
 # Keras' own losses divide their means by the number of replicas.
-KERAS_LOSSES = {
-    "reconstruction_loss": keras.losses.MeanSquaredError(),
-    "gan_loss": keras.losses.BinaryCrossentropy(from_logits=True),
-}
+GAIA_SETTINGS = {"reconstruction_loss": keras.losses.MeanSquaredError(), "balance_target": 1.0}
+GAIA_SETTINGS["balance_rate"] = 0.05
 # Averages and further terms of the loss; the reconstruction loss needs the folder.
 LOOKS = {"ema": 0.9, "adversarial_warmup": 5, "feature_matching": 5.0, "look_matching": 5.0}
-LOOKS["lambda_"] = 2.0
+LOOKS |= {"lambda_": 2.0, "gan_loss": keras.losses.BinaryCrossentropy(from_logits=True)}
 CASES = {
-    "every_second": (AMR, {"generator_update_every": 2, **KERAS_LOSSES}),
+    "every_second": (AMR, {"generator_update_every": 2}),
     "gaia": (GAIA, GAIA_SETTINGS),
     "averages_and_looks": (AMR, LOOKS),
 }
