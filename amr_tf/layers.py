@@ -181,6 +181,42 @@ def _fold(upstream: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable(package="amr_tf")
+class Blur2D(keras.layers.Layer):
+    """Blurs maps with the binomial filter [1, 2, 1] / 4 along both axes.
+
+    Nearest-neighbour upsampling leaves steps between the copies of a pixel, which the convolution
+    behind it turns into a pattern that repeats every two pixels, wherever its input is not uniform.
+    Blurred, the upsampling is bilinear (Karras et al. 2020, "Analyzing and improving the image
+    quality of StyleGAN", has a filter behind each upsampling convolution, too).
+
+    Call arguments:
+        inputs: (N, H, W, C), with H and W at least 3.
+
+    Returns:
+        (N, H - 2, W - 2, C), with the dtype of `inputs`: no pixels beyond the border are made up.
+
+    Example:
+
+    >>> stripes = keras.ops.tile(keras.ops.reshape([0.0, 4.0], (1, 1, 2, 1)), (1, 4, 3, 1))
+    >>> Blur2D()(stripes)[0, ..., 0].numpy()
+    array([[2., 2., 2., 2.],
+           [2., 2., 2., 2.]], dtype=float32)
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        row = np.array([1, 2, 1], "float32") / 4
+        kernel = np.tile(np.outer(row, row)[..., None, None], (1, 1, inputs.shape[-1], 1))
+        kernel = ops.convert_to_tensor(kernel, inputs.dtype)
+        # As fast as any other form on a CPU: sums of slices take twenty times as long.
+        return ops.depthwise_conv(inputs, kernel, padding="valid", data_format="channels_last")
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        batch, height, width, channels = input_shape
+        sizes = [None if size is None else size - 2 for size in (height, width)]
+        return (batch, *sizes, channels)
+
+
+@keras.saving.register_keras_serializable(package="amr_tf")
 class DetailGain(keras.layers.Layer):
     """Amplifies how much pixels differ from the mean of their square of 2 x 2 pixels.
 

@@ -325,7 +325,7 @@ class Registry:
     def completed(self, text: str) -> str:
         """Adds to a text of `canonical` the parameters that did not exist when it was written.
 
-        A class says in `older_defaults` which values stand for what it did without them.
+        An entry says in `older_defaults` which values stand for what it did without them.
         """
         name, arguments = self.parse(text)
         older = getattr(self.get(name), "older_defaults", {})

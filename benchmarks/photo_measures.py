@@ -88,6 +88,8 @@ def measure(originals, made, partners, extractor, labels):
             results[f"swd_{name}"] = sliced_distances(originals, made[name])
             results[f"fine_{name}"] = fine_energy(made[name]) / fine_energy(originals)
             results[f"variance_{name}"] = float(fake.var(axis=0).sum())
+    others = originals[partners[1]]
+    results["smooth_mixes_k2"] = smooth_energy(originals, made["mixes_k2"], others)
     mixed = extract_features(made["mixes_k2"], extractor)
     results["nearer_parent"] = nearer_parent(mixed, real, real[partners[1]])
     if "train_codes" in made:
@@ -143,6 +145,35 @@ def fine_energy(images):
     frequencies = np.abs(np.fft.fftfreq(finest.shape[1]))
     high = np.hypot(*np.meshgrid(frequencies, frequencies)) > 3 / 8
     return float((np.abs(np.fft.fft2(finest, axes=(1, 2))[:, high]) ** 2).mean())
+
+
+def smooth_energy(layouts, images, others):
+    """The finest details of mixes where their layouts are smooth; dots and lattices raise it.
+
+    The mean energy of the finest Laplacian level in the smoothest three tenths of the layouts' 8x8
+    squares, relative to that of the layouts in the colours of the others.
+    """
+    energy = _energy_of_squares(layouts)
+    smooth = energy < np.quantile(energy, 0.3)
+    expected = np.clip(recoloured(layouts, others), -1, 1)
+    mixed, usual = (_energy_of_squares(each)[smooth].mean() for each in (images, expected))
+    return float(mixed / usual)
+
+
+def _energy_of_squares(images):
+    finest = _pyramid(images)[0]
+    count, height, width, _ = finest.shape
+    squares = finest.reshape(count, height // 8, 8, width // 8, 8, -1)
+    return (squares**2).mean(axis=(2, 4, 5))
+
+
+def recoloured(images, others):
+    """Images with the mean and the standard deviation of each channel of others."""
+    (mean, deviation), (wanted, spread) = (
+        (each.mean(axis=(1, 2), keepdims=True), each.std(axis=(1, 2), keepdims=True))
+        for each in (images, others)
+    )
+    return (images - mean) / deviation * spread + wanted
 
 
 _BLUR = np.outer(*2 * [np.array([1, 4, 6, 4, 1], "float32") / 16])

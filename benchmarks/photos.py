@@ -39,6 +39,7 @@ _CHANGES = {
     "light_mixes": ["--method=amr(adversarial_weight=0.5, mix_weight=1.0, real_weight=2.0)"],
     "no_mixes": ["--method=ae_gan", "--mixer=none", "--look_matching=0"],
     "no_looks": ["--look_matching=0"],
+    "no_blur": ["--architecture=residual(blur=False)"],
     "own_scales": ["--mixer=style(shared_scale=False)"],
     "earlier": [
         "--batch_size=64",

@@ -8,7 +8,8 @@ layout of one with the look of the other, as it is and with the other's contrast
 blends of pixels, and a photograph in the other's colours (Reinhard et al. 2001, "Color transfer
 between images"). Contrast is the standard deviation of mixes over that of the second photographs,
 a geometric mean, and in brackets the standard deviation of the logarithm over mixes and channels.
-Fine is the energy at the highest frequencies, relative to photographs.
+Fine is the energy at the highest frequencies, relative to photographs; smooth that of the finest
+details where the layout is smooth, relative to photographs in the other's colours.
 `--classifier` is the one that `photos.py` left in its `--out`.
 """
 
@@ -23,7 +24,14 @@ from amr_tf.metrics.extractors import extract_features
 from amr_tf.metrics.image_quality import frechet_distance
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from photo_measures import fine_energy, nearer_parent, pooled_extractor, sliced_distances
+from photo_measures import (
+    fine_energy,
+    nearer_parent,
+    pooled_extractor,
+    recoloured,
+    sliced_distances,
+    smooth_energy,
+)
 from photos import mixed_codes, pictures_of
 
 
@@ -46,8 +54,8 @@ def main():
     real = extract_features(held_out, extractor)
     model = keras.saving.load_model(options.model)
     codes = model.encode(held_out)
-    print("| mixer | FD mixes | SWD mixes | nearer parent | variance | contrast | fine |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| mixer | FD mixes | SWD mixes | nearer parent | variance | contrast | fine | smooth |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     pair = held_out[partners[:2]]
     made = {"pixels": pair.mean(axis=0), "pixels in the other's colours": recoloured(*pair)}
     made["reconstructions of the second"] = model.decode(codes[partners[1]])
@@ -71,16 +79,8 @@ def main():
         whole = np.exp(np.log(images.std(axis=(1, 2, 3)) / pair[1].std(axis=(1, 2, 3))).mean())
         shown += f" | {fake.var(axis=0).sum():.1f} | {whole:.2f} ({np.log(ratio).std():.2f})"
         shown += f" | {fine_energy(images) / fine_energy(held_out):.2f}"
+        shown += f" | {smooth_energy(pair[0], images, pair[1]):.2f}"
         print(f"| {caption} | {shown} |", flush=True)
-
-
-def recoloured(images, others):
-    """Images with the mean and the standard deviation of each channel of others."""
-    (mean, deviation), (wanted, spread) = (
-        (each.mean(axis=(1, 2), keepdims=True), each.std(axis=(1, 2), keepdims=True))
-        for each in (images, others)
-    )
-    return (images - mean) / deviation * spread + wanted
 
 
 def in_contrast(images, others):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from amr_tf import GaussianSampling, SpectralNormalization
-from amr_tf.layers import DetailGain, ReplicationPadding2D, SpaceToDepth
+from amr_tf.layers import Blur2D, DetailGain, ReplicationPadding2D, SpaceToDepth
 
 RECORDED = pathlib.Path(__file__).parent / "oracles" / "tfa_spectral_normalization.npz"
 
@@ -270,6 +270,31 @@ def test_replication_padding_and_its_gradient_are_tensorflows(shape):
 def test_replication_padding_needs_sizes():
     with pytest.raises(ValueError, match=r"maps of a known size; got \(None, None, 4, 1\)"):
         ReplicationPadding2D()(keras.Input((None, 4, 1)))
+
+
+def test_blur_weighs_nine_pixels():
+    maps = np.random.default_rng(0).normal(size=(2, 5, 4, 3)).astype("float32")
+    layer = Blur2D.from_config(Blur2D().get_config())
+    blurred = np.asarray(layer(maps))
+    assert blurred.shape == (2, 3, 2, 3)
+    for row, column in itertools.product(range(3), range(2)):
+        square = maps[:, row : row + 3, column : column + 3]
+        expected = np.einsum("nijc,i,j->nc", square, [0.25, 0.5, 0.25], [0.25, 0.5, 0.25])
+        np.testing.assert_allclose(blurred[:, row, column], expected, rtol=1e-5, atol=1e-6)
+    assert layer(keras.Input((None, 4, 3))).shape == (None, None, 2, 3)
+    assert Blur2D(dtype="mixed_bfloat16")(maps).dtype == "bfloat16"
+
+
+def test_blur_removes_what_repeats_every_two_pixels_and_makes_nearest_upsampling_bilinear():
+    rows, columns = np.mgrid[:6, :6]
+    for pattern in (rows % 2, columns % 2, (rows + columns) % 2):
+        maps = np.float32(pattern)[None, ..., None]
+        np.testing.assert_array_equal(Blur2D()(maps), np.full((1, 4, 4, 1), 0.5, "float32"))
+    maps = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype("float32")
+    copied, bilinear = (
+        keras.layers.UpSampling2D(2, interpolation=name)(maps) for name in ("nearest", "bilinear")
+    )
+    np.testing.assert_allclose(Blur2D()(copied), bilinear[:, 1:-1, 1:-1], rtol=1e-5, atol=1e-6)
 
 
 def test_detail_gain_amplifies_the_differences_within_squares():

@@ -265,6 +265,7 @@ def residual(
     blocks: int = 2,
     stem: int | None = None,
     attention: int | None = None,
+    blur: bool = True,
     critic_width: int = 32,
     critic_gain: float = 4.0,
     output_activation: str | None = None,
@@ -285,6 +286,8 @@ def residual(
             half of the image's width over `latent_width`, at most 4.
         attention: width of the maps whose blocks are each followed by self-attention, such as 8; or
             None.
+        blur: whether the decoder blurs upsampled maps (`amr_tf.layers.Blur2D`), without which
+            smooth areas of mixes get a lattice in long trainings.
         critic_width: channels of the discriminator's first block.
         critic_gain: factor by which the discriminator amplifies the finest details of images.
         output_activation: the name of a Keras activation for the decoder, or None.
@@ -307,7 +310,7 @@ def residual(
     }
     encoder = build_photo_encoder(image_shape, encoder_outputs * latent_channels, **sizes)
     decoder = build_photo_decoder(
-        image_shape, latent_channels, **sizes, output_activation=output_activation
+        image_shape, latent_channels, **sizes, blur=blur, output_activation=output_activation
     )
     discriminator = None
     if critic is not None:
@@ -319,6 +322,9 @@ def residual(
             num_classes=num_classes if critic == "classifier" else None,
         )
     return Networks(encoder, decoder, discriminator)
+
+
+residual.older_defaults = {"blur": False}  # type: ignore[attr-defined]
 
 
 @ARCHITECTURES.register("mlp")

@@ -3,9 +3,9 @@
 Pixels are first rearranged into channels (space to depth), so that convolutions are wide and maps
 small. The blocks have no normalisation. The last convolution of each is initialised with zeros, so
 that a block starts as the identity and the encoder as a linear map (Zhang et al. 2019, "Fixup
-initialization"). Nearest-neighbour upsampling before a 3x3 convolution avoids checkerboard
-artifacts. Maps are padded with copies of their border. If padded with zeros, uniform codes would
-decode to images with a frame and a lattice.
+initialization"). Nearest-neighbour upsampling before a 3x3 convolution and a blur behind it avoid
+checkerboard artifacts. Maps are padded with copies of their border. If padded with zeros, uniform
+codes would decode to images with a frame and a lattice.
 """
 
 import math
@@ -17,7 +17,13 @@ from keras import ops
 
 from amr_tf import checks
 from amr_tf.fused import LeakyReLU, UpsampledConv2D
-from amr_tf.layers import DetailGain, ReplicationPadding2D, SpaceToDepth, SpectralNormalization
+from amr_tf.layers import (
+    Blur2D,
+    DetailGain,
+    ReplicationPadding2D,
+    SpaceToDepth,
+    SpectralNormalization,
+)
 from amr_tf.networks.blocks import activate, check_image_shape, convolution, critic
 from amr_tf.types import Activation, Tensor
 
@@ -84,6 +90,7 @@ def build_photo_decoder(
     blocks: int = 2,
     stem: int | None = None,
     attention: int | None = None,
+    blur: bool = True,
     output_activation: Activation = None,
     name: str = "decoder",
 ) -> keras.Model:
@@ -95,6 +102,8 @@ def build_photo_decoder(
 
     Args:
         image_shape: see `build_photo_encoder`.
+        blur: whether each of these convolutions but the last, whose maps hold the finest details,
+            is followed by a `Blur2D`.
         output_activation: a Keras activation, such as "tanh", in a final `keras.layers.Activation`
             named "out"; or None.
         name: the model's name.
@@ -111,16 +120,23 @@ def build_photo_decoder(
             x = _block(x, channels[stage], f"stage{stage}_block{block}", attention)
         if stage:
             x = _upsample(x, channels[stage - 1], f"stage{stage}_up")
-    # One position is `stem` pixels of the image, as far as the zeros beyond the border of the
-    # remaining convolutions reach. It is cut off at the end, which is faster than padding each.
-    x = ReplicationPadding2D(name="margin")(x)
-    for scale in reversed(range(round(math.log2(stem)))):
+    # The zeros beyond the border of the remaining convolutions reach no further than this margin,
+    # which is cut off at the end. This is faster than padding each.
+    scales = round(math.log2(stem))
+    margin = 2 if blur and scales > 1 else 1
+    for position in range(margin):
+        x = ReplicationPadding2D(name=f"margin{position}")(x)
+    for scale in reversed(range(scales)):
         filters = max(channels[0] * 2**scale // stem, 4)
         x = _activation(f"scale{scale}_relu")(x)
         x = _convolution(filters, f"scale{scale}_up", kind=UpsampledConv2D)(x)
+        margin *= 2
+        if blur and scale:  # The last maps hold the finest details.
+            x = Blur2D(name=f"scale{scale}_blur")(x)
+            margin -= 1
     x = _activation("relu_out")(x)
     images = _convolution(image_shape[2], "conv_out", dtype="float32")(x)
-    images = keras.layers.Cropping2D(stem, name="images", dtype="float32")(images)
+    images = keras.layers.Cropping2D(margin, name="images", dtype="float32")(images)
     return keras.Model(codes, activate(images, output_activation), name=name)
 
 

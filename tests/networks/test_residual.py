@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ SMALL = {"latent_width": 4, "latent_channels": 3, "width": 4, "blocks": 1}
 NETWORKS = {
     "encoder": lambda: build_photo_encoder(SHAPE, **SMALL),
     "decoder": lambda: build_photo_decoder(SHAPE, **SMALL),
+    "blurring decoder": lambda: build_photo_decoder(SHAPE, **SMALL, stem=4),
     "attending encoder": lambda: build_photo_encoder(SHAPE, **SMALL, attention=8),
     "attending decoder": lambda: build_photo_decoder(SHAPE, **SMALL, attention=4),
     "discriminator": lambda: build_photo_discriminator(SHAPE, width=2),
@@ -43,7 +46,8 @@ def test_sizes_at_64_pixels():
     assert channels_of(decoder, "_add") == blocks[::-1]
     assert channels_of(decoder, "_crop") == [(16, 16, 64)]
     # With a margin that is cut off.
-    assert channels_of(decoder, "_up")[1:] == [(36, 36, 32), (72, 72, 16)]
+    assert channels_of(decoder, "_up")[1:] == [(40, 40, 32), (76, 76, 16)]
+    assert channels_of(decoder, "_blur") == [(38, 38, 32)]
     assert channels_of(discriminator, "_add") == [(32, 32, 32), (16, 16, 64), (8, 8, 128)]
     assert discriminator.get_layer("patches").kernel.shape == (3, 3, 128, 1)
     assert decoder.output_shape == (None, 64, 64, 3)
@@ -90,11 +94,22 @@ def test_the_autoencoder_starts_linear():
     np.testing.assert_array_equal(before, after)
 
 
+def test_the_decoder_without_blur():
+    encoder, decoder, _ = residual((64, 64, 3), blur=False)
+    assert channels_of(decoder, "_up")[1:] == [(36, 36, 32), (72, 72, 16)]
+    assert channels_of(decoder, "_blur") == []
+    weights = residual((64, 64, 3)).decoder.weights
+    assert [w.shape for w in decoder.weights] == [w.shape for w in weights]
+    assert decoder.output_shape == encoder.input_shape
+
+
+@pytest.mark.parametrize("blur", [False, True])
 @pytest.mark.parametrize("stem", [1, 2, 4, 8])
-def test_uniform_images_and_codes_get_neither_frame_nor_lattice(stem):
+def test_uniform_images_and_codes_get_neither_frame_nor_lattice(stem, blur):
     """Whatever the weights: convolutions see no border."""
     rng = np.random.default_rng(0)
-    for build in (build_photo_encoder, build_photo_decoder):
+    blurred = functools.partial(build_photo_decoder, blur=blur)
+    for build in (build_photo_encoder, blurred):
         network = build((64, 64, 1), **SMALL, stem=stem)
         network.set_weights([rng.normal(0, 0.2, w.shape) for w in network.get_weights()])
         maps = np.asarray(network(np.ones((1, *network.input_shape[1:]), "float32")))[0]

@@ -454,6 +454,16 @@ def test_a_run_from_before_a_parameter_goes_on_as_it_began(tmp_path, written, mi
     assert folder.read_config() == config
 
 
+def test_an_older_runs_networks_stay_without_blur(tmp_path):
+    config = TrainingConfig(architecture="residual", run_dir=str(tmp_path)).resolve()
+    assert "blur=True" in config.architecture
+    older = config.architecture.replace(", blur=True", "")
+    folder = RunFolder(tmp_path)
+    folder.config.write_text(config.replace(architecture=older).to_json())
+    assert "blur=False" in folder.read_config().resolve().architecture
+    assert config.conflicts(folder.read_config()) == ["architecture"]
+
+
 def test_only_what_is_younger_is_completed():
     for name in MIXERS.names():
         config = TrainingConfig(mixer=name).resolve()

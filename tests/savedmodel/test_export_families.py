@@ -67,7 +67,7 @@ FAMILIES = {
     "looks": {
         "method": "amr",
         "image_shape": (16, 16, 3),
-        "architecture": "residual(width=4, latent_width=4)",
+        "architecture": "residual(width=4, latent_width=4, stem=4)",  # Blurs.
         "mixer": "style",
     },
     "own_pixels": {"method": OwnPixels, **SMALL},
