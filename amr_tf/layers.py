@@ -184,16 +184,15 @@ def _fold(upstream: tf.Tensor, axis: int) -> tf.Tensor:
 class Blur2D(keras.layers.Layer):
     """Blurs maps with the binomial filter [1, 2, 1] / 4 along both axes.
 
-    Nearest-neighbour upsampling leaves steps between the copies of a pixel, which the convolution
-    behind it turns into a pattern that repeats every two pixels, wherever its input is not uniform.
-    Blurred, the upsampling is bilinear (Karras et al. 2020, "Analyzing and improving the image
-    quality of StyleGAN", has a filter behind each upsampling convolution, too).
+    Behind nearest-neighbour upsampling, a convolution can make a pattern that repeats every two
+    pixels. The filter removes it, and makes the upsampling bilinear (Karras et al. 2020, "Analyzing
+    and improving the image quality of StyleGAN").
 
     Call arguments:
         inputs: (N, H, W, C), with H and W at least 3.
 
     Returns:
-        (N, H - 2, W - 2, C), with the dtype of `inputs`: no pixels beyond the border are made up.
+        (N, H - 2, W - 2, C), with the layer's compute dtype; the maps are not padded.
 
     Example:
 
@@ -207,7 +206,7 @@ class Blur2D(keras.layers.Layer):
         row = np.array([1, 2, 1], "float32") / 4
         kernel = np.tile(np.outer(row, row)[..., None, None], (1, 1, inputs.shape[-1], 1))
         kernel = ops.convert_to_tensor(kernel, inputs.dtype)
-        # As fast as any other form on a CPU: sums of slices take twenty times as long.
+        # On a CPU, sums of slices take far longer.
         return ops.depthwise_conv(inputs, kernel, padding="valid", data_format="channels_last")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

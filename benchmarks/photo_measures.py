@@ -151,10 +151,11 @@ def smooth_energy(layouts, images, others):
     """The finest details of mixes where their layouts are smooth; dots and lattices raise it.
 
     The mean energy of the finest Laplacian level in the smoothest three tenths of the layouts' 8x8
-    squares, relative to that of the layouts in the colours of the others.
+    squares, relative to that of the layouts in the colours of the others. It says something of
+    mixes that have the layout of one image and the look of another.
     """
     energy = _energy_of_squares(layouts)
-    smooth = energy < np.quantile(energy, 0.3)
+    smooth = energy <= np.quantile(energy, 0.3)
     expected = np.clip(recoloured(layouts, others), -1, 1)
     mixed, usual = (_energy_of_squares(each)[smooth].mean() for each in (images, expected))
     return float(mixed / usual)
@@ -173,7 +174,7 @@ def recoloured(images, others):
         (each.mean(axis=(1, 2), keepdims=True), each.std(axis=(1, 2), keepdims=True))
         for each in (images, others)
     )
-    return (images - mean) / deviation * spread + wanted
+    return (images - mean) / np.maximum(deviation, 1e-6) * spread + wanted
 
 
 _BLUR = np.outer(*2 * [np.array([1, 4, 6, 4, 1], "float32") / 16])

@@ -40,11 +40,15 @@ _CHANGES = {
     "no_mixes": ["--method=ae_gan", "--mixer=none", "--look_matching=0"],
     "no_looks": ["--look_matching=0"],
     "no_blur": ["--architecture=residual(blur=False)"],
-    "own_scales": ["--mixer=style(shared_scale=False)"],
+    "own_scales": [
+        "--mixer=style(shared_scale=False)",
+        "--architecture=residual(blur=False)",
+    ],
     "earlier": [
         "--batch_size=64",
         "--look_matching=0",
         "--mixer=style(contrast=0, shared_scale=False)",
+        "--architecture=residual(blur=False)",
     ],
     "no_features": ["--feature_matching=0"],
     "no_averages": ["--ema=0"],

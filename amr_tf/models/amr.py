@@ -33,11 +33,13 @@ class AMR(ResynthesisModel):
 
     title = "AMR"
     r1 = 0.0  # Until the model is compiled.
+    mix_steps = 0
     setting_checks = {
         **ResynthesisModel.setting_checks,
         "adversarial_weight": checks.check_not_negative,
         "mix_weight": checks.check_not_negative,
         "real_weight": checks.check_not_negative,
+        "mix_steps": checks.check_not_negative_integer,
         "relativistic": checks.check_bool,
         "r1": checks.check_not_negative,
     }
@@ -50,9 +52,10 @@ class AMR(ResynthesisModel):
         real_weight: float = 1.0,
         relativistic: bool = False,
         r1: float = 0.0,
+        mix_steps: int = 0,
         **kwargs: Any,
     ) -> None:
-        """Configures training; adds five settings to `ResynthesisModel.compile`.
+        """Configures training; adds six settings to `ResynthesisModel.compile`.
 
         Args:
             *optimizers: optimizers of the players, as in `ResynthesisModel.compile`.
@@ -69,6 +72,10 @@ class AMR(ResynthesisModel):
                 et al. 2018, "Which training methods for GANs do actually converge?"), logged as
                 part of `discriminator_regularization_loss`. It costs two extra passes through the
                 discriminator.
+            mix_steps: number of steps after which mixes are left out of both players' losses; 0
+                keeps them in. The weight of real images falls in the same proportion as that of
+                all fakes. In long trainings a small discriminator begins to reward grain in mixes
+                (docs/photos_trials.md). Consistency and looks of mixes are trained to the end.
             **kwargs: passed on to `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, **kwargs)
@@ -78,6 +85,7 @@ class AMR(ResynthesisModel):
             real_weight=real_weight,
             relativistic=relativistic,
             r1=r1,
+            mix_steps=mix_steps,
         )
 
     def read_discriminator(self, step: StepTensors) -> None:
@@ -111,15 +119,24 @@ class AMR(ResynthesisModel):
     def discriminator_losses(self, step: StepTensors) -> tuple[tf.Tensor, dict]:
         if self.relativistic:
             return sum(w * self.gan_loss(-logits, 1.0) for w, logits in self._fakes(step)), {}
-        real = self.real_weight * self.gan_loss(step.logits["real"], 1.0)
+        weight = self.real_weight
+        if self.mix_steps and "mix" in step.decoded:
+            weight = weight * (1.0 + self._weight_of_mixes()) / (1.0 + self.mix_weight)
+        real = weight * self.gan_loss(step.logits["real"], 1.0)
         return real + sum(w * self.gan_loss(logits, 0.0) for w, logits in self._fakes(step)), {}
 
     def _fakes(self, step: StepTensors) -> Iterator[tuple[float, tf.Tensor]]:
         """Yields each group's weight and logits, minus the real logits if relativistic."""
         for group in step.decoded:
-            weight = 1.0 if group == "reconstruction" else self.mix_weight
+            weight = 1.0 if group == "reconstruction" else self._weight_of_mixes()
             logits = step.logits[group]
             yield weight, logits - step.logits["real"] if self.relativistic else logits
+
+    def _weight_of_mixes(self) -> Any:
+        if not self.mix_steps:
+            return self.mix_weight
+        made = tf.convert_to_tensor(self.step_counter)
+        return self.mix_weight * tf.cast(made < self.mix_steps, "float32")
 
 
 @METHODS.register("ae_gan")
@@ -130,7 +147,10 @@ class AEGAN(AMR):
     title = "AE+GAN"
     takes_mixer = False
     trains_on_mixes = False
-    unused_settings = ("mixer", "k", "beta", "consistency_loss", "look_matching", "mix_weight")
+    unused_settings = (
+        *("mixer", "k", "beta", "consistency_loss", "look_matching"),
+        *("mix_weight", "mix_steps"),
+    )
 
     @classmethod
     def create(

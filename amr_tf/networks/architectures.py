@@ -286,8 +286,9 @@ def residual(
             half of the image's width over `latent_width`, at most 4.
         attention: width of the maps whose blocks are each followed by self-attention, such as 8; or
             None.
-        blur: whether the decoder blurs upsampled maps (`amr_tf.layers.Blur2D`), without which
-            smooth areas of mixes get a lattice in long trainings.
+        blur: whether the decoder applies `Blur2D` after each upsampling convolution of its stem but
+            the last, which has an effect with a stem of at least 4. Without, mixes can show a
+            lattice after long training.
         critic_width: channels of the discriminator's first block.
         critic_gain: factor by which the discriminator amplifies the finest details of images.
         output_activation: the name of a Keras activation for the decoder, or None.

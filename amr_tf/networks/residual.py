@@ -3,9 +3,9 @@
 Pixels are first rearranged into channels (space to depth), so that convolutions are wide and maps
 small. The blocks have no normalisation. The last convolution of each is initialised with zeros, so
 that a block starts as the identity and the encoder as a linear map (Zhang et al. 2019, "Fixup
-initialization"). Nearest-neighbour upsampling before a 3x3 convolution and a blur behind it avoid
-checkerboard artifacts. Maps are padded with copies of their border. If padded with zeros, uniform
-codes would decode to images with a frame and a lattice.
+initialization"). Nearest-neighbour upsampling before a 3x3 convolution avoids checkerboard
+artifacts, and a blur behind it those of mixes. Maps are padded with copies of their border. If
+padded with zeros, uniform codes would decode to images with a frame and a lattice.
 """
 
 import math

@@ -10,6 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+ANCHOR = re.compile(r"\]\(([^)#:\s]*)#([^)\s]+)\)")
 SPEC = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
 HOOKS = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(HOOKS)
@@ -27,6 +28,23 @@ def test_links_of_a_page(path):
     text = as_on_the_site(path)
     assert len(text) > 500  # No placeholder.
     missing = [target for target in LINK.findall(text) if not (path.parent / target).exists()]
+    assert missing == []
+
+
+def anchors_of(page):
+    """The anchors of a page's titles, as mkdocs makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_anchors_of_a_page(path):
+    missing = [
+        f"{target}#{anchor}"
+        for target, anchor in ANCHOR.findall(path.read_text())
+        if target.endswith(".md") or not target
+        if anchor not in anchors_of(path.parent / target if target else path)
+    ]
     assert missing == []
 
 

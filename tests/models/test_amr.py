@@ -104,6 +104,34 @@ def test_weights_of_the_adversarial_terms():
             assert weighted == pytest.approx(float(theirs["discriminator_loss"]), rel=2e-3)
 
 
+def test_mixes_leave_the_adversarial_losses():
+    """After `mix_steps`, and the real images' weight falls with that of the fakes."""
+    weights = {"mix_weight": 3.0, "real_weight": 2.0, "mix_steps": 2}
+    model = make(AMR, compile_kwargs=weights)
+    for step in range(4):
+        permutations, coefficients = drawn(model)
+        logits = model.forward(X, Y, True, permutations, coefficients).logits
+        mix_weight, real_weight = (3.0, 2.0) if step < 2 else (0.0, 0.5)
+        fakes = [
+            crossentropy(logits["reconstruction"], target)
+            + mix_weight * crossentropy(logits["mix"], target)
+            for target in (1, 0)
+        ]
+        results = model.train_on(X, Y, permutations, coefficients)
+        assert float(results["adversarial_loss"]) == pytest.approx(fakes[0], rel=2e-3)
+        expected = real_weight * crossentropy(logits["real"], 1) + fakes[1]
+        assert float(results["discriminator_loss"]) == pytest.approx(expected, rel=2e-3)
+
+
+def test_without_a_mixer_mix_steps_change_nothing():
+    losses = []
+    for mix_steps in (0, 1):
+        keras.utils.set_random_seed(0)
+        model = make(AMR, None, compile_kwargs={"mix_steps": mix_steps})
+        losses.append([float(model.train_on(X, Y)["discriminator_loss"]) for _ in range(3)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def looks_of(images):
     """The channels' means and deviations of squares of 4x4 pixels, (2, N, C)."""
     squares = images.reshape(-1, 2, 4, 2, 4, 1).mean(axis=(2, 4))
@@ -255,10 +283,13 @@ def test_settings_of_the_warm_up_and_the_weights_are_checked():
             make(AMR, compile_kwargs={name: -1.0})
     with pytest.raises(ValueError, match="^adversarial_warmup must be an integer of at least 0"):
         make(AMR, compile_kwargs={"adversarial_warmup": 2.5})
+    with pytest.raises(ValueError, match="^mix_steps must be an integer of at least 0"):
+        make(AMR, compile_kwargs={"mix_steps": -1})
     with pytest.raises(ValueError, match="^relativistic must be True or False; got 1"):
         make(AMR, compile_kwargs={"relativistic": 1})
-    with pytest.raises(ValueError, match="^AEGAN has no use for mix_weight: leave it out"):
-        make(AEGAN, None, compile_kwargs={"mix_weight": 2.0})
+    for name, value in (("mix_weight", 2.0), ("mix_steps", 3)):
+        with pytest.raises(ValueError, match=f"^AEGAN has no use for {name}: leave it out"):
+            make(AEGAN, None, compile_kwargs={name: value})
 
 
 def test_the_discriminators_augmentation(tmp_path):

@@ -104,7 +104,22 @@ def test_the_decoder_without_blur():
 
 
 @pytest.mark.parametrize("blur", [False, True])
-@pytest.mark.parametrize("stem", [1, 2, 4, 8])
+@pytest.mark.parametrize("stem", [1, 2, 4, 8, 16])
+def test_mirrored_codes_give_mirrored_images(stem, blur):
+    """With mirrored kernels; a margin that is cut off unevenly would shift the images."""
+    decoder = build_photo_decoder((64, 64, 2), **SMALL, stem=stem, blur=blur)
+    rng = np.random.default_rng(0)
+    decoder.set_weights([rng.normal(0, 0.2, w.shape) for w in decoder.get_weights()])
+    codes = rng.normal(size=(1, *decoder.input_shape[1:])).astype("float32")
+    images = np.asarray(decoder(codes))
+    kernels = decoder.get_weights()
+    decoder.set_weights([w[::-1, ::-1] if w.ndim == 4 else w for w in kernels])
+    mirrored = np.asarray(decoder(codes[:, ::-1, ::-1]))[:, ::-1, ::-1]
+    np.testing.assert_allclose(mirrored, images, atol=1e-4 * np.abs(images).max())
+
+
+@pytest.mark.parametrize("blur", [False, True])
+@pytest.mark.parametrize("stem", [1, 2, 4, 8, 16])
 def test_uniform_images_and_codes_get_neither_frame_nor_lattice(stem, blur):
     """Whatever the weights: convolutions see no border."""
     rng = np.random.default_rng(0)
@@ -172,11 +187,13 @@ def test_no_weight_is_without_gradient():
 
 
 def test_mixed_precision_outputs_are_float32():
+    options = {**SMALL, "stem": 4, "critic_width": 2}
     with policy("mixed_bfloat16"):
-        networks = residual(SHAPE, **SMALL, critic_width=2, critic="classifier", num_classes=3)
+        networks = residual(SHAPE, **options, critic="classifier", num_classes=3)
     for network in networks:
         assert dtypes_of_outputs(network) == {"float32"}
     assert networks.encoder.get_layer("stem").compute_dtype == "bfloat16"
+    assert networks.decoder.get_layer("scale1_blur").output.dtype == "bfloat16"
 
 
 @pytest.mark.parametrize("stem", [0, 3, 8, 2.5, "4"])

@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import amr_tf
+from amr_tf.layers import Blur2D
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
 from amr_tf.registry import parse_call
@@ -352,7 +353,7 @@ def test_flags_and_python_make_the_same_model(method):
 def test_a_method_of_ones_own_has_the_common_defaults(monkeypatch):
     monkeypatch.setitem(METHODS._entries, "mine", METHODS.get("amr"))
     resolved = TrainingConfig(method="mine").resolve()
-    method = "mine(adversarial_weight=1.0, mix_weight=1.0, real_weight=1.0, r1=0.0)"
+    method = "mine(adversarial_weight=1.0, mix_weight=1.0, real_weight=1.0, r1=0.0, mix_steps=0)"
     assert resolved == TrainingConfig().resolve().replace(method=method)
     resolved.validate()
 
@@ -460,8 +461,11 @@ def test_an_older_runs_networks_stay_without_blur(tmp_path):
     older = config.architecture.replace(", blur=True", "")
     folder = RunFolder(tmp_path)
     folder.config.write_text(config.replace(architecture=older).to_json())
-    assert "blur=False" in folder.read_config().resolve().architecture
-    assert config.conflicts(folder.read_config()) == ["architecture"]
+    read = folder.read_config().resolve()
+    assert read.architecture == config.architecture.replace("blur=True", "blur=False")
+    assert config.conflicts(read) == ["architecture"]
+    decoder = build_model(read, (64, 64, 3), None).decoder
+    assert not any(isinstance(layer, Blur2D) for layer in decoder.layers)
 
 
 def test_only_what_is_younger_is_completed():

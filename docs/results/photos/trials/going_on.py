@@ -9,7 +9,9 @@ in training), `pairs` (looks compare differences between channels, too), `bands`
 details of channels and differences), `shared` (maps share a deviation, the geometric mean),
 `root` (the root mean square), `no_mixes` (none in the losses of both players) or `colours=4` (the
 discriminator sees differences between channels so much larger). At the end the averages of the
-model (0.998) and longer ones (0.9995) are measured, with `contrast` 0 and 0.1.
+model (0.998) and longer ones (0.9995) are measured, with `contrast` 0 and 0.1. Every 500 steps the
+averages are measured, too. The model is left in
+`runs/photos/going_on_CHANGE_STEPS.keras`.
 """
 
 import sys
@@ -31,6 +33,7 @@ STEPS = int(sys.argv[5]) if len(sys.argv) > 5 else 700
 train_images, train_labels, held_out, _, partners = photos.pictures_of(data_dir, 64)
 _, extractor = photo_measures.pooled_extractor(train_images, train_labels, classifier)
 real = extract_features(held_out, extractor)
+looks = held_out[partners[1]]
 fine = photo_measures.fine_energy(held_out)
 model = keras.saving.load_model(file)
 weights = model.encoder.weights + model.decoder.weights
@@ -85,6 +88,10 @@ class Course(keras.callbacks.Callback):
         if self.made % 4 == 0:
             for average, weight in zip(self.longer, weights):
                 average += (1 - 0.9995**4) * (weight.numpy() - average)
+        if self.made % 500 == 0 and self.made < STEPS:
+            model.use_averages(True)
+            measure(f"averages after {self.made} steps")
+            model.use_averages(False)
 
 
 def measure(caption):
@@ -98,7 +105,8 @@ def measure(caption):
         print(
             f"{change}, {caption}, contrast {model.mixer.contrast}: error {error:.4f}, "
             f"FD {frechet_distance(real, features):.2f}, SWD {sliced}, "
-            f"fine {photo_measures.fine_energy(mixes) / fine:.2f}, nearer parent "
+            f"fine {photo_measures.fine_energy(mixes) / fine:.2f}, "
+            f"smooth {photo_measures.smooth_energy(held_out, mixes, looks):.2f}, nearer parent "
             f"{photo_measures.nearer_parent(features, real, real[partners[1]]):.2f}",
             flush=True,
         )
@@ -128,6 +136,7 @@ data = photos.batches(train_images, train_labels, 8, 7)
 model.fit(data, epochs=1, steps_per_epoch=STEPS, shuffle=False, callbacks=[course], verbose=0)
 model.use_averages(True)
 measure("averages")
+model.save(f"runs/photos/going_on_{change}_{STEPS}.keras")
 model.use_averages(False)
 for weight, average in zip(weights, course.longer):
     weight.assign(average)

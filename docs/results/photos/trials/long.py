@@ -58,7 +58,7 @@ def recoloured(images, labels):
 
 
 class Course(keras.callbacks.Callback):
-    """Averages over more steps, learning rates that fall, measurements."""
+    """A second average, of every eighth step, learning rates that fall, measurements."""
 
     longer, made = None, 0
 
