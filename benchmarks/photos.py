@@ -33,22 +33,22 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from photo_clocks import CLOCKS
 from photo_measures import measure, pooled_extractor
 
+_ALL_MIXES = ["--method=amr(adversarial_weight=0.2, mix_weight=3.0, real_weight=4.0)"]
+_NO_BLUR = [*_ALL_MIXES, "--architecture=residual(blur=False)"]
 # What each changes in `configs/photos64.cfg` (or photos32.cfg, ...).
 _CHANGES = {
     "residual": [],
     "light_mixes": ["--method=amr(adversarial_weight=0.5, mix_weight=1.0, real_weight=2.0)"],
     "no_mixes": ["--method=ae_gan", "--mixer=none", "--look_matching=0"],
     "no_looks": ["--look_matching=0"],
-    "no_blur": ["--architecture=residual(blur=False)"],
-    "own_scales": [
-        "--mixer=style(shared_scale=False)",
-        "--architecture=residual(blur=False)",
-    ],
+    "all_mixes": _ALL_MIXES,  # In the adversarial losses to the end.
+    "no_blur": _NO_BLUR,
+    "own_scales": [*_NO_BLUR, "--mixer=style(shared_scale=False)"],
     "earlier": [
         "--batch_size=64",
         "--look_matching=0",
         "--mixer=style(contrast=0, shared_scale=False)",
-        "--architecture=residual(blur=False)",
+        *_NO_BLUR,
     ],
     "no_features": ["--feature_matching=0"],
     "no_averages": ["--ema=0"],
