@@ -33,7 +33,6 @@ class AMR(ResynthesisModel):
 
     title = "AMR"
     r1 = 0.0  # Until the model is compiled.
-    mix_steps = 0
     setting_checks = {
         **ResynthesisModel.setting_checks,
         "adversarial_weight": checks.check_not_negative,

@@ -13,21 +13,13 @@ import keras
 import numpy as np
 import photo_measures
 import photos
-import tensorflow as tf
 
-import amr_tf  # noqa: F401, registers the model's classes.
+from amr_tf.layers import Blur2D, ReplicationPadding2D
 
 file, data_dir, picture, *others = sys.argv[1:]
 _, _, held_out, _, partners = photos.pictures_of(data_dir, 64)
 looks = held_out[partners[1]]
 fine = photo_measures.fine_energy(held_out)
-ROW = np.outer([1, 2, 1], [1, 2, 1]).astype("float32") / 16
-
-
-def blurred(maps):
-    padded = tf.pad(maps, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
-    kernel = np.tile(ROW[..., None, None], (1, 1, maps.shape[-1], 1))
-    return tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
 
 
 def mixes_of(model, layer=None):
@@ -37,7 +29,8 @@ def mixes_of(model, layer=None):
     if layer is None:
         return np.clip(decoder.predict(mixed, verbose=0), -1, 1)
     at = decoder.get_layer(layer).output
-    images = keras.Model(at, decoder.output)(blurred(keras.Model(decoder.input, at)(mixed)))
+    blurred = Blur2D()(ReplicationPadding2D()(keras.Model(decoder.input, at)(mixed)))
+    images = keras.Model(at, decoder.output)(blurred)
     return np.clip(images, -1, 1)
 
 

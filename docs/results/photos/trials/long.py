@@ -67,7 +67,6 @@ class Course(keras.callbacks.Callback):
         self.longer = [tf.Variable(weight) for weight in self.weights]
         players = self.model.autoencoder_optimizer, self.model.discriminator_optimizer
         self.optimizers = [(each, float(each.learning_rate)) for each in players]
-        self.rows = []
 
         @tf.function
         def average(share):
