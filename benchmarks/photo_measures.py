@@ -113,9 +113,13 @@ def nearer_parent(mixed, one, other):
 
 
 def ms_ssim(originals, others):
-    """Multi-scale structural similarity over three scales (64 pixels have room for no more)."""
+    """Multi-scale structural similarity over the scales that have room: three at 64, two at 32.
+
+    A scale is half as wide as the one before it. A window of it is 11 pixels wide.
+    """
     pair = [tf.constant((images + 1) / 2, "float32") for images in (originals, others)]
-    weights = _SSIM_WEIGHTS / _SSIM_WEIGHTS.sum()
+    scales = int(math.log2(originals.shape[1] / 11)) + 1
+    weights = _SSIM_WEIGHTS[:scales] / _SSIM_WEIGHTS[:scales].sum()
     return float(tf.reduce_mean(tf.image.ssim_multiscale(*pair, 1.0, tuple(weights))))
 
 
