@@ -1,5 +1,7 @@
 """Trains a model: python -m amr_tf.train --flagfile=configs/digits.cfg --run_dir=runs/digits
 
+For a folder of photographs, use --flagfile=configs/photos64.cfg --data_dir=FOLDER.
+
 Everything about the run is written to --run_dir. Ctrl-C saves, --resume continues. To use your own
 mixers (`amr_tf.mixers.MIXERS`), data sets, losses or methods, register them in a script that then
 calls `amr_tf.train.run()`.

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from amr_tf.figures.manifold import manifold_figure
-from amr_tf.figures.sheet import CELL_INCHES, LABEL_INCHES, Sheet
+from amr_tf.figures.sheet import CELL_INCHES, Sheet, label_inches
 from amr_tf.metrics.interpolation_quality import pixel_interpolation
 from amr_tf.models.base import ResynthesisModel
 
@@ -38,17 +38,18 @@ def grid_figure(
     """
     columns = max(len(images) for images in rows.values())
     above = _HEADER_INCHES if headers else 0
-    sheet = Sheet(LABEL_INCHES + columns * CELL_INCHES, above + len(rows) * CELL_INCHES, title)
+    left = label_inches(rows)
+    sheet = Sheet(left + columns * CELL_INCHES, above + len(rows) * CELL_INCHES, title)
     for column, header in enumerate(headers or ()):
-        middle = LABEL_INCHES + (column + 0.48) * CELL_INCHES
+        middle = left + (column + 0.48) * CELL_INCHES
         if header:
             sheet.text(header, middle, above / 2, ha="center", fontsize=_HEADER_POINTS)
     for row, (caption, images) in enumerate(rows.items()):
         top = above + row * CELL_INCHES
-        sheet.caption(caption, top + CELL_INCHES / 2)
+        sheet.caption(caption, top + CELL_INCHES / 2, left)
         for column, image in enumerate(images):
             if image is not None:
-                sheet.image(image, LABEL_INCHES + column * CELL_INCHES, top)
+                sheet.image(image, left + column * CELL_INCHES, top)
     return sheet.figure
 
 

@@ -1,12 +1,15 @@
 """A sheet of paper: images, text and marks at places given in inches."""
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import text_to_path
 
 CELL_INCHES = 0.75  # What an image takes, with the gap to its neighbour.
 LABEL_INCHES = 1.7  # What a caption before a row takes.
@@ -14,8 +17,10 @@ _IMAGE_SHARE = 0.96
 _TITLE_INCHES = 0.4
 _MARGIN_INCHES = 0.05
 _TITLE_POINTS = 11
-_CAPTION_CHARACTERS = 21  # Of 9 points, within LABEL_INCHES.
+_TEXT_POINTS = 9
+_CAPTION_CHARACTERS = 21  # Within LABEL_INCHES.
 _CAPTION_LINES = 4
+_CAPTION_GAP_INCHES = 0.12  # Between a caption and the images.
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -32,6 +37,20 @@ def cell_pixels(image: np.ndarray) -> np.ndarray:
 def shortened(name: str, most: int) -> str:
     """A name of at most `most` characters; dots stand for what is cut off."""
     return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def label_inches(captions: Iterable[str]) -> float:
+    """The width of a column of captions before images."""
+    font = FontProperties(size=_TEXT_POINTS)
+    lines = [line for caption in captions for line in _lines(caption)]
+    points = max(text_to_path.get_text_width_height_descent(line, font, False)[0] for line in lines)
+    return _MARGIN_INCHES + points / 72 + _CAPTION_GAP_INCHES
+
+
+def _lines(caption: str) -> list[str]:
+    return textwrap.wrap(
+        caption, _CAPTION_CHARACTERS, max_lines=_CAPTION_LINES, placeholder="…"
+    ) or [""]
 
 
 class Sheet:
@@ -66,7 +85,7 @@ class Sheet:
         axes.set_axis_off()
 
     def text(
-        self, text: str, x: float, y: float, ha: str = "left", fontsize: float = 9, **kwargs: Any
+        self, text: str, x: float, y: float, ha: str = "left", fontsize: float = _TEXT_POINTS, **kwargs: Any
     ) -> None:
         """Writes text whose vertical middle is `y` inches below the title."""
         place = x / self.width, 1 - (self.top + y) / self.height
@@ -74,10 +93,9 @@ class Sheet:
         kwargs = {"ha": ha, "va": "center", "fontsize": fontsize, "parse_math": False, **kwargs}
         self.figure.text(*place, text, **kwargs)
 
-    def caption(self, text: str, middle: float) -> None:
-        """Writes a caption in the `LABEL_INCHES` before a row, in several lines if it is long."""
-        lines = textwrap.wrap(text, _CAPTION_CHARACTERS, max_lines=_CAPTION_LINES, placeholder="…")
-        self.text("\n".join(lines), LABEL_INCHES - 0.12, middle, ha="right")
+    def caption(self, text: str, middle: float, width: float = LABEL_INCHES) -> None:
+        """Writes a caption in the `width` before a row, in several lines if it is long."""
+        self.text("\n".join(_lines(text)), width - _CAPTION_GAP_INCHES, middle, ha="right")
 
     def mark(self, share: float, x: float, y: float, size: float = 0.13) -> None:
         """A square around (x, y) whose lower `share`, from 0 to 1, is filled."""

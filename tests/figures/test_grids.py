@@ -13,26 +13,24 @@ from amr_tf.figures.grids import (
     interpolation_figure,
     sample_figure,
 )
-from amr_tf.figures.sheet import shortened, to_uint8
+from amr_tf.figures.sheet import label_inches, shortened, to_uint8
 
-DPI, CELL, LABELS, TITLE, MARGIN = 120, 0.75, 1.7, 0.4, 0.05
-
-
+DPI, CELL, TITLE, MARGIN = 120, 0.75, 0.4, 0.05
 HEADERS = ["original", "reconstruction", "reconstruction", "original"]
 HEADER = 0.22  # Inches.
 
 
-def size(rows, columns, title=True):
+def size(rows, columns, captions, title=True):
     """Width and height in pixels of a grid."""
     top = TITLE if title else MARGIN
-    return int(DPI * (LABELS + columns * CELL)), int(DPI * (top + rows * CELL))
+    return int(DPI * (label_inches(captions) + columns * CELL)), int(DPI * (top + rows * CELL))
 
 
-def middle(pixels, row, column, title=True):
+def middle(pixels, row, column, captions, title=True):
     """The colour in the middle of a cell."""
     top = TITLE if title else MARGIN
     y = int(DPI * (top + (row + 0.5) * CELL))
-    x = int(DPI * (LABELS + (column + 0.5 * 0.96) * CELL))
+    x = int(DPI * (label_inches(captions) + (column + 0.5 * 0.96) * CELL))
     return pixels[y, x].tolist()
 
 
@@ -67,25 +65,27 @@ def test_grids_of_any_size(rows, columns, channels, title, seed):
     generator = np.random.default_rng(seed)
     colours = generator.integers(0, 256, (rows, columns, channels))
     images = np.broadcast_to(colours[:, :, None, None] / 127.5 - 1, (rows, columns, 4, 4, channels))
-    figure = grid_figure({f"row {number}": row for number, row in enumerate(images)}, title)
+    labels = [f"row {number}" for number in range(rows)]
+    figure = grid_figure(dict(zip(labels, images)), title)
     pixels = figure_pixels(figure)
     assert pixels.dtype == np.uint8
     assert pixels.shape[2] == 3
-    width, height = size(rows, columns, title)
+    width, height = size(rows, columns, labels, title)
     assert abs(pixels.shape[1] - width) <= 1
     assert abs(pixels.shape[0] - height) <= 1
     for row in range(rows):
         for column in range(columns):
             expected = np.broadcast_to(colours[row, column], 3)
-            found = middle(pixels, row, column, title)
+            found = middle(pixels, row, column, labels, title)
             assert abs(np.array(found) - expected).max() <= 1
 
 
 def test_empty_cells_stay_white():
-    figure = grid_figure({"one": [solid(-1), None, solid(-1)], "two": [solid(-1)]})
+    rows = {"one": [solid(-1), None, solid(-1)], "two": [solid(-1)]}
+    figure = grid_figure(rows)
     pixels = figure_pixels(figure)
     black, white = [0, 0, 0], [255, 255, 255]
-    found = [[middle(pixels, row, column, title=False) for column in range(3)] for row in range(2)]
+    found = [[middle(pixels, row, column, rows, False) for column in range(3)] for row in range(2)]
     assert found == [[black, white, black], [black, white, white]]
 
 
@@ -94,6 +94,16 @@ def test_captions_and_title_are_written():
     assert sorted(text.get_text() for text in figure.texts) == ["Title", "first", "second"]
     heights = {text.get_text(): text.get_position()[1] for text in figure.texts}
     assert heights["Title"] > heights["first"] > heights["second"]
+
+
+@pytest.mark.parametrize("caption", ("a", "mix of 3 neighbours", "W" * 40, "many words " * 9))
+def test_captions_fit_before_the_images(caption):
+    figure = grid_figure({caption: [solid(0)], "b": [solid(0)]})
+    figure.canvas.draw()
+    longest = figure.texts[0].get_window_extent()
+    images = figure.axes[0].get_window_extent()
+    assert 0 <= longest.x0 < 0.1 * DPI  # No room is wasted.
+    assert 0 < images.x0 - longest.x1 < 0.2 * DPI
 
 
 def test_captions_and_titles_are_no_formulas():
@@ -106,9 +116,10 @@ def test_images_are_not_turned_or_mirrored():
     image = solid(-1, channels=1)
     image[0, 3] = 1.0  # White at the top right.
     pixels = figure_pixels(grid_figure({"": [image]}))
+    left = label_inches([""])
     box = pixels[
         int(DPI * (MARGIN + 0.04 * CELL)) : int(DPI * (MARGIN + CELL)),
-        int(DPI * LABELS) : int(DPI * (LABELS + 0.96 * CELL)),
+        int(DPI * left) : int(DPI * (left + 0.96 * CELL)),
         0,
     ]
     height, width = box.shape
@@ -192,7 +203,7 @@ def test_interpolations(pixels, steps):
     assert captions(figure) == ["Title", *HEADERS, *(caption for caption, _ in rows)]
     expected = to_uint8([value for _, values in rows for value in values])
     np.testing.assert_allclose(np.array(cells, "int"), expected.astype("int"), atol=1)
-    width, height = size(len(rows) + HEADER / CELL, steps + 2)
+    width, height = size(len(rows) + HEADER / CELL, steps + 2, ["2: latent space"])
     found = figure_pixels(figure).shape
     assert abs(found[1] - width) <= 1
     assert abs(found[0] - height) <= 1

@@ -5,7 +5,7 @@ import pytest
 
 from amr_tf import AMR
 from amr_tf.figures.looks import check_look_mixers, look_mixes, looks_figure
-from amr_tf.figures.sheet import CELL_INCHES, LABEL_INCHES
+from amr_tf.figures.sheet import CELL_INCHES, label_inches
 
 SMALL = {"image_shape": (16, 16, 3), "architecture": "residual(width=4, latent_width=4)"}
 
@@ -39,7 +39,7 @@ def test_each_cell_has_the_layout_of_its_column_and_the_look_of_its_row(model, i
 def test_the_table(model, images):
     figure = looks_figure(model, images[:3], images[3:], "A title")
     title = 0.4
-    size = LABEL_INCHES + 4 * CELL_INCHES, title + 3 * CELL_INCHES
+    size = label_inches(["layout", "look 1"]) + 4 * CELL_INCHES, title + 3 * CELL_INCHES
     np.testing.assert_allclose(figure.get_size_inches(), size, atol=0.01)
     several = looks_figure({"one": model, "other": model}, images[:3], images[3:])
     assert several.get_size_inches()[1] == pytest.approx(6 * CELL_INCHES + 0.05, abs=0.01)
