@@ -85,7 +85,13 @@ class Sheet:
         axes.set_axis_off()
 
     def text(
-        self, text: str, x: float, y: float, ha: str = "left", fontsize: float = _TEXT_POINTS, **kwargs: Any
+        self,
+        text: str,
+        x: float,
+        y: float,
+        ha: str = "left",
+        fontsize: float = _TEXT_POINTS,
+        **kwargs: Any,
     ) -> None:
         """Writes text whose vertical middle is `y` inches below the title."""
         place = x / self.width, 1 - (self.top + y) / self.height
