@@ -365,7 +365,7 @@ def label_targets(
     if multi_label:
         known = labels >= 0
         return ops.where(known, ops.cast(labels, "float32"), 0.5), ops.cast(known, "float32")
-    if len(labels.shape) == 2 and labels.shape[1] == num_classes and num_classes > 1:
+    if len(labels.shape) == 2 and labels.shape[1] != 1:
         targets = ops.cast(labels, "float32")
         known = ops.max(targets, axis=-1) > 0
     else:

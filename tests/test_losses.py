@@ -291,6 +291,17 @@ def test_label_targets_of_classes(labels):
     assert targets.dtype == weights.dtype == "float32"
 
 
+def test_label_targets_of_a_data_set_that_does_not_name_its_classes():
+    one_hot = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], "float32")
+    expected = losses.label_targets(one_hot, 3)
+    unnamed = tf.function(
+        lambda labels: losses.label_targets(labels, 3),
+        input_signature=[tf.TensorSpec((None, None), "float32")],
+    )
+    for found, wanted in zip(unnamed(one_hot), expected):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_label_targets_against_scikit_learn():
     targets, weights = losses.label_targets(LABELS, 3)
     np.testing.assert_array_equal(targets, label_binarize(LABELS, classes=[0, 1, 2]))

@@ -78,12 +78,15 @@ def mlp_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dict[s
     """Fits an MLP with a hidden layer of 256 ReLUs; otherwise like `linear_probe`.
 
     Its L2 weight decay is selected from `WEIGHT_DECAYS` and returned as "weight_decay" instead of
-    "inverse_regularisation".
+    "inverse_regularisation". Training stops early by a tenth of the training examples, unless they
+    are too few to hold any out.
     """
+
+    stops = _can_hold_out(train[1])
 
     def make(decay: float) -> MLPClassifier:
         return MLPClassifier(
-            (_HIDDEN_UNITS,), alpha=decay, early_stopping=True, max_iter=100, random_state=0
+            (_HIDDEN_UNITS,), alpha=decay, early_stopping=stops, max_iter=100, random_state=0
         )
 
     return _probe(make, "weight_decay", WEIGHT_DECAYS, train, validation, test)
@@ -116,6 +119,12 @@ def _probe(
     if test is not None:
         results["test_accuracy"] = float(probe.score(_flat(test[0]), test[1]))
     return results
+
+
+def _can_hold_out(labels: np.ndarray) -> bool:
+    """Whether scikit-learn can hold out a tenth: two examples, with both of two classes in both."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return len(labels) > 10 and (len(counts) > 2 or counts.min() > 1)
 
 
 def _flat(codes: np.ndarray) -> np.ndarray:

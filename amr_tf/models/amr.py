@@ -61,8 +61,8 @@ class AMR(ResynthesisModel):
             adversarial_weight: weight of the adversarial terms in the auto-encoder's loss.
             mix_weight: weight of mixes in both players' losses, relative to reconstructions.
             real_weight: weight of real images in the discriminator's loss. The hinge loss needs
-                `1 + mix_weight`, the weight of the fakes: with 1 the discriminator calls everything
-                fake.
+                the weight of all fakes, `1 + mix_weight` (`1 + 2 * mix_weight` if `SupervisedAMR`
+                has both mixers): with 1 the discriminator calls everything fake.
             relativistic: whether to compare each reconstruction with its original, and each mix
                 with its first parent: `gan(D(x) - D(fake), 1)` for the discriminator and
                 `gan(D(fake) - D(x), 1)` for the auto-encoder (Jolicoeur-Martineau 2018, "The
@@ -119,8 +119,10 @@ class AMR(ResynthesisModel):
         if self.relativistic:
             return sum(w * self.gan_loss(-logits, 1.0) for w, logits in self._fakes(step)), {}
         weight = self.real_weight
-        if self.mix_steps and "mix" in step.decoded:
-            weight = weight * (1.0 + self._weight_of_mixes()) / (1.0 + self.mix_weight)
+        mixes = len(step.decoded) - 1  # Groups of them: `SupervisedAMR` may have two.
+        if self.mix_steps and mixes:
+            fakes = 1.0 + mixes * self._weight_of_mixes()
+            weight = weight * fakes / (1.0 + mixes * self.mix_weight)
         real = weight * self.gan_loss(step.logits["real"], 1.0)
         return real + sum(w * self.gan_loss(logits, 0.0) for w, logits in self._fakes(step)), {}
 

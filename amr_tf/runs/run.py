@@ -54,6 +54,7 @@ from amr_tf.runs.folder import (
 )
 from amr_tf.runs.health import IMAGES, PREFIX, HealthMonitor
 from amr_tf.runs.precision import SkippedUpdates, warn_of_precision
+from amr_tf.runs.sampling import forget_densities
 from amr_tf.runs.strategy import (
     agreement,
     check_same_step,
@@ -183,6 +184,8 @@ def _train(
             except Diverged as error:
                 model = None  # Its memory is needed.
                 state = _state_after(error, config, folder, state)
+                if chief:
+                    forget_densities(folder.path)
                 model = _model_of(state, config, data, strategy)
                 other_draws(model, state["rollbacks"])
     if not ended:

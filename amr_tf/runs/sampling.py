@@ -10,6 +10,7 @@ from amr_tf.data import ImageData, prepared
 from amr_tf.models.density import CodeDensity
 
 _FITTED = 5_000
+_DENSITY = "density-{}.npz"
 
 
 def some_images(data: ImageData, count: int = _FITTED, seed: int = 0) -> np.ndarray:
@@ -39,6 +40,12 @@ def mixes_of(model: Any, data: ImageData, count: int, seed: int = 0) -> np.ndarr
     return np.concatenate(made)
 
 
+def forget_densities(path: str | pathlib.Path) -> None:
+    """Deletes what `add_density` kept: after a rollback, a step has other weights."""
+    for file in pathlib.Path(path).glob(_DENSITY.format("*")):
+        file.unlink(missing_ok=True)
+
+
 def add_density(
     path: str | pathlib.Path, model: Any, data: ImageData, notify: Callable[[str], Any] = print
 ) -> None:
@@ -57,7 +64,7 @@ def add_density(
     """
     if model.unit_prior or model.density is not None:
         return
-    file = pathlib.Path(path) / f"density-{model.steps_made:08d}.npz"
+    file = pathlib.Path(path) / _DENSITY.format(f"{model.steps_made:08d}")
     if file.is_file():
         model.density = CodeDensity.load(file)
         return

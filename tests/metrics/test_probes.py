@@ -240,6 +240,16 @@ def test_fewer_known_labels_of_an_attribute_than_neighbours():
     assert knn_probe(*pairs)["neighbours"] == (few["neighbours"] + many["neighbours"]) / 2
 
 
+@pytest.mark.parametrize(("classes", "count"), [(2, 10), (3, 10), (2, 40)])
+def test_the_mlp_probe_of_few_labels(classes, count):
+    """scikit-learn cannot hold out a tenth of ten, or a single example of one of two classes."""
+    codes, labels = blobs(count, 0, 0.1, classes=classes)
+    if count == 40:
+        labels = np.where(np.arange(count) == 1, 1, 0)  # The class of a single example.
+    results = mlp_probe((codes, labels), blobs(9, 1, 0.1, classes=classes))
+    assert results["train_accuracy"] >= 0.9
+
+
 def test_the_mlp_probe_is_the_same_twice():
     pairs = [blobs(60, seed, 3.0) for seed in range(2)]
     assert mlp_probe(*pairs) == mlp_probe(*pairs)

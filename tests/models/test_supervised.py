@@ -58,6 +58,24 @@ def test_r1_is_that_of_the_logit():
     assert float(model.train_on(X, Y)["discriminator_regularization_loss"]) > 0
 
 
+@pytest.mark.parametrize("mixer", [None, Mixup(k=2, seed=0)], ids=("labels", "both"))
+def test_mix_steps_count_both_mixers(mixer):
+    """After them, the weight of real images falls with that of all fakes."""
+    weights = {"mix_weight": 3.0, "real_weight": 2.0, "mix_steps": 1}
+    model = supervised(mixer, compile_kwargs=weights)
+    fakes = 1 + 3.0 * (1 if mixer is None else 2)
+    for real_weight, mix_weight in ((2.0, 3.0), (2.0 / fakes, 0.0)):
+        step = model.forward(tf.constant(X), Y)
+        expected = real_weight * crossentropy(step.logits["real"], 1)
+        for group in step.decoded:
+            weight = 1.0 if group == "reconstruction" else mix_weight
+            expected += weight * crossentropy(step.logits[group], 0)
+        found = model.discriminator_losses(step)
+        loss = float(found[0]) - float(found[1]["classifier_loss"])
+        assert loss == pytest.approx(float(expected), rel=1e-4)
+        model.train_on(X, Y)
+
+
 def classes_error(targets, logits, weights):
     """Mean cross-entropy of the rows that count."""
     rows = -(np.asarray(targets, "float64") * np.log(softmax(logits))).sum(axis=-1)

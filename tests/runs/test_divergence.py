@@ -121,7 +121,11 @@ def test_a_run_rolls_back(tmp_path, monkeypatch, caplog, unevaluated):
     monkeypatch.setattr(run_lib, "StopAtDeadline", deadline)
     config = tiny_config(tmp_path / "run", on_nan="rollback", max_minutes=60.0)
     folder = RunFolder(config.run_dir)
+    folder.path.mkdir()
+    stale = folder.path / "density-00000008.npz"  # Of step 8 before the rollback.
+    stale.write_bytes(b"")
     assert train(config) is not None
+    assert not stale.exists()
     (record,) = [record for record in caplog.records if "rolling back" in record.getMessage()]
     assert "diverged in step 7: reconstruction_loss is nan" in record.getMessage()
     rows = read_log(folder.log)
