@@ -33,14 +33,16 @@ def check_not_negative_integer(name: str, value: Any) -> None:
 
 def check_not_negative(name: str, value: Any) -> None:
     """Raises a ValueError unless `value` is a finite number of at least 0."""
-    # Converted to float, since NumPy does not support integers of more than 64 bits.
-    if not isinstance(value, (int, float, np.number)) or not _is_finite(value) or value < 0:
+    if not _is_finite(value) or value < 0:
         raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}.")
 
 
 def _is_finite(value: Any) -> bool:
+    """Whether a value is a number, and finite as a float."""
+    if not isinstance(value, (int, float, np.number)):
+        return False
     try:
-        return bool(np.isfinite(float(value)))
+        return bool(np.isfinite(float(value)))  # NumPy has no integers of more than 64 bits.
     except OverflowError:
         return False
 
@@ -60,9 +62,8 @@ def check_share(name: str, value: Any) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raises a ValueError unless `value` is a finite number above 0."""
-    check_not_negative(name, value)
-    if not value:
-        raise ValueError(f"{name} must be above 0; got {value!r}.")
+    if not _is_finite(value) or value <= 0:
+        raise ValueError(f"{name} must be a finite number above 0; got {value!r}.")
 
 
 def check_momentum(name: str, value: Any) -> None:

@@ -103,10 +103,8 @@ class AdamL2(keras.optimizers.Adam):
     ) -> None:
         if isinstance(learning_rate, (int, float)):
             checks.check_not_negative("learning_rate", learning_rate)
-        for label, value in (("beta_1", beta_1), ("beta_2", beta_2)):
-            checks.check_not_negative(label, value)
-            if value >= 1:
-                raise ValueError(f"{label} must be below 1; got {value!r}.")
+        checks.check_momentum("beta_1", beta_1)
+        checks.check_momentum("beta_2", beta_2)
         checks.check_not_negative("epsilon", epsilon)
         checks.check_not_negative("l2_weight_decay", l2_weight_decay)
         if kwargs.get("weight_decay"):

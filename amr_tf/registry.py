@@ -303,8 +303,23 @@ class Registry:
         return Call(name, arguments)
 
     def check_value(self, title: str, parameter: inspect.Parameter, value: Any) -> None:
-        """Raises a ValueError if a value does not match the type of the parameter's default."""
-        _check_kind(title, parameter, value)
+        """Raises a ValueError unless a value has the type of the default (number, text, bool)."""
+        default = parameter.default
+        kinds: tuple[type, ...]
+        if isinstance(default, bool):
+            kinds, wanted = (bool,), "True or False"
+        elif isinstance(default, (int, float)) and not isinstance(value, bool):
+            kinds, wanted = (int, float), "a number"
+        elif isinstance(default, (int, float)):
+            kinds, wanted = (), "a number"
+        elif isinstance(default, str):
+            kinds, wanted = (str, type(None)), "a text in quotes"
+        else:
+            return
+        if not isinstance(value, kinds):
+            raise ValueError(
+                f"{parameter.name} of {title} must be {wanted}, such as {default!r}; got {value!r}."
+            )
 
     def canonical(self, text: str) -> str:
         """Writes out a call string's defaults, in the signature's order, also in nested calls.
@@ -393,23 +408,3 @@ class Registry:
 
 def _unused(value: Any) -> bool:
     return value is None or value is False
-
-
-def _check_kind(title: str, parameter: inspect.Parameter, value: Any) -> None:
-    """Raises a ValueError unless a value has the type of the default (number, text, bool)."""
-    default = parameter.default
-    kinds: tuple[type, ...]
-    if isinstance(default, bool):
-        kinds, wanted = (bool,), "True or False"
-    elif isinstance(default, (int, float)) and not isinstance(value, bool):
-        kinds, wanted = (int, float), "a number"
-    elif isinstance(default, (int, float)):
-        kinds, wanted = (), "a number"
-    elif isinstance(default, str):
-        kinds, wanted = (str, type(None)), "a text in quotes"
-    else:
-        return
-    if not isinstance(value, kinds):
-        raise ValueError(
-            f"{parameter.name} of {title} must be {wanted}, such as {default!r}; got {value!r}."
-        )

@@ -119,9 +119,9 @@ def test_defaults_are_the_papers():
         ({"learning_rate": -1e-3}, "learning_rate must be a finite number of at least 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number"),
         ({"epsilon": -1e-8}, "epsilon must be a finite number of at least 0"),
-        ({"beta_1": 1.0}, "beta_1 must be below 1; got 1.0"),
+        ({"beta_1": 1.0}, "beta_1 must be at least 0 and below 1; got 1.0"),
         ({"beta_1": -0.1}, "beta_1 must be a finite number of at least 0"),
-        ({"beta_2": 2}, "beta_2 must be below 1; got 2"),
+        ({"beta_2": 2}, "beta_2 must be at least 0 and below 1; got 2"),
         ({"weight_decay": 1e-4}, "AdamW"),
         ({"amsgrad": True}, "amsgrad"),
     ],
@@ -155,7 +155,7 @@ def test_every_optimizer_of_keras_has_a_name():
 
 
 def test_values_out_of_range_in_the_call_string():
-    with pytest.raises(ValueError, match="beta_1 must be below 1; got 2"):
+    with pytest.raises(ValueError, match="beta_1 must be at least 0 and below 1; got 2"):
         optimizers.get("adam_l2(beta_1=2)")
 
 

@@ -115,7 +115,7 @@ def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
             raise ValueError(f"'{root}' holds {both}: put the {part} images into one folder.")
     splits = {part: paths[0] for part, paths in found.items() if paths}
     # Class folders next to split folders would be ignored.
-    others = [path.name for path in _folders_of_images(root) if path not in splits.values()]
+    others = [path.name for path in _folders_of_images(root, root) if path not in splits.values()]
     if others:
         train = splits["train"].name
         raise ValueError(
@@ -133,14 +133,14 @@ def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
     return splits
 
 
-def _folders_of_images(root: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the sorted paths of subfolders that hold images at any depth."""
-    return [path for path in subfolders(root) if holds_images(path, root)]
+def _folders_of_images(folder: pathlib.Path, root: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the sorted paths of subfolders that hold images at any depth, as they are read."""
+    return [path for path in subfolders(folder) if holds_images(path, root)]
 
 
 def _class_names(folder: pathlib.Path, root: pathlib.Path) -> tuple[str, ...] | None:
     """Returns the names of the subfolders that hold images, or None if there are none."""
-    names = tuple(path.name for path in _folders_of_images(folder))
+    names = tuple(path.name for path in _folders_of_images(folder, root))
     if not names:
         return None
     loose = loose_images(folder)

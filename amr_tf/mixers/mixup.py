@@ -117,9 +117,7 @@ class GaussianMixup(_OneSetPerExample):
         self, k: int = 2, sigma: float = 0.25, seed: int | None = None, **kwargs: Any
     ) -> None:
         only_pairs(type(self).__name__, k)
-        checks.check_not_negative("sigma", sigma)
-        if sigma == 0:
-            raise ValueError("sigma must be above 0; got 0, with which all mixes are midpoints.")
+        checks.check_positive("sigma", sigma)  # With 0, all mixes would be midpoints.
         super().__init__(k, seed, **kwargs)
         self.sigma = sigma
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from amr_tf import checks
 from amr_tf.mixers.base import MIXERS, Mixer, another_seed, only_pairs
 from amr_tf.registry import unknown_name
 from amr_tf.types import Array, Seed, Shape, Tensor
@@ -70,8 +71,7 @@ class SupervisedBernoulliMixup(Mixer):
                 "SupervisedBernoulliMixup needs num_labels, the number of classes or attributes; "
                 f"got {num_labels!r}."
             )
-        if not isinstance(temperature, (int, float)) or not temperature > 0:
-            raise ValueError(f"temperature must be above 0; got {temperature!r}.")
+        checks.check_positive("temperature", temperature)
         for kind, value, allowed in (
             ("estimator", estimator, ESTIMATORS),
             ("condition", condition, CONDITIONS),

@@ -574,7 +574,7 @@ BAD_INPUT = [
     ("train", ("--method=vae(kl_weigth=9)",), "Did you mean 'kl_weight'?"),
     ("train", ("--method=ae_gan", "--mixer=spatial", "--k=7"), "ae_gan does not use mixer"),
     ("train", ("--architecture=dsprites(depht=9)",), "Did you mean 'depth'?"),
-    ("train", ("--mixer=gaussian(sigma=0)",), "sigma must be above 0; got 0"),
+    ("train", ("--mixer=gaussian(sigma=0)",), "sigma must be a finite number above 0; got 0"),
     ("train", ("--mixer=gaussian(0.3)",), "every value needs its parameter's name"),
     ("train", ("--autoencoder_optimizer=adam_l2(beta_1=1)",), "beta_1 must be below 1; got 1."),
     ("train", ("--flagfile=nowhere.cfg",), "Flagfile 'nowhere.cfg' does not exist."),

@@ -147,7 +147,7 @@ def test_the_discriminator_sees_details_amplified():
     discriminator = residual(SHAPE, **SMALL, critic_width=2, critic_gain=3.0)[2]
     assert discriminator.get_layer("detail").gain == 3.0
     assert residual(SHAPE, **SMALL)[2].get_layer("detail").gain == 4.0
-    with pytest.raises(ValueError, match=r"gain must be above 0; got 0.0"):
+    with pytest.raises(ValueError, match=r"gain must be a finite number above 0; got 0.0"):
         residual(SHAPE, **SMALL, critic_gain=0.0)
 
 

@@ -700,7 +700,7 @@ def test_every_flag_is_checked():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_minutes": 0.0}, r"^max_minutes must be above 0; got 0\.0"),
+        ({"max_minutes": 0.0}, r"^max_minutes must be a finite number above 0; got 0\.0"),
         ({"max_minutes": float("inf")}, "^max_minutes must be a finite number"),
         (
             {"adversarial_warmup": -1},
@@ -789,7 +789,7 @@ def test_only_a_mixer_may_be_none(name):
 
 # A wrong value in a call string, for each kind of thing that has parameters.
 WRONG_CALLS = [
-    ({"mixer": "gaussian(sigma=0)"}, "^sigma must be above 0; got 0"),
+    ({"mixer": "gaussian(sigma=0)"}, "^sigma must be a finite number above 0; got 0"),
     (
         {"mixer": "gaussian(sigma='wide')"},
         "^sigma of mixer 'gaussian' must be a number, such as 0.",

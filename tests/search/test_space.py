@@ -129,7 +129,10 @@ def test_a_flag_named_twice():
         ("k:2,100", "^A batch of 64 is too small to mix k = 100"),
         ("mixer:mixupp", "^Unknown mixer 'mixupp'. Did you mean 'mixup'"),
         ("lambda:-1,2", "^lambda must be a finite number of at least 0; got -1"),
-        ("autoencoder_optimizer.beta_1:0.5..1.5", "^beta_1 must be below 1; got 1.5.$"),
+        (
+            "autoencoder_optimizer.beta_1:0.5..1.5",
+            "^beta_1 must be at least 0 and below 1; got 1.5.$",
+        ),
         ("mixer:mixup,bernoulli(probabilty='example')", "^Unknown parameter of mixer 'bernoulli'"),
         ("mixer.sigma:0.1,0.3", "^Unknown parameter of mixer 'mixup': 'sigma'. It takes none.$"),
         ("probe.hidden:(8,),(16,)", "^Unknown parameter of probe 'linear': 'hidden'."),
