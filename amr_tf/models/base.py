@@ -30,6 +30,8 @@ from amr_tf.models.forward import (
 from amr_tf.models.gradients import STEPS
 from amr_tf.models.step import StepTensors, split_groups
 from amr_tf.models.updates import Mean, apply_update, apply_update_if, for_trainer, over_replicas
+from amr_tf.networks.architectures import ARCHITECTURES
+from amr_tf.networks.heads import PROBES
 
 # Metrics averaged over labelled images only.
 _LABEL_METRICS = ("probe_loss", "probe_accuracy", "classifier_loss", "classifier_accuracy")
@@ -232,21 +234,39 @@ class ResynthesisModel(keras.Model):
         >>> from amr_tf.models import AMR
         >>> model = AMR.create((32, 32, 3), "convolutional(latent_channels=16)", "bernoulli", k=3)
         """
-        return building.build_model(
-            cls,
-            image_shape,
-            architecture,
-            mixer,
-            k=k,
+        made_mixer = building.make_mixer(cls, mixer, k, seed)
+        for_critic = building.make_discriminator_augmentation(cls, discriminator_augmentation, seed)
+        layers = {
+            "augmentation": building.make_augmentation(augmentation, image_shape, seed),
+            "discriminator_augmentation": for_critic,
+        }
+        # User-defined methods may accept neither.
+        given = {argument: layer for argument, layer in layers.items() if layer is not None}
+        networks = ARCHITECTURES.build(
+            building.architecture_call(cls, architecture, sizes),
+            image_shape=tuple(image_shape),
+            encoder_outputs=cls.encoder_outputs,
+            critic=cls.critic,
             num_classes=num_classes,
+        )
+        head = None
+        if num_classes is not None:
+            head = PROBES.build(
+                probe,
+                latent_shape=networks.decoder.input_shape[1:],
+                num_classes=num_classes,
+                multi_label=multi_label,
+            )
+        return cls(
+            networks.encoder,
+            networks.decoder,
+            discriminator=networks.discriminator,
+            mixer=made_mixer,
+            probe=head,
             multi_label=multi_label,
-            probe=probe,
-            augmentation=augmentation,
-            discriminator_augmentation=discriminator_augmentation,
-            seed=seed,
             name=name,
-            sizes=sizes,
             **(model_arguments or {}),
+            **given,
         )
 
     @classmethod

@@ -1,87 +1,11 @@
-"""Builds a method's model from the names of its architecture, mixer and probe."""
+"""Builds the parts of a method's model from their names."""
 
 from typing import Any
 
 from amr_tf import mixers
 from amr_tf.augmentation import AUGMENTATIONS, DISCRIMINATOR_AUGMENTATIONS
 from amr_tf.networks.architectures import ARCHITECTURES
-from amr_tf.networks.heads import PROBES
 from amr_tf.registry import Call
-
-
-def build_model(
-    method: Any,
-    image_shape: tuple[int, ...],
-    architecture: str,
-    mixer: Any,
-    k: int | None = None,
-    num_classes: int | None = None,
-    multi_label: bool = False,
-    probe: str = "linear",
-    augmentation: Any = None,
-    discriminator_augmentation: Any = None,
-    seed: int | None = None,
-    name: str | None = None,
-    sizes: dict | None = None,
-    **arguments: Any,
-) -> Any:
-    """Builds an uncompiled model of a method with one of the library's architectures.
-
-    Args:
-        method: a class that derives from `ResynthesisModel`. Its attributes `encoder_outputs`,
-            `critic` and `output_activation` declare which networks it needs.
-        image_shape: (H, W, C), or (D,) for points.
-        architecture: a call string of `ARCHITECTURES`.
-        mixer: a mixer, a call string of `MIXERS`, "none" or None.
-        k: number of codes in each mix, if `mixer` is a call string; None for its default.
-        num_classes: number of classes or attributes of the probe, or None for no probe.
-        multi_label: whether labels are attributes.
-        probe: a call string of `PROBES`.
-        augmentation: a call string of `AUGMENTATIONS`, "none", a Keras layer or None.
-        discriminator_augmentation: a call string of `DISCRIMINATOR_AUGMENTATIONS`, "none", a
-            layer, or None.
-        seed: seed of the random generators.
-        name: the model's name.
-        sizes: parameters of the architecture, overriding those in its call string.
-        **arguments: further arguments of the method's constructor.
-
-    Raises:
-        ValueError: a name or parameter is unknown, a value is out of range, or parts do not fit
-            together.
-    """
-    mixer = make_mixer(method, mixer, k, seed)
-    for_critic = make_discriminator_augmentation(method, discriminator_augmentation, seed)
-    made = {
-        "augmentation": make_augmentation(augmentation, image_shape, seed),
-        "discriminator_augmentation": for_critic,
-    }
-    # User-defined methods may accept neither.
-    arguments |= {argument: layer for argument, layer in made.items() if layer is not None}
-    networks = ARCHITECTURES.build(
-        architecture_call(method, architecture, sizes),
-        image_shape=tuple(image_shape),
-        encoder_outputs=method.encoder_outputs,
-        critic=method.critic,
-        num_classes=num_classes,
-    )
-    head = None
-    if num_classes is not None:
-        head = PROBES.build(
-            probe,
-            latent_shape=networks.decoder.input_shape[1:],
-            num_classes=num_classes,
-            multi_label=multi_label,
-        )
-    return method(
-        networks.encoder,
-        networks.decoder,
-        discriminator=networks.discriminator,
-        mixer=mixer,
-        probe=head,
-        multi_label=multi_label,
-        name=name,
-        **arguments,
-    )
 
 
 def architecture_call(method: Any, architecture: str, sizes: dict | None = None) -> Call:

@@ -144,6 +144,12 @@ def spectral_dense(units: int, name: str, dtype: Any = None) -> keras.Layer:
     return SpectralNormalization(dense, name=name)
 
 
+def spectral_convolution(channels: int, kernel_size: int, name: str) -> keras.Layer:
+    """Creates a spectrally normalised convolution with zeros beyond the border."""
+    kernel = keras.layers.Conv2D(channels, kernel_size, padding="same", name=f"{name}_kernel")
+    return SpectralNormalization(kernel, name=name)
+
+
 def activate(x: Tensor, activation: Activation) -> Tensor:
     """Applies an activation to a decoder's output `x`, in a float32 layer named "out".
 

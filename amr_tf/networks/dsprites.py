@@ -9,8 +9,13 @@ import keras
 from keras import ops
 
 from amr_tf import checks
-from amr_tf.layers import SpectralNormalization
-from amr_tf.networks.blocks import activate, check_image_shape, critic, dense_logits
+from amr_tf.networks.blocks import (
+    activate,
+    check_image_shape,
+    critic,
+    dense_logits,
+    spectral_convolution,
+)
 from amr_tf.types import Activation, Tensor
 
 CHANNELS = 32
@@ -126,27 +131,22 @@ def build_residual_discriminator(
     return critic(images, logits, features, num_classes, name)
 
 
-def _convolution(x: Tensor, channels: int, kernel_size: int, name: str) -> Tensor:
-    kernel = keras.layers.Conv2D(channels, kernel_size, padding="same", name=f"{name}_kernel")
-    return SpectralNormalization(kernel, name=name)(x)
-
-
 def _first_block(images: Tensor, channels: int) -> Tensor:
     """Applies the first block, which has no ReLU on the image and pools before the shortcut."""
-    x = _convolution(images, channels, 3, "block0_a")
+    x = spectral_convolution(channels, 3, "block0_a")(images)
     x = keras.layers.ReLU(name="block0_relu")(x)
-    x = _convolution(x, channels, 3, "block0_b")
+    x = spectral_convolution(channels, 3, "block0_b")(x)
     x = keras.layers.AveragePooling2D(2, name="block0_pool")(x)
     shortcut = keras.layers.AveragePooling2D(2, name="block0_shortcut_pool")(images)
-    shortcut = _convolution(shortcut, channels, 1, "block0_shortcut")
+    shortcut = spectral_convolution(channels, 1, "block0_shortcut")(shortcut)
     return keras.layers.Add(name="block0_add")([x, shortcut])
 
 
 def _block(inputs: Tensor, channels: int, name: str) -> Tensor:
     """Applies a residual block without pooling; pooling its sum pools both branches."""
     x = keras.layers.ReLU(name=f"{name}_relu_a")(inputs)
-    x = _convolution(x, channels, 3, f"{name}_a")
+    x = spectral_convolution(channels, 3, f"{name}_a")(x)
     x = keras.layers.ReLU(name=f"{name}_relu_b")(x)
-    x = _convolution(x, channels, 3, f"{name}_b")
-    shortcut = _convolution(inputs, channels, 1, f"{name}_shortcut")
+    x = spectral_convolution(channels, 3, f"{name}_b")(x)
+    shortcut = spectral_convolution(channels, 1, f"{name}_shortcut")(inputs)
     return keras.layers.Add(name=f"{name}_add")([x, shortcut])

@@ -17,14 +17,14 @@ from keras import ops
 
 from amr_tf import checks
 from amr_tf.fused import LeakyReLU, UpsampledConv2D
-from amr_tf.layers import (
-    Blur2D,
-    DetailGain,
-    ReplicationPadding2D,
-    SpaceToDepth,
-    SpectralNormalization,
+from amr_tf.layers import Blur2D, DetailGain, ReplicationPadding2D, SpaceToDepth
+from amr_tf.networks.blocks import (
+    activate,
+    check_image_shape,
+    convolution,
+    critic,
+    spectral_convolution,
 )
-from amr_tf.networks.blocks import activate, check_image_shape, convolution, critic
 from amr_tf.types import Activation, Tensor
 
 SLOPE = 0.2  # Of LeakyReLU below zero.
@@ -264,19 +264,12 @@ def _attend(inputs: Tensor, name: str) -> Tensor:
     return keras.layers.Add(name=f"{name}_sum")([inputs, x])
 
 
-def _spectral(channels: int, kernel_size: int, name: str, dtype: Any = None) -> keras.Layer:
-    kernel = keras.layers.Conv2D(
-        channels, kernel_size, padding="same", name=f"{name}_kernel", dtype=dtype
-    )
-    return SpectralNormalization(kernel, name=name)
-
-
 def _spectral_block(inputs: Tensor, channels: int, name: str, first: bool) -> Tensor:
     """Applies a residual block of the discriminator; the first has no activation on the pixels."""
     x = inputs if first else _activation(f"{name}_relu_a")(inputs)
-    x = _spectral(channels, 3, f"{name}_a")(x)
+    x = spectral_convolution(channels, 3, f"{name}_a")(x)
     x = _activation(f"{name}_relu_b")(x)
-    x = _spectral(channels, 3, f"{name}_b")(x)
+    x = spectral_convolution(channels, 3, f"{name}_b")(x)
     if inputs.shape[-1] != channels:
-        inputs = _spectral(channels, 1, f"{name}_shortcut")(inputs)
+        inputs = spectral_convolution(channels, 1, f"{name}_shortcut")(inputs)
     return keras.layers.Add(name=f"{name}_add")([inputs, x])

@@ -224,8 +224,8 @@ def samples_path(config: TrainingConfig) -> pathlib.Path:
 def estimate_seconds(plan: Plan, timed_steps: int = _TIMED_STEPS) -> dict[str, float]:
     """Estimates the training time of each unfinished run of a plan, from measured steps.
 
-    Steps are measured on random images after a first call, which traces the graph. Tracing and the
-    evaluation in each epoch are not included.
+    Steps are measured on training images after a first call, which traces the graph. Tracing and
+    the evaluation in each epoch are not included.
 
     Args:
         plan: a `Plan`.

@@ -44,11 +44,11 @@ def describe(
     Returns:
         A dictionary that is written as JSON: name; method, mixer and label_mixer (the run's or
         registered names, or of classes that are not registered, or null); k, image_shape,
-        latent_shape, num_classes, class_names (null where unknown), multi_label; dataset (its
-        name); settings (the run's flags and their values, such as "mixer": "gaussian(sigma=0.25)",
-        without paths); signatures (each with inputs and outputs by name: dtype and shape, null for
-        a dynamic size); config_sha256 (of the run's config.json); and the versions of amr_tf,
-        Keras and TensorFlow. What only a run knows is null without one.
+        latent_shape, num_classes, class_names (null where unknown), multi_label; preprocessing (of
+        files, or null); dataset (its name); settings (the run's flags and their values, such as
+        "mixer": "gaussian(sigma=0.25)", without paths); signatures (each with inputs and outputs by
+        name: dtype and shape, null for a dynamic size); config_sha256 (of the run's config.json);
+        and the versions of amr_tf, Keras and TensorFlow. What only a run knows is null without one.
     """
     config = None if run is None else run.read_config()
     names = None if data is None else data.class_names
