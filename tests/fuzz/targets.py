@@ -21,7 +21,6 @@ from amr_tf.commands import running
 from amr_tf.data.attributes import choose_attributes, read_table
 from amr_tf.metrics import fixed_factor, image_quality, mig_dci_sap
 from amr_tf.metrics import interpolation_quality as lines
-from amr_tf.metrics.attributes import attribute_vectors
 from amr_tf.optimizers import SCHEDULES
 from amr_tf.paper import Plan, find_cells
 from amr_tf.rest import predict_format
@@ -525,12 +524,3 @@ def perfect_lines(case):
     images = lines.perfect_interpolation(first, second, steps, size=4)
     assert images.shape == (len(first), steps, 4, 4, 1)
     assert np.isfinite(images).all()
-
-
-@target(
-    "metrics: attribute vectors",
-    FITTING | st.tuples(any_array | arrays(mild, (2, 4), (2, 2)), any_array | factors),
-)
-def vectors(case):
-    found = attribute_vectors(*case)
-    assert found.shape == (case[1].shape[1], *case[0].shape[1:])
