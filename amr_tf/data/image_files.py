@@ -253,33 +253,6 @@ def decoded(files: Sequence[Any], read: Callable[[Any], np.ndarray]) -> Iterator
             yield from pool.map(attempt, files[start : start + _AT_ONCE])
 
 
-def read_images(
-    files: Sequence[Any],
-    read: Callable[[Any], np.ndarray],
-    image_shape: tuple[int, int, int],
-    on_error: str = "raise",
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads image files into an array.
-
-    Args:
-        files: paths, or the bytes of files.
-        read: see `decoded`.
-        image_shape: (H, W, C).
-        on_error: "raise", or "skip" to leave out files that cannot be read, with a warning.
-
-    Returns:
-        The images, uint8 (N, H, W, C), and whether each file could be read, bool (files,).
-
-    Raises:
-        ValueError: files cannot be read, and `on_error` is "raise" or none is left. The message
-            gives their number and names up to ten of them.
-    """
-    images = np.empty((len(files), *image_shape), dtype="uint8")
-    damaged = put_images(decoded(files, read), images.__setitem__)
-    readable = check_damaged(damaged, len(files), on_error)
-    return images if readable.all() else images[readable], readable
-
-
 def put_images(
     images: Iterable[Any], put: Callable[[int, np.ndarray], Any]
 ) -> dict[int, "Damaged"]:

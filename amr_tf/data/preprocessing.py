@@ -16,7 +16,15 @@ import tensorflow as tf
 from PIL import Image, ImageColor
 
 from amr_tf import checks
-from amr_tf.data.image_files import MOST_PIXELS, Damaged, opened, read_images, upright
+from amr_tf.data.image_files import (
+    MOST_PIXELS,
+    Damaged,
+    check_damaged,
+    decoded,
+    opened,
+    put_images,
+    upright,
+)
 
 FITS = ("crop", "pad", "stretch")
 _LUMINANCE = (0.299, 0.587, 0.114)  # Pillow's; TensorFlow's differ in the fourth digit.
@@ -99,29 +107,24 @@ class ImagePreprocessor:
         """
         return _scale(self.pixels(image))
 
-    def batch(self, files: Sequence[Any], on_error: str = "raise") -> np.ndarray:
+    def batch(self, files: Sequence[Any]) -> np.ndarray:
         """Reads many files in threads to 8-bit images, as a data set holds them.
 
         `batch(files) / 127.5 - 1` equals the results of `__call__`.
 
         Args:
             files: paths, bytes of files or `PIL.Image`s.
-            on_error: "raise", or "skip" to leave out files that cannot be read.
 
         Returns:
             uint8 (N, image_size, image_size, channels).
 
         Raises:
-            ValueError: files cannot be read, and `on_error` is "raise" or none is left. The message
-                names up to ten of them.
+            ValueError: files cannot be read. The message names up to ten of them.
         """
-        return self.readable(files, on_error)[0]
-
-    def readable(
-        self, files: Sequence[Any], on_error: str = "raise"
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Like `batch`, but also returns which files could be read, bool (files,)."""
-        return read_images(list(files), self.pixels, self.image_shape, on_error)
+        images = np.empty((len(files), *self.image_shape), dtype="uint8")
+        damaged = put_images(decoded(list(files), self.pixels), images.__setitem__)
+        check_damaged(damaged, len(files), "raise")
+        return images
 
     def pixels(self, image: Any, name: str | None = None) -> np.ndarray:
         """Preprocesses one image to 8 bits, uint8 (image_size, image_size, channels).

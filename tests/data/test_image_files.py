@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from amr_tf.data.image_store import read_files
 from amr_tf.data.preprocessing import ImagePreprocessor
 
 
@@ -86,12 +87,12 @@ def test_bad_files_are_all_named_at_once(tmp_path, damaged):
 def test_bad_files_can_be_skipped(tmp_path, caplog):
     paths = some_damaged(tmp_path, 14, 12)
     with caplog.at_level("WARNING"):
-        images, readable = ImagePreprocessor(4).readable(paths, on_error="skip")
-    assert images[:, 0, 0, 0].tolist() == [12, 13]
+        images, readable = read_files(paths, tmp_path, ImagePreprocessor(4), "skip")
+    assert np.asarray(images)[:, 0, 0, 0].tolist() == [12, 13]
     assert readable.tolist() == [False] * 12 + [True] * 2
     assert "12 of 14 files cannot be read as images" in caplog.text
     assert "They are left out." in caplog.text
     with pytest.raises(ValueError, match="^12 of 12 files cannot be read as images"):
-        ImagePreprocessor(4).batch(paths[:12], on_error="skip")
+        read_files(paths[:12], tmp_path, ImagePreprocessor(4), "skip")
     with pytest.raises(ValueError, match="^on_error must be 'raise' or 'skip'; got 'ignore'"):
-        ImagePreprocessor(4).batch(paths, on_error="ignore")
+        read_files(paths, tmp_path, ImagePreprocessor(4), "ignore")

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from amr_tf import AMR
 from amr_tf.data import ImagePreprocessor, load
+from amr_tf.data.image_store import read_files
 from amr_tf.data.preprocessing import for_arrays
 
 SIZE = 16
@@ -214,7 +215,7 @@ def test_a_picture_that_is_smaller_than_the_crop(tmp_path):
     with pytest.raises(ValueError, match=message):
         preprocessor(path)
     with pytest.raises(ValueError, match=message):  # A wrong setting, and no damaged file.
-        preprocessor.batch([path], on_error="skip")
+        read_files([path], tmp_path, preprocessor, "skip")
     with pytest.raises(tf.errors.InvalidArgumentError, match="crop = 61 is more than the pixels"):
         preprocessor.in_graph(contents_of("PNG"))
 
