@@ -5,6 +5,8 @@ unwrapped matched angles. The docstrings state all differences.
 """
 
 import numpy as np
+import sklearn
+from sklearn.metrics import pairwise_distances_argmin_min
 
 from amr_tf import checks
 from amr_tf.data.lines import draw_lines
@@ -13,7 +15,7 @@ from amr_tf.models.base import ResynthesisModel
 STEPS = 16  # Images per interpolation, as in ACAI.
 CANDIDATES = 5_000  # Number of real lines that an image is compared with (10,000 in ACAI's code).
 _SMALLEST_TURN = 1e-4  # Radians, as in ACAI's code; smaller turns cannot be divided by.
-_CHUNK = 1024
+_WORKING_MEMORY = 64  # MiB of distances at a time.
 
 
 def interpolation_quality(images: np.ndarray, candidates: int = CANDIDATES) -> dict[str, float]:
@@ -215,22 +217,15 @@ def perfect_interpolation(
 def _nearest_lines(images: np.ndarray, candidates: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns cosine distances (N,) to the nearest real lines, and their angles in [0, 2 pi)."""
     angles = np.linspace(0, 2 * np.pi, candidates, endpoint=False)
-    lines = _unit_rows(_render(angles, images.shape[1])).T
-    distances, nearest = np.empty(len(images)), np.empty(len(images), dtype=int)
-    for start in range(0, len(images), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        # In float64, since adjacent lines differ by less than float32 can resolve.
-        similarities = _unit_rows(images[chunk]) @ lines
-        nearest[chunk] = similarities.argmax(axis=1)
-        distances[chunk] = 1 - similarities.max(axis=1)
-    return np.maximum(distances, 0), angles[nearest]
-
-
-def _unit_rows(images: np.ndarray) -> np.ndarray:
-    rows = images.reshape(len(images), -1).astype("float64")
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    # An image of zeros has no direction, and is treated as orthogonal to every line.
-    return rows / np.where(norms > 0, norms, 1)
+    # In float64, since adjacent lines differ by less than float32 can resolve. An image of zeros
+    # has no direction: its distance from every line is 1.
+    rows, lines = (
+        each.reshape(len(each), -1).astype("float64")
+        for each in (images, _render(angles, images.shape[1]))
+    )
+    with sklearn.config_context(working_memory=_WORKING_MEMORY):
+        nearest, distances = pairwise_distances_argmin_min(rows, lines, metric="cosine")
+    return distances, angles[nearest]
 
 
 def _excess(travelled: float, shortest: float) -> float:
