@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import euclidean_distances
+from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
 from amr_tf import checks
@@ -17,7 +17,8 @@ from amr_tf.data import ImageData, prepared
 from amr_tf.metrics.extractors import extract_features
 from amr_tf.models.base import ResynthesisModel
 
-_CHUNK = 1024
+_CHUNK = 1024  # Images in memory at a time.
+_WORKING_MEMORY = 64  # MiB of distances at a time.
 _MOST = 10_000  # Default limit of the images in each set.
 _ROUNDING = 1e-7  # Error of distances from matrix products, as a share of the features' norm.
 
@@ -273,21 +274,9 @@ def _check_features(features_a: np.ndarray, features_b: np.ndarray) -> list[np.n
 
 
 def _gaussian(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean (D,), and R of shape (at most D, D) with R^T R the covariance.
-
-    Both are updated chunk by chunk, without copying all features. R comes from a QR decomposition
-    of the previous R, the centred chunk, and a row for the change of the mean.
-    """
-    mean: Any = np.zeros(features.shape[1])
-    root: Any = np.zeros((0, features.shape[1]))
-    for seen in range(0, len(features), _CHUNK):
-        chunk = features[seen : seen + _CHUNK]
-        total = seen + len(chunk)
-        middle = chunk.mean(axis=0)
-        change = np.sqrt(seen * len(chunk) / total) * (middle - mean)
-        root = np.linalg.qr(np.concatenate([root, chunk - middle, change[None]]), mode="r")
-        mean = mean + len(chunk) / total * (middle - mean)
-    return mean, root / np.sqrt(len(features) - 1)
+    """Returns the mean (D,), and R of shape (at most D, D) with R^T R the covariance."""
+    mean = features.mean(axis=0)
+    return mean, np.linalg.qr(features - mean, mode="r") / np.sqrt(len(features) - 1)
 
 
 def _share_inside(points: np.ndarray, features: np.ndarray, k: int) -> float:
@@ -296,8 +285,10 @@ def _share_inside(points: np.ndarray, features: np.ndarray, k: int) -> float:
     # Without an argument, kneighbors does not count a point as its own neighbour.
     radii = neighbours.kneighbors()[0][:, -1]
     radii = radii + _ROUNDING * np.linalg.norm(features, axis=1).max()
-    inside = [
-        (euclidean_distances(points[start : start + _CHUNK], features) <= radii).any(axis=1)
-        for start in range(0, len(points), _CHUNK)
-    ]
-    return float(np.concatenate(inside).mean())
+    inside = pairwise_distances_chunked(
+        points,
+        features,
+        reduce_func=lambda distances, _: (distances <= radii).any(axis=1),
+        working_memory=_WORKING_MEMORY,
+    )
+    return float(np.concatenate(list(inside)).mean())
