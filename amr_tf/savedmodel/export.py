@@ -125,6 +125,6 @@ def _example_images(model: ResynthesisModel) -> np.ndarray:
 def _verify(
     model: ResynthesisModel, version: pathlib.Path, requests: Requests, record: pathlib.Path
 ) -> None:
-    write_record(record, [requests])
+    write_record(record, requests)
     (differences,) = replay_in_fresh_process([(version, record)])
-    check_differences(differences, [requests], policy_of(model))
+    check_differences(differences, requests, policy_of(model))

@@ -3,7 +3,7 @@
 A script of its own, which imports nothing of this package: it stands for a server, and shows that a
 SavedModel needs TensorFlow alone. For each pair of a SavedModel's folder and a record it prints a
 line of JSON, a dictionary from signatures to the largest differences. A record's arrays are called
-`SIGNATURE/NUMBER/input/NAME` and `SIGNATURE/NUMBER/output/NAME`.
+`SIGNATURE/input/NAME` and `SIGNATURE/output/NAME`.
 """
 
 import json
@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-Requests: TypeAlias = dict[tuple[str, int], tuple[dict[str, Any], dict[str, Any]]]
-"""From a signature and a request's number to the arrays of its inputs and outputs, by name."""
+Requests: TypeAlias = dict[str, tuple[dict[str, Any], dict[str, Any]]]
+"""From a signature to the arrays of a request's inputs and outputs, by name."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -41,14 +41,13 @@ def differences(folder: str | pathlib.Path, record: str | pathlib.Path) -> dict[
         ValueError: an output has another shape or type, or a signature was not recorded.
     """
     signatures = tf.saved_model.load(folder).signatures
-    requests = read_requests(record)
     found: dict[str, float] = {}
-    for (name, number), (inputs, outputs) in requests.items():
+    for name, (inputs, outputs) in read_requests(record).items():
         answers = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
-        for key, expected in outputs.items():
-            where = f"{name}, request {number}, output {key}"
-            difference = compare(answers[key].numpy(), expected, where)
-            found[name] = max(found.get(name, 0.0), difference)
+        found[name] = max(
+            compare(answers[key].numpy(), expected, f"{name}, output {key}")
+            for key, expected in outputs.items()
+        )
     missing = sorted(set(signatures) - set(found))
     if missing:
         raise ValueError(f"No requests were recorded for {', '.join(missing)}.")
@@ -56,12 +55,12 @@ def differences(folder: str | pathlib.Path, record: str | pathlib.Path) -> dict[
 
 
 def read_requests(record: str | pathlib.Path) -> Requests:
-    """A record's requests: from (signature, number) to a pair of dictionaries of arrays."""
+    """A record's requests: from signatures to pairs of dictionaries of arrays."""
     requests: Requests = {}
     with np.load(record, allow_pickle=False) as arrays:
         for path in arrays.files:
-            name, number, kind, key = path.split("/")
-            pair = requests.setdefault((name, int(number)), ({}, {}))
+            name, kind, key = path.split("/")
+            pair = requests.setdefault(name, ({}, {}))
             pair[kind == "output"][key] = arrays[path]
     return requests
 

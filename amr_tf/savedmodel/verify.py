@@ -204,19 +204,18 @@ def _label_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
     return {"mix_labels": (inputs, {"images": _decode(model, np.asarray(mixed, "float32"))})}
 
 
-def write_record(path: str | pathlib.Path, requests: Sequence[Requests]) -> None:
+def write_record(path: str | pathlib.Path, requests: Requests) -> None:
     """Writes what `replay.py` reads.
 
     Args:
         path: of the `.npz` file.
-        requests: a list of what `example_requests` returns.
+        requests: what `example_requests` returns.
     """
     arrays = {}
-    for number, answers in enumerate(requests):
-        for name, pair in answers.items():
-            for kind, values in zip(("input", "output"), pair):
-                for key, value in values.items():
-                    arrays[f"{name}/{number}/{kind}/{key}"] = value
+    for name, pair in requests.items():
+        for kind, values in zip(("input", "output"), pair):
+            for key, value in values.items():
+                arrays[f"{name}/{kind}/{key}"] = value
     np.savez(path, **arrays)
 
 
@@ -253,13 +252,13 @@ def replay_in_fresh_process(
 
 
 def check_differences(
-    differences: dict[str, float], requests: Sequence[Requests], policy: str = "float32"
+    differences: dict[str, float], requests: Requests, policy: str = "float32"
 ) -> None:
     """Raises a ValueError that names the first signature that differs from the model.
 
     Args:
         differences: dictionary from signatures to differences.
-        requests: list of what `example_requests` returned.
+        requests: what `example_requests` returned.
         policy: name of the model's dtype policy, which sets the tolerance.
     """
     for name, found in differences.items():
@@ -271,14 +270,14 @@ def check_differences(
             )
 
 
-def tolerance_of(name: str, requests: Sequence[Requests], policy: str = "float32") -> float:
+def tolerance_of(name: str, requests: Requests, policy: str = "float32") -> float:
     """The largest difference allowed in a signature's outputs; arguments as above.
 
     Pixels may be off by one, where rounding falls to the other side; at mixed precision by as much
     as the floats.
     """
     tolerance = MIXED_TOLERANCES.get(policy, TOLERANCE)
-    outputs = [value for answers in requests for value in answers[name][1].values()]
+    outputs = list(requests[name][1].values())
     if outputs[0].dtype == np.uint8:
         return max(1.0, np.ceil(127.5 * tolerance))
     largest = max(float(np.abs(value).max(initial=0.0)) for value in outputs)

@@ -311,19 +311,22 @@ def test_a_file_in_place_of_the_folder(model, tmp_path):
 
 def test_the_replay_sees_a_difference(model, exported, tmp_path):
     requests = example_requests(model, make_images(model, 2))
-    write_record(tmp_path / "right.npz", [requests])
+    write_record(tmp_path / "right.npz", requests)
     path = str(exported[0])
     assert max(replay.differences(path, tmp_path / "right.npz").values()) <= 1e-4
     mixes, pixels = requests["mix"][1], requests["decode_png"][1]
     mixes["images"] = mixes["images"] + np.float32(0.5)
     pixels["png_bytes"] = pixels["png_bytes"] ^ 4
-    write_record(tmp_path / "wrong.npz", [requests])
+    lines = requests["interpolate"][1]
+    lines["images"] = lines["images"] * np.float32(np.nan)
+    write_record(tmp_path / "wrong.npz", requests)
     found = replay.differences(path, tmp_path / "wrong.npz")
     wrong = {name for name, difference in found.items() if difference > 1e-4}
     assert wrong == {"mix", "decode_png"}
     assert found["mix"] == pytest.approx(0.5, abs=1e-4)
     assert found["decode_png"] == pytest.approx(4, abs=1)
+    assert np.isnan(found["interpolate"])
     del requests["encode"]
-    write_record(tmp_path / "fewer.npz", [requests])
+    write_record(tmp_path / "fewer.npz", requests)
     with pytest.raises(ValueError, match="No requests were recorded for encode."):
         replay.differences(path, tmp_path / "fewer.npz")

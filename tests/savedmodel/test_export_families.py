@@ -89,32 +89,32 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def replayed(tmp_path_factory):
-    """For each family the policy, the requests, and the differences found in one process."""
+    """For each family and batch the policy, requests, and differences found in one process."""
     folder = tmp_path_factory.mktemp("families")
-    requests, policies = {}, {}
+    given, pairs = {}, []
     for name, arguments in FAMILIES.items():
         model = make_model(**arguments)
-        policies[name] = policy_of(model)
-        batches = [make_images(model, count, count) for count in BATCHES]
-        requests[name] = [example_requests(model, images) for images in batches]
         write_saved_model(model, folder / name)
-        verify.write_record(folder / f"{name}.npz", requests[name])
-    pairs = [(folder / name, folder / f"{name}.npz") for name in FAMILIES]
-    differences = dict(zip(FAMILIES, verify.replay_in_fresh_process(pairs), strict=True))
-    return {name: (policies[name], requests[name], differences[name]) for name in FAMILIES}
+        for count in BATCHES:
+            requests = example_requests(model, make_images(model, count, count))
+            given[name, count] = policy_of(model), requests
+            pairs.append((folder / name, folder / f"{name}-{count}.npz"))
+            verify.write_record(pairs[-1][1], requests)
+    differences = verify.replay_in_fresh_process(pairs)
+    return {key: (*given[key], found) for key, found in zip(given, differences, strict=True)}
 
 
+@pytest.mark.parametrize("count", BATCHES)
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_signature_is_the_models(replayed, name):
-    policy, requests, differences = replayed[name]
+def test_every_signature_is_the_models(replayed, name, count):
+    policy, requests, differences = replayed[name, count]
     assert policy == FAMILIES[name].get("policy", "float32")
     assert set(differences) == OTHERS.get(name, FLOATS | PIXELS | PNG)
     for signature, found in differences.items():
         assert found <= tolerance_of(signature, requests, policy), signature
         # The outputs do not vanish beside the tolerance of 1e-5.
-        for answers in requests:
-            for value in answers[signature][1].values():
-                assert np.abs(value.astype("float32")).max() > 1e-3
+        for value in requests[signature][1].values():
+            assert np.abs(value.astype("float32")).max() > 1e-3
 
 
 def same(found, expected):
@@ -197,7 +197,8 @@ def _answers(model, images):
 def test_what_an_exported_line_blends(name, in_pixels, replayed):
     """Pixels where a method declares so, else codes."""
     model = make_model(**FAMILIES[name])
-    inputs, outputs = replayed[name][1][1]["interpolate"]
+    _, requests, _ = replayed[name, BATCHES[-1]]
+    inputs, outputs = requests["interpolate"]
     a, b = inputs["images_a"], inputs["images_b"]
     blended, mean = model.encode((a + b) / 2), (model.encode(a) + model.encode(b)) / 2
     right, wrong = (blended, mean) if in_pixels else (mean, blended)

@@ -24,7 +24,7 @@ def replayed(models, folder):
     for number, model in enumerate(models):
         version, record = folder / str(number), folder / f"{number}.npz"
         write_saved_model(model, version)
-        write_record(record, [example_requests(model, make_images(model, 2))])
+        write_record(record, example_requests(model, make_images(model, 2)))
         arguments += [str(version), str(record)]
     hidden = {"PYTHONPATH", "CUDA_VISIBLE_DEVICES"}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}

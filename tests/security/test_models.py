@@ -279,7 +279,7 @@ def test_arrays_that_are_pickles(tmp_path, trap):
             return (trap.touch, ())
 
     pickled = np.array([Attack()], dtype=object)
-    np.savez(tmp_path / "record.npz", **{"decode/0/input/codes": pickled})
+    np.savez(tmp_path / "record.npz", **{"decode/input/codes": pickled})
     with pytest.raises(ValueError, match="allow_pickle"):
         read_requests(tmp_path / "record.npz")
     assert "allow_pickle=False" in inspect.getsource(read_requests)
