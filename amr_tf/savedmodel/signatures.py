@@ -99,15 +99,11 @@ def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
         return {"images": networks.decode(codes)}
 
     def mix(codes: Tensor, coefficients: Tensor) -> Tensors:
-        shares = _as_stacked(codes, coefficients, 2)
-        return {"images": networks.decode(combine(model, codes, shares))}
-
-    def mix_maps(codes: Tensor, coefficients: Tensor) -> Tensors:
-        shares = _as_stacked(codes, coefficients, 3)
+        shares = _as_stacked(codes, coefficients)
         return {"images": networks.decode(combine(model, codes, shares))}
 
     def mix_looks(codes: Tensor, layouts: Tensor, looks: Tensor) -> Tensors:
-        both = [_as_stacked(codes, coefficients, 2) for coefficients in (layouts, looks)]
+        both = [_as_stacked(codes, coefficients) for coefficients in (layouts, looks)]
         shares = tf.concat(both, axis=-1)
         return {"images": networks.decode(combine(model, codes, shares))}
 
@@ -117,7 +113,7 @@ def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
         "serving_default": (decode, [codes]),
         "decode": (decode, [codes]),
         "mix": (mix, [stack, _spec("coefficients", None, None)]),
-        "mix_maps": (mix_maps, [stack, maps]),
+        "mix_maps": (mix, [stack, maps]),
     }
     if has_looks(model):
         shares = [_spec(name, None, None) for name in ("layouts", "looks")]
@@ -125,8 +121,8 @@ def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     return made
 
 
-def _as_stacked(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:
-    """Coefficients that broadcast against codes (N, K, *LATENT); `rank` is theirs so far.
+def _as_stacked(codes: Tensor, coefficients: Tensor) -> Tensor:
+    """Coefficients (N, K) or (N, K, M) that broadcast against codes (N, K, *LATENT).
 
     A K or N of 1 would broadcast, and a client's mistake would go unseen.
     """
@@ -135,7 +131,7 @@ def _as_stacked(codes: Tensor, coefficients: Tensor, rank: int) -> Tensor:
         tf.shape(codes)[:2],
         "codes and coefficients must agree in N and K",
     )
-    missing = codes.shape.rank - rank
+    missing = codes.shape.rank - coefficients.shape.rank
     shape = tf.shape(coefficients)
     # Between (N, K) and the feature maps, or after (N, K) where there are none.
     inner = tf.concat([shape[:2], tf.ones(missing, "int32"), shape[2:]], axis=0)
