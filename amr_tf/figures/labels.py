@@ -10,6 +10,7 @@ from amr_tf import checks
 from amr_tf.figures.grids import Models, as_models
 from amr_tf.figures.sheet import CELL_INCHES, LABEL_INCHES, Sheet, shortened
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.inference import label_mixer_of
 
 _MARK_INCHES = 0.19
 _GAP_INCHES = 0.15
@@ -26,7 +27,7 @@ def check_label_mixers(models: Models) -> None:
         models: a `ResynthesisModel`, or a dictionary from captions to some.
     """
     for caption, model in as_models(models).items():
-        if getattr(model, "label_mixer", None) is None:
+        if label_mixer_of(model) is None:
             raise ValueError(
                 f"'{caption}' has no label mixer: only models of --method=supervised_amr mix "
                 "under labels."

@@ -16,6 +16,7 @@ from amr_tf import checks
 from amr_tf.data import ImageData, prepared
 from amr_tf.metrics.extractors import extract_features
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.inference import can_sample
 
 _CHUNK = 1024  # Images in memory at a time.
 _WORKING_MEMORY = 64  # MiB of distances at a time.
@@ -171,7 +172,7 @@ def model_image_quality(
     k_mixed = 1 if model.mixer is None else model.mixer.k
     if model.mixer is not None and len(sources) >= k_mixed:
         fakes["mixes"] = lambda images, seed: model.mix(images, seed=seed, batch_size=batch_size)
-    if model.density is not None or model.unit_prior:
+    if can_sample(model):
         fakes["samples"] = lambda images, seed: model.sample(
             len(images), seed=seed, batch_size=batch_size
         )

@@ -14,6 +14,7 @@ from amr_tf.metrics.interpolation_quality import ends_of_the_scale, model_interp
 from amr_tf.metrics.label_mixing import label_consistency, train_classifier
 from amr_tf.metrics.probes import PROBES
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.inference import can_sample, label_mixer_of
 from amr_tf.registry import unknown_name
 from amr_tf.runs.sampling import some_images
 
@@ -117,7 +118,7 @@ def measure(
             if inception_weights
             else classifier_extractor(classifier)
         )
-        if model.density is None and not model.unit_prior:
+        if not can_sample(model):
             model.fit_density(some_images(data))
         results["image_quality"] = model_image_quality(model, data, extractor)
     if "label_mixing" in measures:
@@ -160,7 +161,7 @@ def _check_measures(
                 f"training images of data set '{data.name}' have no labels of two classes: give "
                 "inception_weights."
             )
-    if "label_mixing" in measures and getattr(model, "label_mixer", None) is None:
+    if "label_mixing" in measures and label_mixer_of(model) is None:
         raise ValueError(
             f"label_mixing needs a model that mixes by labels, such as supervised_amr; got "
             f"{type(model).__name__}."

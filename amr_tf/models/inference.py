@@ -137,6 +137,16 @@ def has_looks(model: Any) -> bool:
     return not model.mixes_pixels and getattr(model.mixer, "mixes_looks", False)
 
 
+def can_sample(model: Any) -> bool:
+    """Whether the model knows where codes lie, and so can draw new ones."""
+    return model.density is not None or model.unit_prior
+
+
+def label_mixer_of(model: Any) -> Any:
+    """Returns the model's mixer by labels, or None."""
+    return getattr(model, "label_mixer", None)
+
+
 def between(model: Any) -> Any:
     """Returns the model's interpolation function: `Mixer.between`, or `straight_line`."""
     return straight_line if model.mixer is None else model.mixer.between

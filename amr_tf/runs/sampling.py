@@ -8,6 +8,7 @@ import numpy as np
 
 from amr_tf.data import ImageData, prepared
 from amr_tf.models.density import CodeDensity
+from amr_tf.models.inference import can_sample
 
 _FITTED = 5_000
 _DENSITY = "density-{}.npz"
@@ -62,7 +63,7 @@ def add_density(
     Raises:
         ValueError: the file in the folder is damaged.
     """
-    if model.unit_prior or model.density is not None:
+    if can_sample(model):
         return
     file = pathlib.Path(path) / _DENSITY.format(f"{model.steps_made:08d}")
     if file.is_file():

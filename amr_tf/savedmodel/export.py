@@ -9,12 +9,13 @@ import numpy as np
 
 from amr_tf.data import ImageData
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.inference import label_mixer_of
 from amr_tf.registry import unknown_name
 from amr_tf.runs.folder import RunFolder
 from amr_tf.savedmodel import converted
 from amr_tf.savedmodel.card import write_card
 from amr_tf.savedmodel.metadata import describe, write_metadata
-from amr_tf.savedmodel.signatures import endpoints, label_mixer_of
+from amr_tf.savedmodel.signatures import endpoints
 from amr_tf.savedmodel.verify import (
     Requests,
     check_differences,

@@ -15,10 +15,10 @@ from amr_tf.files import write_whole
 from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
 from amr_tf.models.base import ResynthesisModel
+from amr_tf.models.inference import label_mixer_of
 from amr_tf.registry import Registry, parse_call
 from amr_tf.runs.config import TrainingConfig
 from amr_tf.runs.folder import RunFolder
-from amr_tf.savedmodel.signatures import label_mixer_of
 from amr_tf.version import __version__
 
 # Paths on the machine that trained, and who watched it, are no one else's business.

@@ -33,13 +33,13 @@ codes are the posterior means.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
 from amr_tf.models.base import ResynthesisModel
-from amr_tf.models.inference import Inference, combine, has_looks
+from amr_tf.models.inference import Inference, can_sample, combine, has_looks, label_mixer_of
 from amr_tf.types import Tensor
 
 # PNG files hold grey, colour, or colour with transparency.
@@ -81,11 +81,6 @@ def has_uint8(model: ResynthesisModel) -> bool:
 def has_png(model: ResynthesisModel) -> bool:
     """Whether the model's images can be PNG files."""
     return has_uint8(model) and model.image_shape[-1] in PNG_CHANNELS
-
-
-def label_mixer_of(model: ResynthesisModel) -> Any:
-    """The model's mixer by labels, or None."""
-    return getattr(model, "label_mixer", None)
 
 
 def _spec(name: str | None, *shape: int | None, dtype: str = "float32") -> tf.TensorSpec:
@@ -215,11 +210,6 @@ def _to_uint8(images: Tensor) -> Tensor:
 
 def _from_uint8(images: Tensor) -> Tensor:
     return tf.cast(images, "float32") / 127.5 - 1.0
-
-
-def can_sample(model: ResynthesisModel) -> bool:
-    """Whether the model knows where codes lie, and so can draw new ones."""
-    return model.density is not None or model.unit_prior
 
 
 def _sample_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:

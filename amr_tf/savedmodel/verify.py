@@ -15,9 +15,9 @@ from PIL import Image
 
 from amr_tf.figures.sheet import to_uint8
 from amr_tf.models.base import ResynthesisModel
-from amr_tf.models.inference import between, combine, has_looks
+from amr_tf.models.inference import between, can_sample, combine, has_looks, label_mixer_of
 from amr_tf.savedmodel import replay
-from amr_tf.savedmodel.signatures import can_sample, has_png, has_uint8, label_mixer_of
+from amr_tf.savedmodel.signatures import has_png, has_uint8
 
 # Of float32 networks, relative to the largest expected value where that is above 1. The bfloat16
 # and float16 of mixed-precision networks keep 8 and 11 bits, which a graph that fuses operations
