@@ -576,7 +576,11 @@ BAD_INPUT = [
     ("train", ("--architecture=dsprites(depht=9)",), "Did you mean 'depth'?"),
     ("train", ("--mixer=gaussian(sigma=0)",), "sigma must be a finite number above 0; got 0"),
     ("train", ("--mixer=gaussian(0.3)",), "every value needs its parameter's name"),
-    ("train", ("--autoencoder_optimizer=adam_l2(beta_1=1)",), "beta_1 must be below 1; got 1."),
+    (
+        "train",
+        ("--autoencoder_optimizer=adam_l2(beta_1=1)",),
+        "beta_1 must be at least 0 and below 1; got 1.",
+    ),
     ("train", ("--flagfile=nowhere.cfg",), "Flagfile 'nowhere.cfg' does not exist."),
     ("evaluate", ("--run=nowhere",), "'nowhere' is not a run folder"),
     ("evaluate", ("--run=run", "--probes=svm"), "Unknown probe 'svm'."),

@@ -211,7 +211,7 @@ def test_a_crop_that_is_too_large(tmp_path):
 def test_the_choice_is_checked_before_any_image_is_read(tmp_path, monkeypatch):
     write_images(tmp_path)
     (tmp_path / "attributes.csv").write_text(csv_table())
-    monkeypatch.setattr(ImagePreprocessor, "readable", lambda *_: pytest.fail("images were read"))
+    monkeypatch.setattr(ImagePreprocessor, "pixels", lambda *_: pytest.fail("images were read"))
     with pytest.raises(ValueError, match="^Unknown attribute 'smiling'. Did you mean 'Smiling'"):
         load("attribute_folder", data_dir=str(tmp_path), attributes="smiling")
 

@@ -10,6 +10,7 @@ from matplotlib.animation import FFMpegWriter
 from PIL import Image
 
 from amr_tf.figures.animation import check_film_path, save_animation, there_and_back
+from amr_tf.figures.sheet import label_inches
 from tests.figures.test_grids import middle
 
 
@@ -47,7 +48,7 @@ def test_a_gif_read_back(tmp_path):
             pixels = np.asarray(film.convert("RGB"), "int")
             for row, lines in enumerate(greys.values()):
                 for pair, line in enumerate(lines):
-                    found = middle(pixels, row, pair)
+                    found = middle(pixels, row, pair, greys)
                     assert np.abs(np.array(found) - line[step]).max() <= 3, (frame, row, pair)
 
 
@@ -60,7 +61,7 @@ def test_a_gif_in_colour(tmp_path):
     with Image.open(path) as film:
         for frame, colour in enumerate(([255, 0, 0], [0, 0, 255])):
             film.seek(frame)
-            found = middle(np.asarray(film.convert("RGB"), "int"), 0, 0, title=False)
+            found = middle(np.asarray(film.convert("RGB"), "int"), 0, 0, [""], title=False)
             assert np.abs(np.array(found) - colour).max() <= 3
 
 
@@ -102,7 +103,7 @@ def test_an_mp4(tmp_path):
     raw = tmp_path / "film.rgb"
     command = ["ffmpeg", "-v", "error", "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", raw]
     subprocess.run(command, check=True)
-    height, width = int(0.8 * 120), int(2.45 * 120)
+    height, width = int(0.8 * 120), int((label_inches([""]) + 0.75) * 120)
     frames = np.frombuffer(raw.read_bytes(), "uint8").reshape(4, height, width, 3)
-    found = [middle(frame, 0, 0, title=False)[0] for frame in frames]
+    found = [middle(frame, 0, 0, [""], title=False)[0] for frame in frames]
     np.testing.assert_allclose(found, [0, 120, 240, 120], atol=8)

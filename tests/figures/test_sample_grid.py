@@ -6,6 +6,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from amr_tf.figures.sample_grid import SampleGrid
+from amr_tf.figures.sheet import label_inches
 
 
 @pytest.fixture
@@ -49,13 +50,15 @@ def test_a_training_that_ends_early_draws_its_last_epoch(tmp_path, model, images
 def test_the_grid_holds_three_rows_of_all_images(tmp_path, model, images):
     run_epochs(SampleGrid(images, tmp_path), model, 0, 1)
     with Image.open(tmp_path / "epoch_00001.png") as picture:
-        # In inches of 120 pixels: captions 1.7, a title 0.4, an image 0.75.
-        assert picture.size == (round(120 * (1.7 + 5 * 0.75)), round(120 * (0.4 + 3 * 0.75)))
+        # In inches of 120 pixels: captions, a title 0.4, an image 0.75.
+        labels = label_inches([f"mix of {model.mixer.k} neighbours"])
+        size = 120 * (labels + 5 * 0.75), 120 * (0.4 + 3 * 0.75)
+        np.testing.assert_allclose(picture.size, size, atol=1)
         drawn = np.asarray(picture.convert("L"), dtype="float64")
     # The first row shows the images themselves: compare the middle of each one's pixels.
     for column, image in enumerate(images):
         size = 0.75 * 0.96 * 120 / 8
-        left, top = 120 * (1.7 + 0.75 * column), 120 * (0.4 + 0.75 * 0.04)
+        left, top = 120 * (labels + 0.75 * column), 120 * (0.4 + 0.75 * 0.04)
         centres = (np.arange(8) + 0.5) * size
         shown = drawn[np.ix_((top + centres).astype(int), (left + centres).astype(int))]
         np.testing.assert_allclose(shown, (image[..., 0] + 1) * 127.5, atol=2.0)

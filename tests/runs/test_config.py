@@ -828,7 +828,10 @@ WRONG_CALLS = [
         {"method": "supervised_amr(label_mixer='supervised_bernoulli(hidden_units=5)')"},
         "hidden_units",
     ),
-    ({"autoencoder_optimizer": "adam_l2(beta_1=1.0)"}, r"^beta_1 must be below 1; got 1\.0"),
+    (
+        {"autoencoder_optimizer": "adam_l2(beta_1=1.0)"},
+        r"^beta_1 must be at least 0 and below 1; got 1",
+    ),
     (
         {"discriminator_optimizer": "adam_l2(epsilon=-1e-9)"},
         "^epsilon must be a finite number of at",
