@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from amr_tf.figures.sheet import label_inches
 from amr_tf.runs.build import build_model
 from amr_tf.runs.checkpoints import best_path
+from amr_tf.runs.comparison import captions_of
 from amr_tf.runs.config import TrainingConfig
 from amr_tf.runs.folder import RunFolder
 from tests.commands.test_commands import finish, run, start
@@ -64,6 +66,11 @@ def draw(folder, *flags):
     return Image.open(folder / drew.removeprefix("Drew "))
 
 
+def captions(*names):
+    """What the runs of these names are called."""
+    return captions_of({name: TrainingConfig(**TINY, **RUNS[name]) for name in names}).values()
+
+
 def inches(picture):
     return pytest.approx(np.array(picture.size) / 120, abs=0.01)
 
@@ -82,7 +89,8 @@ def test_several_runs(folder):
     flags = ("--run=gan,k2", "--run=labels", "--pairs=2", "--steps=3")
     with draw(folder, *flags) as picture:
         # For each pair a row of pixels and three of runs.
-        assert inches(picture) == [LABELS + 5 * CELL, TITLE + HEADER + 8 * CELL]
+        labels = label_inches([f"1: {caption}" for caption in captions("gan", "k2", "labels")])
+        assert inches(picture) == [labels + 5 * CELL, TITLE + HEADER + 8 * CELL]
     assert (folder / "gan" / "comparison.png").is_file()
 
 
@@ -110,7 +118,8 @@ def test_a_film_of_crossover(folder):
     with draw(folder, *flags) as film:
         assert film.n_frames == 4  # Codes of two maps: 0, 1, 2 and 1 of them.
         assert film.info["duration"] == 200
-        assert inches(film) == [LABELS + 2 * CELL, TITLE + 2 * CELL]
+        labels = label_inches(captions("k2", "gan"))
+        assert inches(film) == [labels + 2 * CELL, TITLE + 2 * CELL]
 
 
 def test_codes(folder):
