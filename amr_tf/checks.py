@@ -38,8 +38,8 @@ def check_not_negative(name: str, value: Any) -> None:
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether a value is a number, and finite as a float."""
-    if not isinstance(value, (int, float, np.number)):
+    """Whether a value is a number, and finite as a float. True and False are not numbers here."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         return False
     try:
         return bool(np.isfinite(float(value)))  # NumPy has no integers of more than 64 bits.

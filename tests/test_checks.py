@@ -124,6 +124,15 @@ def test_not_negative(value):
             checks.check_not_negative("beta", -value)
 
 
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize(
+    "check", [checks.check_not_negative, checks.check_positive, checks.check_share]
+)
+def test_truth_values_are_no_weights(check, value):
+    with pytest.raises(ValueError, match=f"beta must be a finite number .*; got {value}"):
+        check("beta", value)
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "1", None])
 def test_positive_integers(value):
     checks.check_positive_integer("k", 1)
