@@ -151,17 +151,18 @@ def fine_energy(images):
     return float((np.abs(np.fft.fft2(finest, axes=(1, 2))[:, high]) ** 2).mean())
 
 
-def smooth_energy(layouts, images, others):
+def smooth_energy(layouts, images, others, kept=slice(None)):
     """The finest details of mixes where their layouts are smooth; dots and lattices raise it.
 
     The mean energy of the finest Laplacian level in the smoothest three tenths of the layouts' 8x8
     squares, relative to that of the layouts in the colours of the others. It says something of
-    mixes that have the layout of one image and the look of another.
+    mixes that have the layout of one image and the look of another. `kept` are the indices of the
+    mixes that are compared.
     """
     energy = _energy_of_squares(layouts)
-    smooth = energy <= np.quantile(energy, 0.3)
+    smooth = (energy <= np.quantile(energy, 0.3))[kept]
     expected = np.clip(recoloured(layouts, others), -1, 1)
-    mixed, usual = (_energy_of_squares(each)[smooth].mean() for each in (images, expected))
+    mixed, usual = (_energy_of_squares(each)[kept][smooth].mean() for each in (images, expected))
     return float(mixed / usual)
 
 

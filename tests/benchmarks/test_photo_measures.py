@@ -48,6 +48,9 @@ def test_smooth_energy_is_one_for_recoloured_layouts_and_sees_grain_where_they_a
     grainy[:, 32:] = grain(expected)[:, 32:]
     assert measures.smooth_energy(layouts, rougher, others) == pytest.approx(1, rel=0.05)
     assert measures.smooth_energy(layouts, grainy, others) > 3
+    grainy[:2] = expected[:2]
+    assert measures.smooth_energy(layouts, grainy, others, [0, 1]) == pytest.approx(1)
+    assert measures.smooth_energy(layouts, grainy, others, [2, 3]) > 3
 
 
 def test_fine_energy_grows_with_the_square_of_fine_details():
