@@ -1,6 +1,6 @@
 """One picture of several models' reconstructions and mixes, from the grids of `photos.py`.
 
-    python benchmarks/photos_beside.py beside.png "amr_tf, 60 minutes=runs/photos/residual_60min.png" \
+    python benchmarks/photos_beside.py beside.png "amr_tf=runs/photos/residual_60min.png" \
       "pythae RAE=runs/photos/pythae_rae_60min.png"
 """
 
