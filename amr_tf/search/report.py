@@ -45,7 +45,9 @@ def best_config(tuner: Any, run_dir: str | pathlib.Path) -> TrainingConfig:
     if not trials:
         raise ValueError("No trial is finished.")
     config = tuner.trial_config(trials[0])
-    return config.replace(run_dir=str(run_dir), epochs=tuner.config.epochs)
+    return config.replace(
+        run_dir=str(run_dir), epochs=tuner.config.epochs, monitor=tuner.config.monitor
+    )
 
 
 def summary_table(tuner: Any, names: Sequence[str]) -> str:

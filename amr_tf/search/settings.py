@@ -9,8 +9,8 @@ from amr_tf.files import read_json, write_whole
 from amr_tf.runs.config import TrainingConfig
 from amr_tf.search.space import SearchSpace
 
-# Where things lie and what is shown may change.
-_FREE = ("run_dir", "data_dir", "verbose", "trackers")
+# These may change, since trials do not depend on them.
+_FREE = ("run_dir", "data_dir", "verbose", "trackers", "monitor")
 
 
 def search_settings(

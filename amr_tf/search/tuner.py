@@ -42,7 +42,8 @@ def make_tuner(
     or a worker of KerasTuner's distributed service.
 
     Args:
-        config: the `TrainingConfig` that trials change.
+        config: the `TrainingConfig` that trials change. Its `monitor` does not apply to trials, of
+            which each is judged by its best `val_probe_accuracy`.
         space: a `SearchSpace`.
         directory: folder for KerasTuner's state and the trials' runs, shared by all workers.
         oracle: "grid", "random", "bayesian" or "hyperband".
@@ -64,10 +65,6 @@ def make_tuner(
     for name, count in (("executions", executions), ("max_trials", max_trials)):
         if count is not None and count < 1:
             raise ValueError(f"{name} must be at least 1; got {count}.")
-    if config.monitor not in (None, OBJECTIVE):
-        raise ValueError(
-            f"A search compares trials by {OBJECTIVE}, which is its monitor; got {config.monitor}."
-        )
     if not 1 <= worker_timeout < float("inf"):
         raise ValueError(f"worker_timeout must be at least 1 second; got {worker_timeout:g}.")
     space.check(config)
