@@ -2,10 +2,10 @@
 
     python benchmarks/claims.py --results=docs/results/kmnist --than=ae_gan
 
-reads `METHOD-SEED.json`, each the `results.json` of a run, and prints for each method the
-difference to `--than` of a linear probe on frozen codes, in points of held-out accuracy. The claim
-that a method is ahead is confirmed where the interval lies above 0, refuted where it lies below,
-and open elsewhere.
+reads files `METHOD-SEED.json`, each the `results.json` of a run. For each method it prints the
+difference to `--than` in held-out accuracy of a linear probe on frozen codes, in percentage points.
+The claim that a method is ahead is confirmed if the interval lies above 0, refuted if it lies below
+0, and open otherwise.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from scipy import stats
 
 
 def read(folder: pathlib.Path) -> dict[str, dict[int, float]]:
-    """Held-out accuracy on frozen codes in per cent, by method and seed."""
+    """Reads the held-out accuracy on frozen codes in percent, by method and seed."""
     found = collections.defaultdict(dict)
     for path in sorted(folder.glob("*-*.json")):
         method, _, seed = path.stem.rpartition("-")
@@ -30,7 +30,7 @@ def read(folder: pathlib.Path) -> dict[str, dict[int, float]]:
 def compare(
     ours: dict[int, float], theirs: dict[int, float], confidence: float
 ) -> tuple[float, float, float]:
-    """The mean difference over the seeds that both have, and the ends of its interval."""
+    """Returns the mean difference over the common seeds, and the ends of its interval."""
     seeds = sorted(set(ours) & set(theirs))
     if len(seeds) < 2:
         raise ValueError(f"An interval needs at least 2 seeds that both have; got {len(seeds)}.")

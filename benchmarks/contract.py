@@ -2,8 +2,8 @@
 
     python benchmarks/contract.py
 
-Every registered method with its own defaults, learning rates times ten, as in the contract that the
-tests hold it to (`amr_tf.testing`).
+Every registered method has its own defaults and ten times its learning rates, as in the contract
+that the tests apply (`amr_tf.testing`).
 """
 
 import argparse
@@ -13,12 +13,13 @@ import time
 from amr_tf.models import METHODS
 from amr_tf.testing import MethodContract, learn
 
-# Its divergence weighs the same whatever the size, the cross-entropy grows with the pixels.
+# The divergence has the same weight at any image size, but the cross-entropy grows with the number
+# of pixels.
 SETTINGS = {"beta_vae": (32, 5)}
 
 
 def row(method: str) -> str:
-    """A method's line of the table."""
+    """Trains a method and returns its line of the table."""
     default = (MethodContract.image_size, MethodContract.epochs)
     image_size, epochs = SETTINGS.get(method, default)
     start = time.perf_counter()

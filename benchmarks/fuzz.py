@@ -1,9 +1,9 @@
 """Fuzzes the package with thousands of cases: python -m benchmarks.fuzz --examples=1000 --seed=0
 
-Each target of `tests/fuzz/targets.py` is given random input, near to what is allowed and far from
-it. The table counts what became of it: a valid result, one clear sentence, or anything else, which
-the package must not do. With --commands the commands themselves are run with bad flags, in forks.
-Exits with 1 if there is a traceback.
+Each target of `tests/fuzz/targets.py` gets random input, close to valid input and far from it. The
+table counts the outcomes: a valid result, one clear sentence, or anything else, which is a bug.
+With --commands, the commands are also run with bad flags, in forks. The exit code is 1 if there is
+a traceback.
 """
 
 import argparse
@@ -21,7 +21,7 @@ HEAD = ["kind of bad input", "cases", "clear errors", "accepted", "tracebacks", 
 
 
 def fuzz(fuzzed, examples, number):
-    """Counts of outcomes of one target, and the first traceback or None."""
+    """Fuzzes one target; returns counts of its outcomes, and the first traceback or None."""
     counts, first = collections.Counter(), None
 
     @seed(number)
@@ -46,7 +46,7 @@ def fuzz(fuzzed, examples, number):
 
 
 def fuzz_commands():
-    """Likewise of the commands."""
+    """Runs the commands with bad flags; returns the same as `fuzz`."""
     counts, first = collections.Counter(), None
     for case, result in zip(CASES, run_cases(CASES)):
         wrong = what_is_wrong(result)

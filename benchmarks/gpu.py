@@ -95,10 +95,10 @@ def report(out: pathlib.Path, name: str, result: dict) -> None:
 
 @contextlib.contextmanager
 def built_together(count: int):
-    """Holds the lock under which cases are timed until so many were built or have failed.
+    """Holds the lock that cases are timed under until `count` cases are built or have failed.
 
     Yields:
-        A function to be called once for each.
+        A function to call once for each case.
     """
     with LOCK.open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -136,12 +136,12 @@ def split(text: str) -> list[str]:
 
 
 def run_case(name: str, options: argparse.Namespace, built=None) -> dict:
-    """The result of a case, from a process of its own.
+    """Runs a case in a separate process and returns its result.
 
     Args:
-        name: of the case or check.
-        options: of this program.
-        built: called once, when the case waits to be timed or has failed.
+        name: name of the case or check.
+        options: options of this program.
+        built: called once, when the case is ready to be timed or has failed.
     """
     command = [sys.executable, __file__, f"--worker={name}", f"--seconds={options.seconds}"]
     command += [f"--golden={options.golden}", f"--data_dir={options.data_dir}"]
@@ -157,7 +157,7 @@ def run_case(name: str, options: argparse.Namespace, built=None) -> dict:
         tempfile.TemporaryDirectory() as caches,
         tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
     ):
-        environment["AMR_TF_CACHE"] = caches  # No case finds the programs of another.
+        environment["AMR_TF_CACHE"] = caches  # No case finds another's compiled programs.
         if name.endswith("cached"):
             first = [*command, "--build_only"]
             quiet = subprocess.DEVNULL
@@ -198,7 +198,7 @@ def write_rows(path: pathlib.Path, rows: list[dict]) -> None:
 
 
 def timed(step, wait, images_a_call: int, seconds: float) -> dict:
-    """The time of the first call, which builds, and the speed of those that follow."""
+    """Measures the time of the first call, which builds, and the speed of further calls."""
     begin = time.perf_counter()
     step()
     wait()
@@ -213,7 +213,7 @@ def timed(step, wait, images_a_call: int, seconds: float) -> dict:
         while calls < 3 or time.perf_counter() - begin < seconds:
             step()
             calls += 1
-            if calls % 10 == 0:  # Calls are only queued: none may be counted that is not made.
+            if calls % 10 == 0:  # Calls are only queued; waiting keeps the queue short.
                 wait()
         wait()
         passed = time.perf_counter() - begin
@@ -222,7 +222,7 @@ def timed(step, wait, images_a_call: int, seconds: float) -> dict:
 
 
 def sizes(name: str, quick: bool) -> tuple[str, int, str, dict]:
-    """Precision, batch size, form and network sizes of a case."""
+    """Returns precision, batch size, form and network sizes of a case."""
     _, precision, batch, form = name.split(":")
     return precision, 8 if quick else int(batch), form, {"depth": 2 if quick else 16}
 
@@ -247,7 +247,7 @@ def amr_tf_case(options: argparse.Namespace) -> dict:
 
     def repeated():
         loss = tf.zeros(())
-        for _ in tf.range(steps):  # One program, whatever the number.
+        for _ in tf.range(steps):  # A loop in the graph: one program for any number of steps.
             loss = once()
         return loss
 
@@ -321,7 +321,7 @@ def torch_case(options: argparse.Namespace) -> dict:
 
 
 def captured(step):
-    """A function that replays a step as one CUDA graph."""
+    """Returns a function that replays a step as one CUDA graph."""
     import torch
 
     stream = torch.cuda.Stream()
@@ -343,7 +343,7 @@ def _step_ms(result, batch):
 
 
 def golden(options: argparse.Namespace) -> dict:
-    """Which of the files of recorded steps replay, without TF32."""
+    """Replays the files of recorded steps without TF32; returns how many checks pass in each."""
     import tensorflow as tf
     from tests import replay_golden
 
@@ -356,7 +356,7 @@ def golden(options: argparse.Namespace) -> dict:
 
 
 def train(options: argparse.Namespace) -> dict:
-    """A short `amr_tf.train` on KMNIST: its first epoch, and the speed of the others."""
+    """Runs a short `amr_tf.train` on KMNIST; times its first epoch, and the speed of the others."""
     import keras
     from amr_tf.runs import run
     from amr_tf.runs.config import TrainingConfig
@@ -401,9 +401,9 @@ def train(options: argparse.Namespace) -> dict:
 
 
 def replicas(options: argparse.Namespace) -> dict:
-    """The mean difference of weights after three steps on one device and on two of half.
+    """Returns the mean difference of weights after three steps on one device and on two.
 
-    Not the largest: Adam moves a weight whose gradient is zero but for rounding by its sign.
+    Not the largest: if a weight's gradient is only a rounding error, its sign decides Adam's move.
     """
     import amr_tf
     import keras
@@ -421,7 +421,7 @@ def replicas(options: argparse.Namespace) -> dict:
     def trained(strategy):
         with strategy.scope():
             keras.utils.set_random_seed(0)
-            # Without mixes: the replicas draw their own.
+            # Without mixes, because each replica draws its own.
             model = amr_tf.AEGAN.convolutional((32, 32, 3), depth=2)
             model.compile(jit_compile=False)
         batches = tf.data.Dataset.from_tensors(images).unbatch().batch(32).repeat()
@@ -435,7 +435,7 @@ def replicas(options: argparse.Namespace) -> dict:
 
 
 def export(options: argparse.Namespace) -> dict:
-    """The largest difference between a model's codes and those of its export, loaded again."""
+    """Returns the largest difference between a model's codes and those of its reloaded export."""
     import amr_tf
     import numpy as np
     import tensorflow as tf

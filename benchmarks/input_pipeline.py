@@ -2,9 +2,9 @@
 
     python benchmarks/input_pipeline.py --data_dir=../shared/tfds
 
-For each data set: batches a second of the pipeline alone, and the share of a training epoch that
-the step waits for its batch, measured as the time of `fit`'s steps on the pipeline against the
-time of the same steps on one batch that lies ready. Both take turns.
+For each data set, it prints the time per batch of the pipeline alone, the time per training step,
+and the share of time that the step waits for its batch. This is the time of steps on the pipeline
+relative to that of the same steps on a single prepared batch, measured in turn.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main():
 
 
 def measure(name, options):
-    """One line of the table."""
+    """Returns one line of the table."""
     data_dir = options.data_dir if name in ("mnist", "cifar10") else None
     data = data_lib.load(name, data_dir=data_dir)
     batches = data_lib.training_batches(data.train, options.batch, data.image_size)

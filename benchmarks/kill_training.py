@@ -1,12 +1,12 @@
-"""Kills training runs at random moments and compares what they become with a run left alone.
+"""Kills training runs at random moments and compares their results with an uninterrupted run.
 
     python benchmarks/kill_training.py --kills=100 --chains=5 --seed=0
 
-Each chain is one run of `amr_tf.train` that is killed (SIGKILL) and resumed again and again, then
-left to end; its weights, optimizers, random states, best model and log must be those of an
-uninterrupted run, bit for bit. Every second kill waits for a checkpoint to be written and falls up
-to 30 ms later, the others fall anywhere. The package is imported once and each command is a fork
-of this process, made before TensorFlow starts its threads: a command then takes seconds less.
+Each chain is a run of `amr_tf.train` that is killed (SIGKILL) and resumed repeatedly, then trained
+to its end. Its weights, optimizers, random states, best model, log and results must equal those of
+an uninterrupted run, bit for bit. Every second kill waits until a checkpoint is being written and
+comes up to 30 ms later; the others come at any time. To save seconds per command, the package is
+imported once, and each command is a fork of this process, before TensorFlow starts its threads.
 """
 
 import argparse
@@ -45,7 +45,7 @@ WRITE_WINDOW = 0.03
 
 
 def start(folder, epochs):
-    """Forks a process that trains, or goes on training, in `folder`; returns its number."""
+    """Forks a process that starts or resumes training in `folder`; returns its PID."""
     resume = (folder / "config.json").exists()
     flags = [f"--run_dir={folder}", "--resume"] if resume else [*FLAGS, f"--run_dir={folder}"]
     process = os.fork()
@@ -66,19 +66,19 @@ def start(folder, epochs):
 
 
 def ended(process):
-    """The exit code of a process, negative for a signal, or None while it runs."""
+    """Returns the exit code of a process, negative for a signal, or None while it runs."""
     found, status = os.waitpid(process, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if found else None
 
 
 def step_of(folder):
-    """The step of the newest checkpoint, 0 without one."""
+    """Returns the step of the newest checkpoint, or 0 without one."""
     state = read_state(folder / "checkpoints")
     return 0 if state is None else state["step"]
 
 
 def processor_seconds(process):
-    """The processor time that a process has used: a moment that other load does not move."""
+    """Returns the processor time of a process, which does not depend on other load."""
     fields = (
         pathlib.Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     )
@@ -86,7 +86,7 @@ def processor_seconds(process):
 
 
 def wait(process, until):
-    """Waits until a condition holds or the process ends; returns its exit code in that case."""
+    """Waits until a condition holds, or the process ends; in that case returns its exit code."""
     while not until():
         code = ended(process)
         if code is not None:
@@ -96,10 +96,10 @@ def wait(process, until):
 
 
 def kill_once(folder, epochs, generator, lifetime, in_write):
-    """Starts the command and kills it; returns where the kill fell, or "end" if it was too late."""
+    """Starts the command and kills it; returns the kill's phase, or "end" if it came too late."""
     before = step_of(folder)
     for left in (folder / "checkpoints").glob("partial-*"):
-        left.unlink()  # Of an earlier kill, so that what is found afterwards is of this one.
+        left.unlink()  # Left by an earlier kill; files found afterwards are from this one.
     process = start(folder, epochs)
     moment = generator.uniform(0, lifetime)
     code = wait(process, lambda: processor_seconds(process) >= moment)
@@ -122,7 +122,7 @@ def kill_once(folder, epochs, generator, lifetime, in_write):
 
 
 def finish(folder, epochs):
-    """Runs the command to its end; returns the processor seconds until it had a checkpoint."""
+    """Runs the command to its end; returns the processor seconds until its first checkpoint."""
     process = start(folder, epochs)
     code = wait(process, (folder / "checkpoints" / "state.json").exists)
     if code is None:
@@ -134,7 +134,7 @@ def finish(folder, epochs):
 
 
 def arrays_of(path):
-    """Everything a `.keras` file holds in numbers: a dictionary from names to arrays."""
+    """Reads all arrays of a `.keras` file into a dictionary from names to arrays."""
     arrays = {}
     with zipfile.ZipFile(path) as archive:
         weights = io.BytesIO(archive.read("model.weights.h5"))
@@ -148,7 +148,7 @@ def arrays_of(path):
 
 
 def differences(folder, expected):
-    """Names of what differs between two runs: arrays of checkpoints, rows of the log."""
+    """Returns the names of differing arrays of checkpoints, and of differing files, of two runs."""
     found = []
     for name in (read_state(expected / "checkpoints")["checkpoint"].name, "best.keras"):
         ours, theirs = (arrays_of(run / "checkpoints" / name) for run in (folder, expected))
@@ -170,7 +170,7 @@ def differences(folder, expected):
 
 
 def main():
-    """Reads the command line, kills, and prints a table; the exit code is 1 if a run differs."""
+    """Kills runs and prints a table; the exit code is 1 if a run differs."""
     parser = argparse.ArgumentParser(description="Kills training runs at random moments.")
     parser.add_argument("--kills", type=int, default=100, help="kills in all")
     parser.add_argument("--chains", type=int, default=5, help="runs that share them")
@@ -200,7 +200,7 @@ def _measure(given, out):
         counts = {}
         for number in range(min(share, left)):
             in_write = bool(number % 2)
-            # Longer than a start takes, so that kills fall in it and after it.
+            # Longer than the first checkpoint takes, so that kills come before and after it.
             where = kill_once(folder, given.epochs, generator, 1.6 * seconds, in_write)
             if where == "end":
                 break

@@ -1,4 +1,4 @@
-"""What the minutes of `photos.py` are."""
+"""Clocks for the minutes of `photos.py`."""
 
 import os
 import time
@@ -7,7 +7,7 @@ THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 
 
 
 def processor_time() -> float:
-    """Seconds in which all threads of this machine have worked for this process."""
+    """Returns this process's processor time, divided by the number of threads of the machine."""
     return time.process_time() / THREADS
 
 

@@ -1,4 +1,4 @@
-"""What `photos.py` measures of reconstructions and mixes of held-out photographs."""
+"""Measures of reconstructions and mixes of held-out photographs, for `photos.py`."""
 
 import math
 import pathlib
@@ -18,13 +18,15 @@ _PATCHES, _PATCH_WIDTH, _DIRECTIONS, _SMALLEST_LEVEL = 128, 7, 512, 16
 
 
 def pooled_extractor(images, labels, path, epochs=12):
-    """The 128 pooled features of a small classifier, trained once and kept in a file.
+    """Returns a small classifier and a model of its 128 pooled features.
+
+    The classifier is trained once and kept in a file.
 
     Args:
-        images: float32 (N, H, W, C) in [-1, 1], the training images.
+        images: training images, float32 (N, H, W, C) in [-1, 1].
         labels: class numbers (N,).
-        path: of the `.keras` file.
-        epochs: how long it is trained.
+        path: path of the `.keras` file.
+        epochs: number of epochs to train.
     """
     path = pathlib.Path(path)
     if not path.exists():
@@ -64,21 +66,21 @@ def _classifier(image_shape, classes, steps_in_all):
 
 
 def measure(originals, made, partners, extractor, labels):
-    """All figures of one model's images, a dictionary.
+    """Computes all measures of one model's images; returns a dictionary.
 
     Args:
         originals: held-out images (N, H, W, C) in [-1, 1].
-        made: dictionary: "reconstructions" of them, "mixes_k2" and "mixes_k3" with their next
-            partners in equal parts, and where they exist "samples" of a density, "new" mixes of
+        made: dictionary of their "reconstructions" and their mixes with their partners in equal
+            parts, "mixes_k2" and "mixes_k3"; optionally "samples" of a density, "new" mixes of
             training images, and "train_codes" and "held_out_codes" for a probe.
-        partners: (3, N), the numbers of each image and of those that it is mixed with.
-        extractor: from `pooled_extractor`.
-        labels: of the training images and of the held-out ones.
+        partners: (3, N), the indices of each image and of those that it is mixed with.
+        extractor: a model of features, from `pooled_extractor`.
+        labels: the labels of the training images and of the held-out images.
     """
     real = extract_features(originals, extractor)
     results = {"error": float(np.abs(originals - made["reconstructions"]).mean())}
     results["ms_ssim"] = ms_ssim(originals, made["reconstructions"])
-    results["variance_held_out"] = float(real.var(axis=0).sum())  # Of features, over images.
+    results["variance_held_out"] = float(real.var(axis=0).sum())  # Of features over images.
     for name in ("reconstructions", "mixes_k2", "mixes_k3", "samples", "new"):
         if name in made:
             fake = extract_features(made[name], extractor)
@@ -98,14 +100,17 @@ def measure(originals, made, partners, extractor, labels):
 
 
 def probe(train_codes, held_out_codes, train_labels, held_out_labels):
-    """Held-out accuracy of a logistic regression on standardised codes."""
+    """Returns the held-out accuracy of a logistic regression on standardised codes."""
     codes = [each.reshape(len(each), -1) for each in (train_codes, held_out_codes)]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
     return float(model.fit(codes[0], train_labels).score(codes[1], held_out_labels))
 
 
 def nearer_parent(mixed, one, other):
-    """Mean distance of a mix to the nearer parent over the parents' distance; 0 is a copy."""
+    """Mean distance of mixes to their nearer parents, relative to the parents' distance.
+
+    0 means that mixes are copies of a parent.
+    """
     apart = np.linalg.norm(one - other, axis=1)
     near = np.minimum(*(np.linalg.norm(mixed - parent, axis=1) for parent in (one, other)))
     kept = apart > 1e-6
@@ -113,9 +118,9 @@ def nearer_parent(mixed, one, other):
 
 
 def ms_ssim(originals, others):
-    """Multi-scale structural similarity over the scales that have room: three at 64, two at 32.
+    """Multi-scale structural similarity over the scales that fit: three at 64 pixels, two at 32.
 
-    A scale is half as wide as the one before it. A window of it is 11 pixels wide.
+    Each scale is half as wide as the previous one, and its window is 11 pixels wide.
     """
     pair = [tf.constant((images + 1) / 2, "float32") for images in (originals, others)]
     scales = int(math.log2(originals.shape[1] / 11)) + 1
@@ -126,11 +131,11 @@ def ms_ssim(originals, others):
 def sliced_distances(real, fake, seed=0):
     """Sliced Wasserstein distances of patches, times 1000, by level of a Laplacian pyramid.
 
-    Karras et al. 2018: 7x7 patches at random places of each level, normalised in each channel,
-    projected on random directions.
+    As in Karras et al. 2018, 7x7 patches at random positions of each level are normalised per
+    channel and projected onto random directions.
 
     Returns:
-        A list of floats, the finest level first, and the mean last.
+        A list of floats: the distance of each level, the finest first, and their mean.
     """
     distances = []
     for ours, theirs in zip(_pyramid(real), _pyramid(fake)):
@@ -152,12 +157,12 @@ def fine_energy(images):
 
 
 def smooth_energy(layouts, images, others, kept=slice(None)):
-    """The finest details of mixes where their layouts are smooth; dots and lattices raise it.
+    """Relative energy of the finest details of mixes where their layouts are smooth.
 
-    The mean energy of the finest Laplacian level in the smoothest three tenths of the layouts' 8x8
-    squares, relative to that of the layouts in the colours of the others. It says something of
-    mixes that have the layout of one image and the look of another. `kept` are the indices of the
-    mixes that are compared.
+    This is the mean energy of the finest Laplacian level in the smoothest three tenths of the
+    layouts' 8x8 squares, relative to that of the layouts in the colours of the others. Dots and
+    lattices raise it. It is meaningful for mixes with the layout of one image and the look of
+    another. `kept` are the indices of the mixes to compare.
     """
     energy = _energy_of_squares(layouts)
     smooth = (energy <= np.quantile(energy, 0.3))[kept]
@@ -174,7 +179,7 @@ def _energy_of_squares(images):
 
 
 def recoloured(images, others):
-    """Images with the mean and the standard deviation of each channel of others."""
+    """Gives images the mean and the standard deviation of each channel of `others`."""
     (mean, deviation), (wanted, spread) = (
         (each.mean(axis=(1, 2), keepdims=True), each.std(axis=(1, 2), keepdims=True))
         for each in (images, others)
@@ -193,7 +198,7 @@ def _blur(images, gain=1.0):
 
 
 def _pyramid(images):
-    """The Laplacian levels of images, the finest first; the last is the remaining image."""
+    """Returns the Laplacian levels of images, the finest first and the remaining image last."""
     levels, current = [], np.asarray(images, "float32")
     while current.shape[1] > _SMALLEST_LEVEL:
         smaller = _blur(current)[:, ::2, ::2]
@@ -205,7 +210,7 @@ def _pyramid(images):
 
 
 def _patches(images, rng):
-    """(patches, numbers) at random places, the same for images of one shape, normalised."""
+    """Draws normalised patches, (patches, values); the positions depend only on `rng` and shape."""
     count, height, width, channels = images.shape
     which = np.repeat(np.arange(count), _PATCHES)
     rows = rng.integers(0, height - _PATCH_WIDTH + 1, len(which))[:, None, None]

@@ -6,10 +6,10 @@
     python benchmarks/photos.py --dataset=cifar10 --data_dir=../shared/tfds --image_size=32 \
       --train_subset=10000 --minutes=10 --pythae=runs/pythae/bin/python --out=runs/photos32
 
-trains in turn, measures all on the same held-out images, and writes a table, a JSON file and a grid
-for each. A recipe is a line of flags of `amr_tf.train`; `--flags` are added to each. On a machine
-that does other work `--clock=cpu` counts the processor time of each training in place of the time
-that passes: minutes of all threads.
+trains models in turn, measures all on the same held-out images, and writes a table, and a JSON file
+and a grid for each. A recipe is a line of flags of `amr_tf.train`; `--flags` are added to each. On
+a machine that does other work, `--clock=cpu` counts the processor time of each training, divided by
+the number of threads, instead of the elapsed time.
 """
 
 import argparse
@@ -35,13 +35,13 @@ from photo_measures import measure, pooled_extractor
 
 _ALL_MIXES = ["--method=amr(adversarial_weight=0.2, mix_weight=3.0, real_weight=4.0)"]
 _NO_BLUR = [*_ALL_MIXES, "--architecture=residual(blur=False)"]
-# What each changes in `configs/photos64.cfg` (or photos32.cfg, ...).
+# The flags by which each recipe differs from `configs/photos64.cfg` (or photos32.cfg, ...).
 _CHANGES = {
     "residual": [],
     "light_mixes": ["--method=amr(adversarial_weight=0.5, mix_weight=1.0, real_weight=2.0)"],
     "no_mixes": ["--method=ae_gan", "--mixer=none", "--look_matching=0"],
     "no_looks": ["--look_matching=0"],
-    "all_mixes": _ALL_MIXES,  # In the adversarial losses to the end.
+    "all_mixes": _ALL_MIXES,  # Mixes stay in the adversarial losses to the end.
     "no_blur": _NO_BLUR,
     "own_scales": [*_NO_BLUR, "--mixer=style(shared_scale=False)"],
     "earlier": [
@@ -67,14 +67,14 @@ _CHANGES = {
     "attention": ["--architecture=residual(attention=8)"],
     "small_codes": ["--architecture=residual(latent_width=4, latent_channels=64)"],
 }
-# The paper's, with codes 4x4xC of as many numbers: a twelfth of the image's.
+# The paper's methods, with codes 4x4xC as large as the others: a twelfth of the image's numbers.
 _PAPERS = {"convolutional": [], "ae_gan": ["--method=ae_gan"]}
 _ROWS = ("recipe", "steps", "error", "ms_ssim", "fd_reconstructions", "fd_mixes_k2", "fd_mixes_k3")
 _ROWS += ("precision_mixes_k2", "recall_mixes_k2", "swd_mixes_k2", "nearer_parent", "probe")
 
 
 def recipe(name, image_size):
-    """The flags of a recipe."""
+    """Returns the flags of a recipe."""
     if name in _CHANGES:
         return [f"--flagfile=configs/photos{image_size}.cfg", *_CHANGES[name]]
     architecture = f"--architecture=convolutional(latent_channels={image_size**2 // 64})"
@@ -83,7 +83,7 @@ def recipe(name, image_size):
 
 
 def config_of(flags):
-    """The `TrainingConfig` of flags of `amr_tf.train`."""
+    """Returns the `TrainingConfig` for flags of `amr_tf.train`."""
     values = absl_flags.FlagValues()
     define_flags(TrainingConfig, values)
     rest = values(["photos", *expand_flagfiles(flags)])
@@ -93,7 +93,7 @@ def config_of(flags):
 
 
 class Budgets(keras.callbacks.Callback):
-    """Measures after each budget of minutes, and stops after the last or at a step."""
+    """Keeps results after each budget of minutes; stops after the last budget or at a step."""
 
     def __init__(self, minutes, steps, keep, show, clock=time.time):
         super().__init__()
@@ -103,7 +103,7 @@ class Budgets(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if self.start is None:
-            self.start = self.clock()  # Behind the first step, in which the graph is traced.
+            self.start = self.clock()  # Does not count the first step, which traces the graph.
         self.seconds = self.clock() - self.start
         made = self.model.steps_made
         if made % 100 == 0:
@@ -117,7 +117,7 @@ class Budgets(keras.callbacks.Callback):
             self.model.stop_training = not self.minutes
 
     def _aside(self, function):
-        """Calls a function with the model as it is used, which costs no time."""
+        """Calls a function with the model's averaged weights, without counting the time."""
         self.model.use_averages(True)
         function(self.model)
         self.model.use_averages(False)
@@ -125,8 +125,8 @@ class Budgets(keras.callbacks.Callback):
 
 
 def batches(images, labels, batch_size, seed):
-    """Endless shuffled batches, of which half of the images are mirrored."""
-    with tf.device("CPU:0"):  # A GPU's memory is for the model.
+    """Returns endless shuffled batches; each image is mirrored with probability 1/2."""
+    with tf.device("CPU:0"):  # Leaves the GPU's memory to the model.
         data = tf.data.Dataset.from_tensor_slices((images, labels))
     data = data.shuffle(len(images), seed).repeat()
 
@@ -137,7 +137,7 @@ def batches(images, labels, batch_size, seed):
 
 
 def train(config, train_images, train_labels, *budgets):
-    """Trains a model of a `TrainingConfig`; what it makes is kept by `Budgets`."""
+    """Trains a model of a `TrainingConfig`; `Budgets` keeps its results."""
     keras.utils.set_random_seed(config.seed)
     model = build_model(config, train_images.shape[1:], int(train_labels.max()) + 1)
     stop = Budgets(*budgets)
@@ -146,7 +146,7 @@ def train(config, train_images, train_labels, *budgets):
 
 
 def decoded(model, images, partners):
-    """Reconstructions, and mixes of k = 2 and 3 images in equal parts, clipped to [-1, 1]."""
+    """Returns reconstructions and mixes of 2 and 3 images in equal parts, clipped, and codes."""
     codes = model.encode(images)
     made = {"reconstructions": model.decode(codes), "held_out_codes": codes}
     for k in (2, 3):
@@ -155,28 +155,29 @@ def decoded(model, images, partners):
 
 
 def all_of(model, pictures):
-    """Everything that is measured: `decoded`, codes for a probe, samples, and what is new."""
+    """Returns everything to measure: that of `decoded`, training codes, samples and new mixes."""
     train_images, _, held_out, _, partners = pictures
     made = decoded(model, held_out, partners)
     made["train_codes"] = model.encode(train_images)
     model.fit_density(train_images)
     made["samples"] = np.clip(model.sample(len(held_out), seed=0), -1, 1)
     model.density = None
-    if model.mixer is not None:  # As `amr sample` draws them.
+    if model.mixer is not None:  # New mixes as `amr sample` draws them.
         chosen = np.random.default_rng(2).permutation(len(train_images))[: len(held_out)]
         made["new"] = np.clip(model.mix(train_images[chosen], seed=0), -1, 1)
     return made
 
 
 def mixed_codes(mixer, codes, permutations):
-    """Equal parts of codes as a mixer makes them.
+    """Mixes codes in equal parts with a mixer.
 
-    Of elements; of maps; or of layout and look: with `StyleMixup` the layout is that of the first
-    (or of the first two in equal parts), the look that of the last.
+    `BernoulliMixup` takes equally many groups of maps from each image. `StyleMixup` takes the
+    layout from the first image (or the first two in equal parts) and the look from the last. Other
+    mixers, and None, weigh all codes equally.
     """
     k, count = permutations.shape
     stack = np.moveaxis(codes[permutations], 0, 1)
-    if isinstance(mixer, amr_tf.BernoulliMixup):  # Each group of maps from one, equally often.
+    if isinstance(mixer, amr_tf.BernoulliMixup):
         groups = np.arange(codes.shape[-1]) // mixer.group_size
         order = np.argsort(np.random.default_rng(0).random((count, groups[-1] + 1)), axis=1) % k
         parts = np.moveaxis(np.eye(k, dtype="float32")[order[:, groups]], 2, 1)[:, :, None, None]
@@ -192,7 +193,7 @@ def mixed_codes(mixer, codes, permutations):
 
 
 def grid(originals, made, partners, count=10, factor=2):
-    """Rows: originals, reconstructions, mixes of k = 2 and 3 neighbours, blends of pixels (2)."""
+    """Draws rows: originals, reconstructions, mixes of 2 and of 3, and blends of pixels of 2."""
     rows = [originals, made["reconstructions"], made["mixes_k2"], made["mixes_k3"]]
     rows.append(originals[partners[:2]].mean(axis=0))
     image = np.concatenate([np.concatenate(list(row[:count]), axis=1) for row in rows])
@@ -205,9 +206,9 @@ def save_png(path, pixels):
 
 
 def pictures_of(data_dir, image_size, dataset="image_folder", train_subset=None):
-    """Training images and labels, held-out images and labels, and who is mixed with whom.
+    """Returns training images and labels, held-out images and labels, and the mixes' partners.
 
-    A tenth of the training images is held out, or a tenth of the subset's number.
+    A tenth of the training images is held out; with a subset, a tenth of its number.
     """
     data = amr_tf.data.load(dataset, data_dir, image_size, 0.1, train_subset, seed=0)
     parts = [
@@ -222,12 +223,12 @@ def pictures_of(data_dir, image_size, dataset="image_folder", train_subset=None)
 
 
 def ours(name, options, pictures, path):
-    """For each budget a path, what a recipe makes of the held-out images, and what it took."""
+    """Trains a recipe; returns a path, the images of `all_of`, and settings for each budget."""
     train_images, train_labels, held_out, _, partners = pictures
     few = held_out[:64], partners[:, :64] % 64
     flags = recipe(name, options.image_size) + list(filter(None, options.flags.split(";")))
     config = config_of(flags)
-    resolved = config.resolve()  # Defaults may change later.
+    resolved = config.resolve()  # Recorded, because defaults may change later.
     chosen = {key: getattr(resolved, key) for key in ("architecture", "method", "mixer")}
     kept = []
 
@@ -248,7 +249,7 @@ def ours(name, options, pictures, path):
 
 
 def saved(name, options, pictures, path):
-    """The same of a model that has been trained."""
+    """Returns the same as `ours` for a model that is already trained."""
     model = keras.saving.load_model(name)
     where = pathlib.Path(options.out) / f"{pathlib.Path(name).stem}{options.name}"
     if where.with_name(f"{where.name}.json").exists():
@@ -257,7 +258,7 @@ def saved(name, options, pictures, path):
 
 
 def theirs(name, options, pictures, path):
-    """The same of one of pythae's models, which trains anew for each budget."""
+    """Yields the same as `ours` for one of pythae's models, which trains anew for each budget."""
     file = path.with_name("pictures.npz")
     np.savez(file, train=pictures[0], held_out=pictures[2], partners=pictures[4])
     script = pathlib.Path(__file__).with_name("photos_pythae.py")
@@ -301,7 +302,7 @@ def main():
     jobs += [(name, saved) for name in filter(None, options.saved.split(","))]
     jobs += [(name, theirs) for name in options.models.split(",") if options.pythae]
     trained = {}
-    for name, job in jobs:  # All trainings first: measuring warms nothing up for them.
+    for name, job in jobs:  # Trains all models first, so that measuring does not affect them.
         path = out / f"{'pythae_' if job is theirs else ''}{name}{options.name}"
         for where, made, took in job(name, options, pictures, path):
             trained[where] = made, took

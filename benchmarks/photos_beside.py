@@ -11,11 +11,11 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-_ROWS = 5  # Of a grid: originals, reconstructions, mixes of two and of three, blends of two.
+_ROWS = 5  # Per grid: originals, reconstructions, mixes of two and of three, blends of two.
 
 
 def rows_of(path):
-    """The rows of a grid, arrays (H, W, channels)."""
+    """Returns the rows of a grid, arrays (H, W, channels)."""
     pixels = plt.imread(path)
     height = len(pixels) // _ROWS
     return [pixels[height * row : height * (row + 1)] for row in range(_ROWS)]

@@ -2,9 +2,10 @@
 
     python benchmarks/photos_pythae.py PICTURES.npz MODEL OUT.npz MINUTES STEPS CLOCK
 
-The networks are pythae's residual ones for CelebA (64 pixels) or CIFAR (32), the optimizer Adam as
-in its trainers, codes of a twelfth of the image's numbers. VAEGAN gets a discriminator of its own:
-pythae's for CelebA has 11 million parameters, and takes most of a step.
+The networks are pythae's residual ones for CelebA (64 pixels) or CIFAR (32 pixels). The optimizer
+is Adam, as in pythae's trainers, and codes have a twelfth of the image's numbers. VAEGAN gets a
+smaller discriminator, because pythae's for CelebA has 11 million parameters and takes most of a
+step.
 """
 
 import sys
@@ -35,7 +36,7 @@ NETWORKS = {  # Encoder, encoder of a VAE, decoder.
 
 
 class SmallDiscriminator(BaseDiscriminator):
-    """Four convolutions of stride 2 and a logit's sigmoid, in the form that VAEGAN asks for."""
+    """Four convolutions of stride 2 and the sigmoid of a logit, with VAEGAN's interface."""
 
     def __init__(self, image_size):
         super().__init__()
@@ -60,7 +61,7 @@ class SmallDiscriminator(BaseDiscriminator):
 
 
 def build(name, image_size):
-    """The model of a name, and the optimizers of its losses."""
+    """Returns a model by name, and the optimizers of its losses."""
     shape = {"input_dim": (3, image_size, image_size), "latent_dim": image_size**2 // 4}
     encoder, vae_encoder, decoder = NETWORKS[image_size]
     plain = {"ae": (AE, AEConfig), "rae": (RAE_L2, RAE_L2_Config)}
@@ -83,7 +84,7 @@ def build(name, image_size):
 
 
 def step(name, model, optimizers, images):
-    """One step as pythae's trainers make it."""
+    """Runs one training step as pythae's trainers do."""
     output = model({"data": images})
     if name in ("ae", "vae"):
         losses = [output.loss]

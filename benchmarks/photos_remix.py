@@ -3,14 +3,16 @@
     python benchmarks/photos_remix.py --data_dir=../shared/photos/flowers --image_size=64 \
       --model=runs/photos/residual_10min.keras --mixers="mixup;spherical;style"
 
-measures equal parts of two held-out photographs, as `photos.py` does, and for `style` also the
-layout of one with the look of the other, as it is and with the other's contrast; for comparison
-blends of pixels, and a photograph in the other's colours (Reinhard et al. 2001, "Color transfer
-between images"). Contrast is the standard deviation of mixes over that of the second photographs,
-a geometric mean, and in brackets the standard deviation of the logarithm over mixes and channels.
-Fine is the energy at the highest frequencies, relative to photographs; smooth that of the finest
-details where the layout is smooth, relative to photographs in the other's colours.
-`--classifier` is the one that `photos.py` left in its `--out`.
+measures mixes of two held-out photographs in equal parts, with the measures of `photos.py`. For
+`style` it also measures mixes of the layout of one with the look of the other, unchanged and with
+the other's contrast. For comparison, it measures blends of pixels, one photograph in the other's
+colours (Reinhard et al. 2001, "Color transfer between images") and reconstructions.
+
+"contrast" is the standard deviation of mixes relative to that of the second photographs, a
+geometric mean; in brackets is the standard deviation of its logarithm over mixes and channels.
+"fine" is the energy at the highest frequencies relative to photographs. "smooth" is the energy of
+the finest details where the layout is smooth, relative to photographs in the other's colours.
+`--classifier` is the file that `photos.py` left in its `--out`.
 """
 
 import argparse
@@ -84,7 +86,7 @@ def main():
 
 
 def in_contrast(images, others):
-    """Images with the standard deviation of others, over positions and channels."""
+    """Gives images the standard deviation of `others` over positions and channels."""
     mean = images.mean(axis=(1, 2), keepdims=True)
     spread, wanted = (each.std(axis=(1, 2, 3), keepdims=True) for each in (images, others))
     return (images - mean) / spread * wanted + mean

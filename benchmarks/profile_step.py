@@ -2,9 +2,9 @@
 
     python benchmarks/profile_step.py
 
-The table sums the durations of TensorFlow's operations, by network and kind; operations that run at
-the same time count twice, so the sum is more than the step. The peak is the best speed that single
-convolutions of the networks' shapes reach when nothing else runs.
+The table sums the durations of TensorFlow's operations by network and kind. Operations that run at
+the same time are counted separately, so the sum exceeds the duration of the step. The peak is the
+best speed of single convolutions of the networks' shapes when nothing else runs.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main():
 
 
 def profiled(step):
-    """Durations of steps in seconds, milliseconds a step by network and kind, and operations."""
+    """Returns durations of steps in s, ms per step by network and kind, and operations per step."""
     for _ in range(3):
         step()
     durations = []
@@ -84,12 +84,12 @@ def profiled(step):
 
 
 def is_operation(name):
-    """Whether an event is one operation, `path/of/layer:Type`, not a function or a frame."""
+    """Whether an event is an operation, `path/of/layer:Type`, not a function or a frame."""
     return ":" in name and "::" not in name and not name.startswith("EagerLocal")
 
 
 def classify(name):
-    """The network and the kind of an operation."""
+    """Returns the network and the kind of an operation."""
     path, operation = name.rsplit(":", 1)
     network = next((part for part in _NETWORKS if part in path), "optimizers, rest")
     if "Conv" in operation:
@@ -98,18 +98,18 @@ def classify(name):
 
 
 def products(model):
-    """Multiplications of a step in convolutions, for each image of the batch.
+    """Counts the multiplications of a step in convolutions, per image of the batch.
 
-    One pass of images through encoder, decoder (twice: reconstruction and mix) and discriminator
-    (three times), and twice that for the gradients at inputs and weights; the encoder's first
-    layer needs none at its input.
+    Each image passes once through the encoder, twice through the decoder (reconstruction and mix)
+    and three times through the discriminator. The gradients of inputs and weights take twice that.
+    The encoder's first layer needs no gradient of its input, which is counted nevertheless.
     """
     passes = {model.encoder: 1, model.decoder: 2, model.discriminator: 3}
     return sum(3 * times * forward_products(network) for network, times in passes.items())
 
 
 def forward_products(network):
-    """Multiplications of one image's pass through a network's convolutions."""
+    """Counts the multiplications of one image's pass through a network's convolutions."""
     total = 0
     for layer in network.layers:
         kernel = getattr(layer, "kernel", None)
@@ -117,7 +117,7 @@ def forward_products(network):
             continue
         height, width, outputs = layer.output.shape[1:]
         inputs = layer.input[0] if isinstance(layer.input, (list, tuple)) else layer.input
-        # A pixel of an upsampled convolution is made of four products in place of nine.
+        # An upsampled convolution needs four products per pixel instead of nine.
         convolution = getattr(layer, "layer", layer)
         upsampled = isinstance(convolution, UpsampledConv2D)
         taps = 4 if upsampled else kernel.shape[0] * kernel.shape[1]
@@ -126,7 +126,7 @@ def forward_products(network):
 
 
 def convolution_peak(precision):
-    """FLOP a second of the fastest of some convolutions, forward."""
+    """Returns the FLOP per second of the fastest of several convolutions, forward only."""
     dtype = "float32" if precision == "float32" else "bfloat16"
     best = 0.0
     for width, channels in ((34, 16), (17, 32), (8, 64), (16, 128)):

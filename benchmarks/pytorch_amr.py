@@ -1,16 +1,16 @@
 """Adversarial mixup resynthesis (AMR) and ACAI in plain PyTorch, independent of `amr_tf`.
 
-It serves two purposes: `record_golden.py` replays and records training steps with it, so that the
-TensorFlow package is tested against something that shares no code with it; and the benchmarks use
-it as the opponent. Nothing here imports `amr_tf`, Keras or TensorFlow.
+It serves two purposes. `record_golden.py` replays and records training steps with it, to test the
+TensorFlow package against an implementation that shares no code with it. The benchmarks compare
+against it. Nothing here imports `amr_tf`, Keras or TensorFlow.
 
-Everything is in PyTorch's own layout: images and codes `(N, C, H, W)`.
+All tensors have PyTorch's layout: images and codes are `(N, C, H, W)`.
 
     trainer = build_trainer(width=32, depth=16, channels=1, latent_channels=2, lambda_=10.0)
     losses = trainer.step(x, label, perms, coefficients)
 
-Each method is one class, which holds its objectives and nothing else: `AMRTrainer`, `AEGANTrainer`,
-`ACAITrainer` (as AMR's authors compare with it) and `OriginalACAITrainer` (Berthelot et al., 2019).
+Each method is a class that holds only its objectives: `AMRTrainer`, `AEGANTrainer`, `ACAITrainer`
+(as implemented by AMR's authors) and `OriginalACAITrainer` (Berthelot et al., 2019).
 """
 
 import dataclasses
@@ -27,8 +27,8 @@ from torch.nn.utils import spectral_norm
 def count_scales(width, latent_width, at_least=2):
     """Returns how often `width` is halved to reach `latent_width`.
 
-    The padded 1x1 convolution makes `width + 2`; the two extra pixels vanish in the poolings'
-    rounding down only if there are at least two of these (34 -> 17 -> 8 -> 4, but 10 -> 5).
+    The padded 1x1 convolution gives a width of `width + 2`. The two extra pixels disappear when
+    poolings round down, but only with at least two poolings (34 -> 17 -> 8 -> 4, but 10 -> 5).
     """
     scales = round(math.log2(width / latent_width))
     if latent_width << max(scales, 0) != width or scales < at_least:
@@ -41,7 +41,7 @@ def count_scales(width, latent_width, at_least=2):
 
 
 def normalized_block(inputs, outputs, slope, epsilon):
-    """A 3x3 convolution, instance normalisation and LeakyReLU."""
+    """Returns a 3x3 convolution, instance normalisation and LeakyReLU."""
     return [
         nn.Conv2d(inputs, outputs, 3, padding=1),
         nn.InstanceNorm2d(outputs, eps=epsilon, affine=True),
@@ -67,7 +67,7 @@ class Encoder(nn.Sequential):
         def block(inputs, outputs):
             return normalized_block(inputs, outputs, leaky_relu_slope, instance_norm_epsilon)
 
-        # Neither a normalisation nor an activation follows the first and the last convolution.
+        # The first and the last convolution have no normalisation and no activation.
         layers = [nn.Conv2d(channels, depth, 1, padding=1)]
         inputs = depth
         for scale in range(scales):
@@ -110,8 +110,8 @@ class Decoder(nn.Sequential):
 class Discriminator(nn.Module):
     """Images `(N, channels, width, width)` -> logits `(N,)`.
 
-    The encoder's shape without instance normalisation; every convolution but the first is
-    spectrally normalised (Miyato et al., 2018) through one power iteration a forward pass.
+    It has the encoder's architecture without instance normalisation. Every convolution but the
+    first has spectral normalisation (Miyato et al., 2018), with one power iteration per pass.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Discriminator(nn.Module):
 
 
 def original_convolution(inputs, outputs, size=3):
-    """A "same" convolution with the initialiser of Berthelot et al.'s code and zero bias."""
+    """Returns a "same" convolution with the initialiser of Berthelot et al. and zero bias."""
     convolution = nn.Conv2d(inputs, outputs, size, padding="same")
     nn.init.normal_(convolution.weight, std=original_kernel_std(convolution.weight))
     nn.init.zeros_(convolution.bias)
@@ -158,7 +158,7 @@ def original_convolution(inputs, outputs, size=3):
 
 
 def original_kernel_std(weight, slope=0.2):
-    """1 / sqrt((1 + slope^2) * fan_in), where fan_in is in * height * width, or in if dense."""
+    """Returns 1 / sqrt((1 + slope^2) * fan_in); fan_in is in * height * width, or in if dense."""
     return 1 / math.sqrt((1 + slope**2) * weight[0].numel())
 
 
@@ -205,7 +205,7 @@ class OriginalDecoder(nn.Sequential):
 
 
 class OriginalCritic(nn.Module):
-    """Images `(N, channels, width, width)` -> scores `(N,)`, the mean over an encoder's map."""
+    """Images `(N, channels, width, width)` -> scores `(N,)`, means of an encoder's output."""
 
     def __init__(self, **shape):
         super().__init__()
@@ -223,7 +223,7 @@ def mix_codes(codes, perms, coefficients):
 
     Args:
         codes: `(N, C, H, W)`.
-        perms: `(k, N)` integers; row `i` names each example's `i`-th parent. Row 0 is the identity.
+        perms: `(k, N)` integers; row `i` has each example's `i`-th parent. Row 0 is the identity.
         coefficients: `(N, k, 1 or C, 1, 1)`, summing to one over `k`.
 
     Returns:
@@ -233,10 +233,10 @@ def mix_codes(codes, perms, coefficients):
 
 
 def as_target(target, logits):
-    """A number or a tensor `(N,)` as a tensor like `logits`."""
+    """Converts a number or a tensor `(N,)` to a tensor like `logits`."""
     if isinstance(target, torch.Tensor):
         return target.to(logits.dtype).expand_as(logits)
-    return torch.full_like(logits, target)  # Not a copy from the host, which no graph can hold.
+    return torch.full_like(logits, target)  # CUDA graphs cannot contain a copy from the host.
 
 
 def binary_crossentropy(logits, target):
@@ -245,7 +245,7 @@ def binary_crossentropy(logits, target):
 
 
 def least_squares(logits, target):
-    """Mean of `(logits - target)^2`, without the factor 1/2 that some authors use."""
+    """Mean of `(logits - target)^2`, without the factor of 1/2 that some authors use."""
     return F.mse_loss(logits, as_target(target, logits))
 
 
@@ -254,7 +254,7 @@ GAN_LOSSES = {"binary_crossentropy": binary_crossentropy, "least_squares": least
 
 
 def choose(name, value, allowed):
-    """Returns `allowed[value]`, or says what was allowed."""
+    """Returns `allowed[value]`, or raises a ValueError that lists the allowed values."""
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {sorted(allowed)}. Received: {value!r}")
     return allowed[value]
@@ -264,12 +264,12 @@ def choose(name, value, allowed):
 
 
 class TensorFlowAdam(torch.optim.Adam):
-    """Adam with epsilon where TensorFlow and Keras put it.
+    """Adam with epsilon in the place where TensorFlow and Keras add it.
 
-    Kingma & Ba's algorithm 1, and PyTorch, divide by `sqrt(v / c) + epsilon` with the bias
-    correction `c = 1 - beta_2^t`. The faster form at the end of their section 2, TensorFlow's,
-    divides by `sqrt(v) + epsilon` and multiplies by `sqrt(c)`. That is the same as PyTorch's with
-    the larger `epsilon / sqrt(c)`.
+    Algorithm 1 of Kingma & Ba, and PyTorch, divide by `sqrt(v / c) + epsilon` with the bias
+    correction `c = 1 - beta_2^t`. TensorFlow uses the faster form at the end of their section 2,
+    which divides by `sqrt(v) + epsilon` and multiplies by `sqrt(c)`. This equals PyTorch's form
+    with the larger `epsilon / sqrt(c)`.
     """
 
     def __init__(self, params, lr, betas, eps, **kwargs):
@@ -286,7 +286,7 @@ class TensorFlowAdam(torch.optim.Adam):
 
 
 def update(optimizer, loss):
-    """One optimizer step down the gradient of `loss`."""
+    """Takes one optimizer step on `loss`."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -297,7 +297,7 @@ def update(optimizer, loss):
 
 @dataclasses.dataclass
 class Resynthesis:
-    """What the auto-encoder makes of a batch `x`. Without mixing the last three are None."""
+    """The auto-encoder's outputs for a batch `x`. Without mixing, the last three are None."""
 
     x: torch.Tensor
     codes: torch.Tensor
@@ -312,28 +312,28 @@ class Resynthesis:
         return self.coefficients[:, 0].flatten()
 
     def detach(self):
-        """The same without gradients."""
+        """Returns a copy without gradients."""
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
         return Resynthesis(*(None if value is None else value.detach() for value in values))
 
 
 class Trainer:
-    """Plain eager training: the auto-encoder's update, the discriminator's, then the probe's.
+    """Plain eager training: updates the auto-encoder, then the discriminator, then the probe.
 
     A method adds its objectives, `autoencoder_losses` and `discriminator_terms`.
 
     Args:
         encoder, decoder, discriminator, probe: modules; the probe maps flattened codes to logits.
-        k: how many examples are mixed.
-        lambda_: weight of the reconstruction.
-        beta: weight of the consistency of mixes, a distance of `mix` and `f(g(mix))`.
+        k: number of examples per mix.
+        lambda_: weight of the reconstruction loss.
+        beta: weight of the consistency loss of mixes, a distance between `mix` and `f(g(mix))`.
         reconstruction_loss: "mean_absolute_error" or "mean_squared_error".
         gan_loss: "binary_crossentropy" or "least_squares".
-        consistency_loss: a name of a reconstruction loss, or None for what the method's authors
-            use: the reconstruction loss itself for AMR, the mean absolute difference for ACAI.
-        generator_update_every: the auto-encoder learns on steps 0, n, 2n, ...
-        skipped_losses: whether the generator's losses are computed on the other steps as well.
-            A benchmark turns it off, as nothing learns from them.
+        consistency_loss: name of a reconstruction loss, or None for the one that the method's
+            authors use: the reconstruction loss for AMR, the mean absolute error for ACAI.
+        generator_update_every: n, if the auto-encoder is updated in steps 0, n, 2n, ...
+        skipped_losses: whether to compute the generator's losses in the other steps, too. A
+            benchmark turns this off, because nothing learns from them.
         learning_rate, beta_1, beta_2, epsilon, l2_weight_decay: Adam's, for all three optimizers.
             The decay is added to the gradient of every parameter.
         fused: passed to `torch.optim.Adam`.
@@ -401,7 +401,7 @@ class Trainer:
         raise NotImplementedError
 
     def autoencoder_losses(self, made):
-        """Returns the auto-encoder's loss `gen_loss` and its terms, unweighted.
+        """Returns the auto-encoder's loss `gen_loss` and its unweighted terms.
 
         Args:
             made: a `Resynthesis`.
@@ -416,37 +416,37 @@ class Trainer:
         """
         raise NotImplementedError
 
-    # What they are made of.
+    # Parts of the objectives.
 
     def discriminate(self, *groups):
-        """Returns the logits `(N,)` of each group of images, from one pass."""
+        """Returns the logits `(N,)` of each group of images, computed in one pass."""
         return self.discriminator(torch.cat(groups)).chunk(len(groups))
 
     def discriminate_frozen(self, *groups):
-        """As `discriminate`, but gradients reach the images only."""
+        """Like `discriminate`, but only the images get gradients."""
         self.discriminator.requires_grad_(False)
         logits = self.discriminate(*groups)
         self.discriminator.requires_grad_(True)
         return logits
 
     def consistency(self, made):
-        """How far mixes are from what the encoder makes of them once they are decoded.
+        """Returns the distance of mixed codes from the codes of their decoded images.
 
-        No gradient is stopped: f is pulled towards the mix and the mix towards f.
+        No gradient is stopped, so each is pulled towards the other.
         """
         return self.consistency_loss(self.encoder(made.mix), made.mixed_codes)
 
     # The step.
 
     def step(self, x, label, perms=None, coefficients=None):
-        """One training step.
+        """Runs one training step.
 
         Args:
             x: images `(N, C, H, W)` in [-1, 1].
-            label: `(N,)` integers, seen by the probe alone.
+            label: `(N,)` integers, used only by the probe.
             perms: `(k, N)` integers.
-            coefficients: `(N, k, 1 or C, 1, 1)`. AE+GAN does without both; if they are given, the
-                mixes' loss is reported, and no gradient comes from it.
+            coefficients: `(N, k, 1 or C, 1, 1)`. AE+GAN needs neither `perms` nor coefficients. If
+                they are given, the loss of mixes is reported but not minimised.
 
         Returns:
             A dict of detached scalars.
@@ -463,15 +463,15 @@ class Trainer:
         if learns:
             update(self.generator_optimizer, losses["gen_loss"])
 
-        # These images precede the update just above, as in the authors' code: making them again
-        # would cost another pass through the generator.
+        # The discriminator sees the images from before this update, as in the authors' code.
+        # Recomputing them would cost another pass through the generator.
         made = made.detach()
         losses |= self.discriminator_step(made)
         losses |= self.probe_step(made.codes, label)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def check_mixing(self, x, perms, coefficients):
-        """Raises where the mixing arguments do not fit `x` and `k`."""
+        """Raises a ValueError unless the mixing arguments match `x` and `k`."""
         if perms is None or coefficients is None:
             if self.mixes_learn:
                 raise ValueError("This method needs `perms` and `coefficients`. Received: None")
@@ -492,7 +492,7 @@ class Trainer:
         return Resynthesis(x, codes, reconstruction, mixed_codes, mix, coefficients)
 
     def discriminator_step(self, made):
-        """Updates the discriminator; returns its loss `d_x`, divided by the number of terms."""
+        """Updates the discriminator; returns its loss divided by the number of terms, `d_x`."""
         terms = self.discriminator_terms(made)
         loss = sum(terms)
         update(self.discriminator_optimizer, loss)
@@ -511,7 +511,7 @@ class Trainer:
 
 
 class AMRTrainer(Trainer):
-    """Adversarial mixup resynthesis: reconstructions and decoded mixes shall look real.
+    """Adversarial mixup resynthesis: makes reconstructions and decoded mixes look real.
 
     The auto-encoder minimises
     `lambda * reconstruction + gan(D(g(h)), 1) + gan(D(g(mix)), 1) + beta * consistency`
@@ -547,13 +547,13 @@ class AMRTrainer(Trainer):
 
 
 class AEGANTrainer(AMRTrainer):
-    """AMR without the terms of mixes."""
+    """AMR without the loss terms of mixes."""
 
     mixes_learn = False
 
 
 class ACAITrainer(Trainer):
-    """ACAI as AMR's authors compare with it: the critic predicts how much an image was mixed.
+    """ACAI as implemented by AMR's authors: the critic predicts how much an image was mixed.
 
     The auto-encoder minimises `lambda * reconstruction + gan(D(g(mix)), 0) + beta * consistency`
     and the critic `gan(D(g(mix)), 2 min(alpha, 1 - alpha)) + gan(D(x), 0) + gan(D(g(h)), 0)`.
@@ -571,7 +571,7 @@ class ACAITrainer(Trainer):
         losses = {
             "recon": self.reconstruction_loss(made.reconstruction, made.x),
             "disc_g_mix": self.gan_loss(mix, 0.0),
-            # Reported even where it has no weight, as in the authors' code.
+            # Reported even if its weight is 0, as in the authors' code.
             "consist": self.consistency(made),
         }
         losses["gen_loss"] = (
@@ -591,15 +591,15 @@ class ACAITrainer(Trainer):
 
 
 class OriginalACAITrainer(ACAITrainer):
-    """ACAI as its own authors have it (Berthelot et al., 2019, and their code).
+    """ACAI as implemented by its own authors (Berthelot et al., 2019, and their code).
 
     The auto-encoder minimises `(x - g(h))^2 + adversarial_weight * D(g(mix))^2` and the critic
     `(D(g(mix)) - alpha)^2 + D(gamma x + (1 - gamma) g(h))^2`, where gamma is `critic_blend`.
 
-    The authors mix an example with its partner in the reversed batch: `perms` is the identity and
-    the reversed order. Its share alpha is uniform in [0, 1], folded to [0, 0.5].
+    The authors mix each example with its partner in the reversed batch: `perms` is the identity and
+    the reversed order. The share alpha is uniform in [0, 1] and folded to [0, 0.5].
 
-    Arguments as for `Trainer`, with the authors' defaults, and `adversarial_weight` and
+    The arguments are those of `Trainer`, with the authors' defaults, `adversarial_weight` and
     `critic_blend`.
     """
 
@@ -659,17 +659,17 @@ def build_trainer(
     method="amr",
     **options,
 ):
-    """Returns a method's trainer with fresh networks.
+    """Returns a method's trainer with newly initialised networks.
 
     Args:
-        width: of the images.
-        latent_width, latent_channels: of the codes.
-        depth: channels of the networks at full resolution.
-        channels: of the images.
-        leaky_relu_slope: None for the authors', 0.01, or 0.2 for the original ACAI.
-        instance_norm_epsilon: added to the variance; the original ACAI normalises nothing.
-        classes: the probe's.
-        device: where the networks are.
+        width: width of the images.
+        latent_width, latent_channels: width and channels of the codes.
+        depth: number of channels of the networks at full resolution.
+        channels: number of channels of the images.
+        leaky_relu_slope: None for the authors' value, 0.01, or 0.2 for the original ACAI.
+        instance_norm_epsilon: added to the variance; not used by the original ACAI.
+        classes: number of the probe's classes.
+        device: device of the networks.
         method: a key of `METHODS`.
         **options: keyword arguments of the method's class.
     """

@@ -54,7 +54,7 @@ KINDS = {nn.Conv2d: "conv", nn.InstanceNorm2d: "instance_norm", nn.Linear: "dens
 STEPS = {"step0": "after", "step1": "after_last"}
 LOSS_TOLERANCE = 1e-5
 
-# The hyperparameters that a file's `meta` holds, in its order, and the flags' defaults.
+# The hyperparameters in a file's `meta`, in its order, with the flags' defaults.
 AMR_DEFAULTS = {
     "method": "amr",
     "mixer": "mixup",
@@ -91,8 +91,8 @@ ORIGINAL_ACAI_DEFAULTS = {
 }
 ALL_DEFAULTS = {**AMR_DEFAULTS, **ORIGINAL_ACAI_DEFAULTS}
 DEFAULTS = {**dict.fromkeys(METHODS, AMR_DEFAULTS), "acai_original": ORIGINAL_ACAI_DEFAULTS}
-# `meta` names the latent width only where it is another one, and the consistency loss only where it
-# is not the one of the method's authors: the files that came with the project name neither.
+# `meta` holds the latent width only if it differs from this one, and the consistency loss only if
+# it differs from that of the method's authors: the project's original files hold neither.
 LATENT_WIDTH = 4
 CHOICES = {
     "method": tuple(METHODS),
@@ -120,7 +120,7 @@ def named_tensors(network):
     modules = [module for module in network.modules() if type(module) in KINDS]
     for index, module in enumerate(modules):
         kind = KINDS[type(module)]
-        # Under spectral normalisation `weight` is the quotient; the parameter is `weight_orig`.
+        # With spectral normalisation, `weight` is normalised and `weight_orig` is the parameter.
         weight = getattr(module, "weight_orig", module.weight)
         names = ("gamma", "beta") if kind == "instance_norm" else ("kernel", "bias")
         found |= {
@@ -133,20 +133,20 @@ def named_tensors(network):
 
 
 def feeds_a_normalization(name, names):
-    """Whether `name` is a bias that an instance normalisation subtracts again.
+    """Whether `name` is a bias that a following instance normalisation cancels.
 
-    Its true gradient is zero. Adam divides the rounding error that is left by its own size, so
-    the bias moves by up to the learning rate in a direction that no replay can reproduce.
+    Its true gradient is zero. Adam divides the remaining rounding error by its own size, so the
+    bias moves by up to the learning rate in a direction that no replay can reproduce.
     """
     following = f"{int(name[:2]) + 1:02d}_instance_norm/gamma"
     return re.fullmatch(r"\d\d_conv/bias", name) is not None and following in names
 
 
 def to_recorded(tensor, code_size=None):
-    """A tensor's values as the files have them: OIHW -> HWIO, (out, in) -> (in, out).
+    """Converts a tensor to the files' layout: OIHW -> HWIO, (out, in) -> (in, out).
 
-    A probe's kernel reads the flattened code: (out, C H W) here and (H W C, out) in the files. It
-    is transposed as what it amounts to, a convolution of the code's size `(C, H, W)`.
+    The probe's kernel multiplies the flattened code: it is (out, C H W) here and (H W C, out) in
+    the files. It is transposed like a convolution kernel of the code's size `(C, H, W)`.
     """
     tensor = tensor.detach()
     if tensor.ndim == 4:
@@ -238,7 +238,7 @@ def check(path):
             difference = np.abs(value - arrays[name]).max()
             print(f"  {name:40s} {difference:.1e}")
             if name.startswith("step0/loss/"):
-                # Written so that NaN fails.
+                # This form of the comparison fails for NaN.
                 agrees = agrees and bool(difference <= LOSS_TOLERANCE)
         compare_weights(weights(trainer, meta, prefix), arrays, prefix)
     print("  step 0's losses agree" if agrees else f"  FAILED: a loss is off by > {LOSS_TOLERANCE}")
@@ -246,7 +246,7 @@ def check(path):
 
 
 def compare_weights(ours, arrays, prefix):
-    """Prints how far each network's weights are off, with the undetermined biases apart."""
+    """Prints the errors of each network's weights, with undetermined biases listed separately."""
     for network in NETWORKS:
         start = f"{prefix}/{network}/"
         names = {name.removeprefix(start) for name in ours if name.startswith(start)}
@@ -274,9 +274,9 @@ def compare_weights(ours, arrays, prefix):
 
 @torch.no_grad()
 def randomize(trainer, kernel_std, rng):
-    """Draws all weights from `rng`; biases and gains off 0 and 1, so that a swap is noticed.
+    """Draws all weights from `rng`; biases are not 0 and gains not 1, so that a swap is noticed.
 
-    `kernel_std` is a function of a kernel: the standard deviation to draw it with.
+    `kernel_std` is a function from a kernel to the standard deviation for drawing it.
     """
     for network in NETWORKS:
         for name, tensor in named_tensors(getattr(trainer, network)).items():
@@ -295,33 +295,34 @@ def randomize(trainer, kernel_std, rng):
     for module in normalized:
         separate_spectrum(module)
     if normalized:
-        # The convolutions of norm one shrink what tells images apart. With the first as drawn, the
-        # logits of all images would agree to 1e-5, and a replay that mixed them up would pass.
+        # Convolutions of norm one shrink the differences between images. Without a larger first
+        # kernel, the logits of all images would agree to 1e-5, and a replay that confused images
+        # would pass.
         convolutions[0].weight.mul_(30.0)
 
 
 def amr_kernel_std(tensor):
-    """The initialiser of AMR's authors: 1 / sqrt((1 + 0.2^2) * out * in * kernel_height)."""
+    """Std of the AMR authors' initialiser: 1 / sqrt((1 + 0.2^2) * out * in * kernel_height)."""
     height = tensor.shape[2] if tensor.ndim == 4 else 1
     return 1 / np.sqrt(1.04 * tensor.shape[0] * tensor.shape[1] * height)
 
 
 def unnormalized_kernel_std(tensor, gain=1.5):
-    """The original ACAI's initialiser, times `gain`.
+    """Std of the original ACAI's initialiser, times `gain`.
 
-    Drawn as its authors do, convolutions without normalisation shrink what tells the images apart:
-    the critic's scores of all reconstructions would agree to 1e-6. With a `gain` far larger than
-    this, no gradient would be small enough to show where an optimizer adds its epsilon.
+    With the authors' initialiser, convolutions without normalisation shrink the differences between
+    images, and the critic's scores of all reconstructions would agree to 1e-6. With a much larger
+    `gain`, no gradient would be small enough to show where an optimizer adds its epsilon.
     """
     return gain * original_kernel_std(tensor)
 
 
 def separate_spectrum(module, ratio=1.5):
-    """Makes `u` well-defined and converges it.
+    """Makes `u` well-defined and lets it converge.
 
-    A random kernel's two largest singular values may be within a percent of each other. `u` then
-    turns far on a small update, and the second step would depend on the number of power
-    iterations. The largest is set to `ratio` times the second.
+    A random kernel's two largest singular values may differ by less than a percent. A small update
+    then rotates `u` far, and the second step would depend on the number of power iterations.
+    Therefore, the largest value is set to `ratio` times the second.
     """
     matrix = module.weight_orig.flatten(1).double()
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
@@ -329,7 +330,8 @@ def separate_spectrum(module, ratio=1.5):
     matrix = (left * values) @ right
     module.weight_orig.copy_(matrix.view_as(module.weight_orig))
 
-    # Power iterations, not `left[:, 0]`: u has to be the fixed point of the kernel's float32.
+    # Power iterations instead of `left[:, 0]`, because u must be the fixed point of the kernel
+    # after its rounding to float32.
     matrix = module.weight_orig.flatten(1).double()
     u = module.weight_u.double()
     for _ in range(200):
@@ -355,14 +357,14 @@ def draw_coefficients(mixer, k, batch, channels, rng):
     if mixer == "folded":
         alpha = 0.5 - np.abs(rng.uniform(size=batch) - 0.5)
         return np.stack([alpha, 1 - alpha], axis=1).reshape(batch, 2, 1, 1, 1)
-    # Uniform over the k examples; for k = 2 with p ~ U(0, 1) drawn anew for each map as well.
+    # Uniform over the k examples. For k = 2, this equals drawing p ~ U(0, 1) anew for each map.
     parent = rng.integers(k, size=(batch, 1, 1, 1, channels))
     return np.arange(k).reshape(1, k, 1, 1, 1) == parent
 
 
 def draw_batch(meta, width, batch, classes, step, rng):
     """Returns one step's inputs under their names in the file."""
-    # 256 levels, as images have; they also compress better than arbitrary floats.
+    # 256 levels, like images; they also compress better than arbitrary floats.
     pixels = rng.integers(256, size=(batch, width, width, meta["channels"])) / 127.5 - 1
     perms = draw_perms(meta["mixer"], meta["k"], batch, rng)
     coefficients = draw_coefficients(meta["mixer"], meta["k"], batch, meta["latent_channels"], rng)
@@ -377,7 +379,8 @@ def draw_batch(meta, width, batch, classes, step, rng):
 def record(path, meta, width, batch, classes, seed):
     """Records two steps from random weights and batches."""
     rng = np.random.default_rng(seed)
-    # `rng` draws every weight, but for the start of `u`, which is PyTorch's and converged away.
+    # `rng` draws all weights. PyTorch draws only the start of `u`, which no longer matters after
+    # convergence.
     torch.manual_seed(seed)
     trainer = build(meta, width, classes)
     original = meta["method"] == "acai_original"
@@ -431,7 +434,7 @@ def describe(flags):
 
 def main(argv=None):
     flags = parse(argv)
-    # One thread: sums in a fixed order make a recording repeatable.
+    # With one thread, sums have a fixed order, and recordings are repeatable.
     torch.set_num_threads(1)
     if flags.check:
         failed = [path for path in flags.check if not check(path)]

@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py batch width depth replicas data memory photos
 
-`photos` is the recipe of configs/photos64.cfg at several sizes, on 4,096 / width images at a time,
-but at most 64. Every figure is of a process of its own, since memory is the process's; a line says
-what was varied.
+`photos` is the recipe of configs/photos64.cfg at several image sizes, with batches of 4,096 / width
+images, but at most 64. Each measurement runs in a separate process, because memory is measured per
+process. Each line names the varied parameter.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main():
     for sweep in options.sweeps or SWEEPS:
         name, values = SWEEPS[sweep]
         for value in values:
-            # What is varied for its memory needs a small model to be done in minutes.
+            # These sweeps take many steps; a small model finishes them in minutes.
             small = ["--batch=16", "--width=16", "--depth=8"] if sweep in ("memory", "data") else []
             command = [sys.executable, __file__, "--one", *small, f"--{name}={value}"]
             path = str(pathlib.Path(__file__).resolve().parents[1])
@@ -62,7 +62,7 @@ def main():
 
 
 def measure(options):
-    """One figure, as text."""
+    """Returns one measurement as text."""
     import tensorflow as tf
 
     if options.replicas > 1:
@@ -76,7 +76,7 @@ def measure(options):
 
 
 def fitted(options):
-    """Trains with `fit` on noise, as long as `options` say."""
+    """Trains with `fit` on noise for the given steps; returns speed and memory as text."""
     import numpy as np
 
     if options.photos:
@@ -123,7 +123,7 @@ def photo_model(width):
 
 
 class Watch:
-    """Durations of steps, and memory after epochs."""
+    """Records the durations of steps, and the memory after epochs."""
 
     def __init__(self):
         import keras
@@ -142,7 +142,7 @@ class Watch:
 
 
 def resident_mib():
-    """Memory that the process has now."""
+    """Returns the current memory of this process in MiB."""
     pages = int(pathlib.Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * resource.getpagesize() // 2**20
 

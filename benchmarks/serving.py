@@ -1,12 +1,11 @@
-"""How long a decoder takes to answer, exported and not.
+"""Measures the latency of a decoder in several runtimes.
 
     python benchmarks/serving.py --export=saved_models/demo/1
 
-An export with `--formats=keras,onnx` is needed for all rows; what the version folder or the
-environment lacks is left out. Prints the median and the 99th percentile of single calls in this
-process, so without a server's network and batching. `--threads` limits the threads that share the
-work of one operation, of TensorFlow as well as of onnxruntime. "Identity" is a TensorFlow function
-that does nothing: what a call costs.
+All rows require an export with `--formats=keras,onnx`; rows whose file or package is missing are
+left out. It prints the median and the 99th percentile of single calls in this process, without a
+server's network and batching. `--threads` limits the threads per operation, in TensorFlow and in
+onnxruntime. "Identity" is a TensorFlow function that does nothing, which shows the cost of a call.
 """
 
 import argparse
@@ -27,18 +26,18 @@ WARM_UP = 10
 
 
 def saved_model(version):
-    """The SavedModel's signature `decode`, as a function from codes to images."""
+    """Returns the SavedModel's signature `decode`, as a function from codes to images."""
     decode = tf.saved_model.load(str(version)).signatures["decode"]
 
     def call(codes):
         return decode(codes=tf.constant(codes))["images"].numpy()
 
-    call.keep = decode  # The signature lives as long as the function.
+    call.keep = decode  # `main` reads the shape of codes from the signature.
     return call
 
 
 def keras_predict(version):
-    """Keras' `predict` on the decoder of `model.keras`, or None without the file."""
+    """Returns Keras' `predict` on the decoder of `model.keras`, or None without the file."""
     path = version / "model.keras"
     if not path.is_file():
         return None
@@ -47,7 +46,7 @@ def keras_predict(version):
 
 
 def identity(version):
-    """A signature that returns its input."""
+    """Returns a TensorFlow function that returns its input."""
     del version
 
     def same(codes):
@@ -59,7 +58,7 @@ def identity(version):
 
 
 def onnx_runtime(version):
-    """onnxruntime on `decoder.onnx`, or None without the file or the package."""
+    """Returns onnxruntime's `run` on `decoder.onnx`, or None without the file or the package."""
     path = version / "decoder.onnx"
     if not path.is_file() or importlib.util.find_spec("onnxruntime") is None:
         return None
@@ -81,7 +80,7 @@ RUNTIMES = {
 
 
 def milliseconds(call, codes, calls):
-    """The durations of single calls, after a warm-up."""
+    """Measures the durations of single calls after a warm-up."""
     for _ in range(WARM_UP):
         call(codes)
     durations = []
@@ -93,7 +92,7 @@ def milliseconds(call, codes, calls):
 
 
 def main():
-    """Reads the command line and prints the table."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(description="Latency of the decoder.")
     parser.add_argument("--export", type=pathlib.Path, required=True, help="a version's folder")
     parser.add_argument("--calls", type=int, default=200, help="calls that are timed")

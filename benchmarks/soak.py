@@ -1,10 +1,10 @@
-"""A long training: whether memory stays flat and losses stay finite over thousands of steps.
+"""Checks that memory stays flat and losses stay finite over thousands of training steps.
 
     python benchmarks/soak.py --methods=amr,acai,supervised_amr --steps=10000 --out=soak
 
-Each method trains in a process of its own, with the checkpoints, log, samples and callbacks of
-`amr_tf.train`, on scikit-learn's digits at 16x16. Every 500 steps a row with the resident memory
-and the losses is appended to `soak/METHOD.csv`; at the end a table is printed. Memory is flat if a
+Each method trains in a separate process, with the checkpoints, log, samples and callbacks of
+`amr_tf.train`, on scikit-learn's digits at 16x16. Every 500 steps, a row with the resident memory
+and the losses is appended to `soak/METHOD.csv`. At the end, a table is printed. Memory is flat if a
 straight line through the rows of the second half rises by less than 2 % in 10,000 steps.
 """
 
@@ -29,7 +29,7 @@ CHECKPOINT_EVERY = 10
 
 
 def resident_mib():
-    """This process's resident memory in MiB, after a garbage collection."""
+    """Returns this process's resident memory in MiB, after a garbage collection."""
     gc.collect()
     with pathlib.Path("/proc/self/status").open(encoding="utf-8") as status:
         line = next(line for line in status if line.startswith("VmRSS"))
@@ -79,7 +79,7 @@ def soak(method, steps, out):
 
 
 def summary(path):
-    """A row of the table: steps, memory in the middle and at the end, its trend, the losses."""
+    """Returns a row of the table: steps, memory and its trend, and the first and last loss."""
     with path.open(newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     half = rows[len(rows) // 2 :]
@@ -101,7 +101,7 @@ def summary(path):
 
 
 def main():
-    """Reads the command line, runs one process for each method, and prints the table."""
+    """Runs one process for each method and prints the table."""
     parser = argparse.ArgumentParser(description="A long training of several methods.")
     parser.add_argument("--methods", default="amr,acai,supervised_amr", help="comma-separated")
     parser.add_argument("--steps", type=int, default=10_000)

@@ -2,10 +2,10 @@
 
     python benchmarks/streaming.py --images=200000 --image_size=128 --folder=/tmp/many
 
-It fills the folder with generated photographs where they are not there yet, and loads and trains on
-them in a process of its own for each place. It prints the time to decode them and to load them
-again, the peak of the process' memory before and after some training steps, images a second of the
-pipeline alone, and the share of a step that waits for its batch.
+It fills the folder with generated photographs unless they exist. For each cache (disk or memory),
+it loads and trains on them in a separate process. It prints the time to decode them and to load
+them again, the peak memory of the process before and after some training steps, images per second
+of the pipeline alone, and the share of time that a step waits for its batch.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main():
 
 
 def make(folder, count, size):
-    """Writes JPEG files of smooth random pictures, each another."""
+    """Writes JPEG files of smooth random pictures, all different."""
 
     def write(number):
         path = folder / f"class{number % CLASSES}" / f"{number:07}.jpg"
@@ -64,7 +64,7 @@ def make(folder, count, size):
 
 
 def measure(options):
-    """One line of the table."""
+    """Returns one line of the table."""
     import amr_tf
     import tensorflow as tf
     from amr_tf import data as data_lib
@@ -86,7 +86,7 @@ def measure(options):
     iterator = iter(batches.map(lambda images, labels: images))
     ready = next(iterator)
     excess = []
-    for _ in range(options.turns):  # In turn, so that both see the same machine.
+    for _ in range(options.turns):  # In turn, so that the load of the machine affects both.
         fed = seconds(lambda: train(next(iterator)), 5)
         excess.append(fed / seconds(lambda: train(ready), 5) - 1)
     alone = seconds(lambda: next(iterator), 200)
@@ -106,7 +106,7 @@ def seconds(call, count):
 
 
 def peak():
-    """The most memory that this process has had, in GiB."""
+    """Returns the peak memory of this process in GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 

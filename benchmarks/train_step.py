@@ -70,7 +70,7 @@ def parse():
 
 
 def measure(cell, options):
-    """The rows of one cell: each opponent's speed, and its ratio to the first opponent's."""
+    """Yields the rows of one cell: each opponent's speed, and the first one's relative to it."""
     workers = {name: start(name, cell, options) for name in options.opponents}
     speeds = {name: [] for name in workers}
     for worker in workers.values():
@@ -114,7 +114,7 @@ def start(name, cell, options):
 
 
 def ask(worker):
-    """A turn: the worker's images per second."""
+    """Makes a worker run one turn, and returns its images per second."""
     worker.stdin.write("turn\n")
     worker.stdin.flush()
     answer = worker.stdout.readline()
@@ -124,7 +124,7 @@ def ask(worker):
 
 
 def stop(worker):
-    """Ends a worker; its peak memory in MiB."""
+    """Ends a worker and returns its peak memory in MiB."""
     worker.stdin.write("stop\n")
     worker.stdin.flush()
     peak = int(worker.stdout.readline())
@@ -147,7 +147,7 @@ def write(rows, path):
 def work(options):
     """Answers `turn` with images per second and `stop` with the peak memory."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What libraries print shall not be taken for an answer.
+    os.dup2(2, 1)  # Keeps the output of libraries apart from the answers.
     cell = (options.latent_channels[0], options.k[0], options.batch[0], options.precision[0])
     build = torch_step if options.worker.startswith("torch") else tensorflow_step
     step = build(options.worker, *cell, options.threads)
@@ -167,7 +167,7 @@ def work(options):
 
 
 def tensorflow_step(name, latent_channels, k, batch, precision, threads):
-    del threads  # From the environment.
+    del threads  # TensorFlow reads the number of threads from the environment.
     import amr_tf
     import keras
     import tensorflow as tf

@@ -1,1 +1,1 @@
-"""Figures: grids, mixes and films of what trained models make, drawn without a display."""
+"""Figures of trained models: grids, mixes and films, drawn without a display."""

@@ -48,15 +48,15 @@ def save_animation(
     """Writes a film of a grid with a row for each method and a column for each pair.
 
     Args:
-        path: file to write, .gif (repeats forever) or .mp4 (needs the program ffmpeg).
-        rows: dictionary from captions to float images (pairs, steps, H, W, C) in [-1, 1], with the
-            same number of steps, at least 2; see `grids.interpolation_rows` and
-            `mixes.crossover_rows`.
+        path: file to write, .gif (repeats forever) or .mp4 (requires the program ffmpeg).
+        rows: dictionary from captions to float images (pairs, steps, H, W, C) in [-1, 1]. All have
+            the same numbers of pairs and of steps, which is at least 2. See
+            `grids.interpolation_rows` and `mixes.crossover_rows`.
         title: text above the grid, or None.
         frames_per_second: at least 1.
 
     Raises:
-        ValueError: another file name, no ffmpeg for .mp4, or rows that do not fit.
+        ValueError: the file has another extension, ffmpeg is missing, or the rows do not match.
     """
     check_film_path(path)
     checks.check_positive_integer("frames_per_second", frames_per_second)

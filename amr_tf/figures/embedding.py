@@ -17,9 +17,9 @@ from amr_tf.figures.grids import Models, as_models
 from amr_tf.figures.sheet import shortened
 
 _PERPLEXITY = 30
-_TSNE_COMPONENTS = 50  # What t-SNE sees of longer codes, as its authors advise.
+_TSNE_COMPONENTS = 50  # Longer codes are reduced by PCA before t-SNE, as its authors advise.
 _FEWEST = 4
-_ATTRIBUTES = 4  # Rows of panels at most, one for each attribute.
+_ATTRIBUTES = 4  # Maximum number of attributes, each with a row of panels.
 _LEGEND_ROWS = 14
 _NAME_CHARACTERS = 18
 _PANEL_INCHES = 3.4
@@ -38,7 +38,7 @@ def embed_codes(codes: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarra
         map (N, 2).
 
     Raises:
-        ValueError: too few codes, too short ones, values that are not finite, or equal codes.
+        ValueError: there are too few codes, or they are too short, not finite or all equal.
     """
     codes = np.asarray(codes, "float32")
     if len(codes) < _FEWEST:
@@ -69,19 +69,19 @@ def codes_figure(
     """Draws codes by PCA and t-SNE, in a row of two panels for each model.
 
     Args:
-        models: a `ResynthesisModel`, or a dictionary from captions to some.
+        models: a `ResynthesisModel`, or a dictionary from captions to models.
         images: float images (N, H, W, C) in [-1, 1], or points (N, D), at least 4.
-        labels: class numbers (N,), which give the colours; or attributes (N, A), with a row of
-            panels for each of the first four; -1 for unknown. None for a single colour.
-        class_names: a name for each class or attribute; needed with `labels`.
-        title: text above everything, or None.
-        seed: of t-SNE.
+        labels: class numbers (N,), which select the colours; or attributes (N, A), with a row of
+            panels for each of the first four; -1 if unknown. None for a single colour.
+        class_names: a name for each class or attribute; required with `labels`.
+        title: text above the panels, or None.
+        seed: seed of t-SNE.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: labels that do not fit the images or the names, or see `embed_codes`.
+        ValueError: the labels do not match the images or the names, or see `embed_codes`.
     """
     models = as_models(models)
     colourings = _colourings(labels, class_names, len(images))
@@ -110,7 +110,7 @@ def codes_figure(
 def _colourings(
     labels: np.ndarray | None, class_names: Sequence[str] | None, count: int
 ) -> dict[str | None, list[tuple]]:
-    """Dictionary from the attribute's name, or None, to groups: (name, colour, members)."""
+    """Returns a dictionary from attribute names, or None, to groups: (name, colour, members)."""
     if labels is None:
         return {None: [("all", "tab:blue", np.ones(count, "bool"))]}
     if class_names is None:
@@ -128,7 +128,7 @@ def _groups(labels: np.ndarray, names: Sequence[str]) -> list[tuple]:
     colours = _colours(len(names))
     groups = [(name, colours[value], labels == value) for value, name in enumerate(names)]
     if (labels < 0).any():
-        # First, so that the known ones lie above.
+        # Unknown labels come first, so that known ones are drawn above them.
         groups.insert(0, ("unknown", _UNKNOWN, labels < 0))
     return groups
 
@@ -148,7 +148,7 @@ def _scatter(axes: Axes, points: np.ndarray, groups: list[tuple], title: str) ->
         x, y = points[members].T
         axes.scatter(x, y, s=9, color=colour, linewidth=0, label=label)
     axes.set_title(title, fontsize=10)
-    # Only distances between codes mean something, and their scale differs from model to model.
+    # Only distances between codes have a meaning, and their scale differs from model to model.
     axes.xaxis.set_major_locator(NullLocator())
     axes.yaxis.set_major_locator(NullLocator())
 

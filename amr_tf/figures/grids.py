@@ -1,4 +1,4 @@
-"""Figures of images, drawn with matplotlib without a display."""
+"""Figures of images, drawn by matplotlib without a display."""
 
 import csv
 import pathlib
@@ -28,10 +28,10 @@ def grid_figure(
     """Draws a grid of images with a caption before each row.
 
     Args:
-        rows: dictionary from captions to float images (columns, H, W, C) in [-1, 1], C 1 or 3;
-            None in place of an image leaves its cell empty.
+        rows: dictionary from captions to float images (columns, H, W, C) in [-1, 1], C 1 or 3.
+            None instead of an image leaves its cell empty.
         title: text above the grid, or None.
-        headers: one text above each column, which may be empty; or None.
+        headers: a text for each column, which may be empty; or None.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -59,7 +59,7 @@ def sheet_figure(images: np.ndarray, columns: int = 8, title: str | None = None)
     Args:
         images: float (N, H, W, C) in [-1, 1], C 1 or 3.
         columns: number of images per row.
-        title: text above them, or None.
+        title: text above the images, or None.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -85,7 +85,7 @@ def curve_figure(
 
     Args:
         logs: dictionary from labels to paths of `log.csv` files.
-        metric: a column of these, such as "val_probe_accuracy".
+        metric: a column of these files, such as "val_probe_accuracy".
         title: text above the axes, or None.
 
     Returns:
@@ -102,7 +102,7 @@ def curve_figure(
         axes.plot(epochs, values, label=label, linewidth=1.2)
     axes.set(xlabel="epoch", ylabel=metric.replace("_", " "), title=title)
     locator: Any = axes.xaxis.get_major_locator()
-    locator.set_params(integer=True)  # No epoch 1.5.
+    locator.set_params(integer=True)  # Avoids ticks such as epoch 1.5.
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -137,7 +137,7 @@ def sample_figure(model: ResynthesisModel, images: np.ndarray, title: str | None
     rows = {"original": images, "reconstruction": model.reconstruct(images)}
     if model.mixer is not None:
         k = model.mixer.k
-        # Each image meets its right-hand neighbours; the coefficients are the same at each call.
+        # Mix each image with its right-hand neighbours, with the same coefficients in every call.
         permutations = np.stack([np.roll(np.arange(len(images)), -shift) for shift in range(k)])
         rows[f"mix of {k} neighbours"] = model.mix(images, permutations, seed=0)
     return grid_figure(rows, title)
@@ -159,11 +159,11 @@ def interpolation_rows(
     """Interpolates between pairs of images, in pixel space and with each model.
 
     Args:
-        models: a `ResynthesisModel`, or a dictionary from captions to some.
+        models: a `ResynthesisModel`, or a dictionary from captions to models.
         images_a: float images (N, H, W, C) in [-1, 1], at the start.
         images_b: like `images_a`, at the end.
         steps: number of images per line, including both ends, at least 2.
-        pixels: whether to include blends in pixel space, first.
+        pixels: whether to include blends in pixel space, which come first.
         path: "linear", "spherical" or None; see `ResynthesisModel.interpolate`.
 
     Returns:
@@ -190,13 +190,13 @@ def interpolation_figure(
     """Draws interpolations of pairs of images, a row for each method (paper, figures 6, 7 and 9).
 
     Interpolations of codes begin and end with the reconstructions of the two images, which are
-    drawn beside the originals, with labelled columns. Pixel blends leave these columns empty.
+    drawn next to the originals in labelled columns. Pixel blends leave these columns empty.
 
     Args:
-        models: a `ResynthesisModel`, or a dictionary from captions to some.
-        images_a: float images (N, H, W, C) in [-1, 1], at the left.
-        images_b: like `images_a`, at the right.
-        steps: number of decoded images between them, including both ends, at least 2.
+        models: a `ResynthesisModel`, or a dictionary from captions to models.
+        images_a: float images (N, H, W, C) in [-1, 1], on the left.
+        images_b: like `images_a`, on the right.
+        steps: number of decoded images between the originals, at least 2.
         title: text above the grid, or None.
         pixels: whether to draw the pixel blend of the two images above each pair's rows.
         path: "linear", "spherical" or None; see `ResynthesisModel.interpolate`.
@@ -205,7 +205,7 @@ def interpolation_figure(
         A `matplotlib.figure.Figure`.
     """
     rows = interpolation_rows(models, images_a, images_b, steps, pixels, path)
-    if pixels:  # Its ends are the originals once more.
+    if pixels:  # The ends of a pixel blend are the originals again.
         rows[_PIXELS] = [[None, *line[1:-1], None] for line in rows[_PIXELS]]
     ends = ["original", "reconstruction"]
     headers = [*ends, *[""] * (steps - 2), *reversed(ends)]

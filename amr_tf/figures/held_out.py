@@ -1,4 +1,4 @@
-"""Random choices of held-out images for figures: groups, labelled pairs, samples."""
+"""Draws held-out images for figures: groups, labelled pairs and samples."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def draw_groups(
         split: a `Split`.
         image_size: width of the model's images.
         groups: number of groups.
-        members: number of images in each, such as 2 for pairs.
+        members: number of images per group, such as 2 for pairs.
         seed: seed of the draw.
 
     Returns:
@@ -46,7 +46,7 @@ def draw_labelled_pairs(
         split.
 
     Raises:
-        ValueError: there are no labels, or too few that differ.
+        ValueError: there are no labels, or too few pairs with different labels.
     """
     if split.labels is None:
         raise ValueError("Mixes under labels need labelled images; these have no labels.")
@@ -64,13 +64,13 @@ def draw_labelled_pairs(
 
 
 def _different(labels: np.ndarray, order: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """Up to `count` pairs of indices with different labels, in the order given."""
+    """Returns up to `count` pairs of indices with different labels, in the given order."""
     found: list[tuple[int, int]] = []
     waiting: list[int] = []
     for index in order:
         if len(found) == count:
             break
-        # Those that wait all have one label: another would have found its partner.
+        # All waiting indices have the same label; any other would have been paired.
         if waiting and (labels[index] != labels[waiting[-1]]).any():
             found.append((waiting.pop(), index))
         else:

@@ -1,4 +1,4 @@
-"""Mixes of pairs of images with several labels, which are marked (paper, figure 5)."""
+"""Figures of mixes with several labels, with marks for the labels (paper, figure 5)."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _MARK_INCHES = 0.19
 _GAP_INCHES = 0.15
 _HEADER_INCHES = 0.22
 _NAME_CHARACTERS = 22
-# With more attributes their 2^A combinations are too many columns.
+# More attributes would need too many columns, 2^A.
 _ALL_COMBINATIONS = 3
 
 
@@ -24,7 +24,7 @@ def check_label_mixers(models: Models) -> None:
     """Raises a ValueError unless each model mixes by labels.
 
     Args:
-        models: a `ResynthesisModel`, or a dictionary from captions to some.
+        models: a `ResynthesisModel`, or a dictionary from captions to models.
     """
     for caption, model in as_models(models).items():
         if label_mixer_of(model) is None:
@@ -35,7 +35,7 @@ def check_label_mixers(models: Models) -> None:
 
 
 def class_label_mixes(labels_a: np.ndarray, labels_b: np.ndarray, num_classes: int) -> np.ndarray:
-    """Returns labels y~ for mixes of classes: the first parent's, half of each, the second's.
+    """Returns labels y~ for mixes of classes: the first parent's, their mean, and the second's.
 
     Args:
         labels_a: class numbers (N,).
@@ -55,8 +55,8 @@ def attribute_label_mixes(labels_a: np.ndarray, combinations: bool | None = None
     Args:
         labels_a: attributes of the first parents, (N, A) in {0, 1}.
         combinations: True for all 2^A combinations, from none of the attributes to all, as in the
-            paper's figure 5. False for the first parent's labels, and these with one attribute
-            changed at a time. None chooses all combinations for up to 3 attributes.
+            paper's figure 5. False for the first parent's labels, and then these with one attribute
+            changed at a time. None uses all combinations for up to 3 attributes.
 
     Returns:
         float32 (N, 2^A, A) or (N, 1 + A, A).
@@ -85,14 +85,14 @@ def label_mix_figure(
 ) -> Figure:
     """Draws pairs of images, and between them their mixes with several labels (paper, figure 5).
 
-    The label is shown above each image: a square for each attribute, filled if it is on, or a
-    square for each of the two images' classes, filled to the class's share. A pair's mixes use the
-    same random numbers, so they differ only by their label.
+    The label is shown above each image: a square for each attribute, filled if it is 1, or a square
+    for each of the two images' classes, filled to the class's share. All mixes of a pair use the
+    same random numbers, so they differ only by their labels.
 
     Args:
-        models: a `SupervisedAMR`, or a dictionary from captions to some.
-        images_a: float images (N, H, W, C) in [-1, 1], at the left.
-        images_b: like `images_a`, at the right.
+        models: a `SupervisedAMR`, or a dictionary from captions to such models.
+        images_a: float images (N, H, W, C) in [-1, 1], on the left.
+        images_b: like `images_a`, on the right.
         labels_a: class numbers (N,), or attributes (N, A) of 0 and 1, of `images_a`.
         labels_b: like `labels_a`, of `images_b`.
         class_names: a name for each class or attribute.
@@ -104,7 +104,7 @@ def label_mix_figure(
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: a model without a label mixer, unknown labels (-1), or arrays that do not fit.
+        ValueError: a model has no label mixer, labels are unknown (-1), or arrays do not match.
     """
     models = as_models(models)
     check_label_mixers(models)
@@ -124,7 +124,7 @@ def label_mix_figure(
     }
     blocks = []
     for pair in range(len(images_a)):
-        # Of the classes only the parents' own say anything.
+        # The shares of classes other than the parents' are always 0.
         shown = range(len(class_names)) if attributes else (labels_a[pair], labels_b[pair])
         labels = np.stack([own_a[pair], *mixed[pair], own_b[pair]])
         marks = {class_names[label]: labels[:, label] for label in shown}
@@ -154,7 +154,7 @@ def label_mixes(
         mixed_labels: y~, (N, M, classes) in [0, 1].
         labels_a: one-hot labels or attributes (N, classes) of `images_a`.
         labels_b: like `labels_a`, of `images_b`.
-        seed: of the masks.
+        seed: seed of the masks.
 
     Returns:
         float images (N, M, H, W, C).
@@ -176,7 +176,7 @@ def _check_known(
 
 
 def _draw_blocks(blocks: Sequence[tuple[dict, dict]], columns: int, title: str | None) -> Figure:
-    """A block for each pair: a line of marks for each name, then a row of images for each model."""
+    """Draws a block per pair: a line of marks for each name, a row of images for each model."""
     heights = [
         len(marks) * _MARK_INCHES + len(rows) * CELL_INCHES + _GAP_INCHES for marks, rows in blocks
     ]

@@ -1,4 +1,4 @@
-"""Figures of mixes of the layout of one image and the look of another."""
+"""Figures of mixes of one image's layout and another's look."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ def check_look_mixers(models: Models) -> None:
     """Raises a ValueError unless each model mixes layout and look separately.
 
     Args:
-        models: a `ResynthesisModel`, or a dictionary from captions to some.
+        models: a `ResynthesisModel`, or a dictionary from captions to models.
     """
     for caption, model in as_models(models).items():
         if not has_looks(model):
@@ -33,13 +33,13 @@ def look_mixes(model: ResynthesisModel, layouts: np.ndarray, looks: np.ndarray) 
         float32 (M, N, H, W, C): a row for each look.
 
     Raises:
-        ValueError: the mixer does not take layout and look apart.
+        ValueError: the mixer does not mix layout and look separately.
     """
     check_look_mixers(model)
     rows, columns = len(looks), len(layouts)
     first = np.tile(model.encode(layouts), (rows, 1, 1, 1))
     second = np.repeat(model.encode(looks), columns, axis=0)
-    # All of the first one's layout, all of the second one's look.
+    # The layout of the first image and the look of the second.
     swap = np.eye(2, dtype="float32").reshape(1, 2, 1, 1, 2)
     mixed = combine(model, np.stack([first, second], axis=1), swap)
     return model.decode(np.asarray(mixed)).reshape(rows, columns, *model.image_shape)
@@ -48,20 +48,20 @@ def look_mixes(model: ResynthesisModel, layouts: np.ndarray, looks: np.ndarray) 
 def looks_figure(
     models: Models, layouts: np.ndarray, looks: np.ndarray, title: str | None = None
 ) -> Figure:
-    """Draws a table of mixes: each column has the layout of its header, each row the look of its.
+    """Draws a table of mixes: each column has the layout of an image, each row the look of another.
 
     Args:
         models: a `ResynthesisModel` whose mixer is a `StyleMixup`, or a dictionary from captions
-            to such models, which are drawn one below the other.
-        layouts: float images (N, H, W, C) in [-1, 1], above the columns.
-        looks: float images (M, H, W, C) in [-1, 1], before the rows.
-        title: text above everything, or None.
+            to such models, which are drawn below each other.
+        layouts: float images (N, H, W, C) in [-1, 1], drawn above the columns.
+        looks: float images (M, H, W, C) in [-1, 1], drawn before the rows.
+        title: text above the table, or None.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: a mixer does not take layout and look apart.
+        ValueError: a mixer does not mix layout and look separately.
 
     Example:
 

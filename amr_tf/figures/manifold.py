@@ -1,4 +1,4 @@
-"""Decoded mixes beside the points that they are made of."""
+"""Figures of decoded mixes and the points that they are made of."""
 
 from collections.abc import Mapping
 
@@ -14,12 +14,12 @@ def manifold_figure(
 ) -> Figure:
     """Draws data in blue and decoded mixes in orange, one panel per model (paper, figure 12).
 
-    For a model without a mixer the orange points are reconstructions.
+    For a model without a mixer, the orange points are reconstructions.
 
     Args:
         models: dictionary from captions to `ResynthesisModel`s of points (N, 2).
         points: float (N, 2).
-        seed: of the mixes.
+        seed: seed of the mixes.
 
     Returns:
         A `matplotlib.figure.Figure`.

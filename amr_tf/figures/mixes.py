@@ -1,4 +1,4 @@
-"""Figures of mixes of held-out images: triangles of three, and crossover between two."""
+"""Figures of mixes of images: triangles of three, and crossovers of two."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ from amr_tf.figures.sheet import CELL_INCHES, Sheet
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.models.inference import combine
 
-_CORNER_CELLS = 1.25  # From a corner to the original image beside it.
-_PANEL_TOP_INCHES = 0.55  # A caption, and the word above the first original.
+_CORNER_CELLS = 1.25  # From a corner to the original image next to it.
+_PANEL_TOP_INCHES = 0.55  # For a caption, and the word above the first original.
 _PANEL_GAP_INCHES = 0.35
 
 
@@ -24,8 +24,8 @@ def barycentric_weights(steps: int) -> np.ndarray:
         steps: number of points along each side, at least 2.
 
     Returns:
-        float32 (steps * (steps + 1) / 2, 3), rows that sum to one: one row of the grid after the
-        other, of 1, 2, ... `steps` points.
+        float32 (steps * (steps + 1) / 2, 3), whose rows sum to one: the points of the grid row by
+        row, which have 1, 2, ... `steps` points.
     """
     checks.check_steps(steps)
     points = [
@@ -42,7 +42,7 @@ def triangle_images(model: ResynthesisModel, corners: np.ndarray, steps: int = 7
     Args:
         model: a `ResynthesisModel`.
         corners: float images (3, H, W, C) in [-1, 1].
-        steps: images along each side, at least 2.
+        steps: number of images along each side, at least 2.
 
     Returns:
         float images (steps * (steps + 1) / 2, H, W, C), in the order of `barycentric_weights`.
@@ -69,22 +69,22 @@ def triangle_figure(
 ) -> Figure:
     """Draws triangles of mixes of three images: a row for each triple, a column for each model.
 
-    The originals are drawn beside the decoded corners: the first at the top, the second at the
-    left, the third at the right.
+    The originals are drawn next to the decoded corners: the first at the top, the second on the
+    left, the third on the right.
 
     Args:
-        models: a `ResynthesisModel`, or a dictionary from captions to some.
-        images_a: float images (N, H, W, C) in [-1, 1], of the triangles' tops.
-        images_b: like `images_a`, of the left corners.
-        images_c: like `images_a`, of the right corners.
-        steps: images along each side, at least 2.
-        title: text above everything, or None.
+        models: a `ResynthesisModel`, or a dictionary from captions to models.
+        images_a: float images (N, H, W, C) in [-1, 1], for the tops of the triangles.
+        images_b: like `images_a`, for the left corners.
+        images_c: like `images_a`, for the right corners.
+        steps: number of images along each side, at least 2.
+        title: text above the figure, or None.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: as many images were not given of each, or `steps` is out of range.
+        ValueError: the numbers of images differ, or `steps` is out of range.
     """
     models = as_models(models)
     if not len(images_a) == len(images_b) == len(images_c):
@@ -113,7 +113,7 @@ def _draw_triangle(
     left: float,
     top: float,
 ) -> None:
-    """Draws the mixes row by row, and each original beside its corner."""
+    """Draws the mixes row by row, and each original next to its corner."""
     mixes = iter(images)
     for row in range(steps):
         start = _CORNER_CELLS + (steps - 1 - row) / 2
@@ -135,11 +135,11 @@ def crossover_stages(models: Models, steps: int) -> int:
     """Returns the number of stages of a crossover: `steps`, or fewer for codes with few maps.
 
     Args:
-        models: a `ResynthesisModel`, or a dictionary from captions to some.
-        steps: the most stages, at least 2.
+        models: a `ResynthesisModel`, or a dictionary from captions to models.
+        steps: largest number of stages, at least 2.
 
     Returns:
-        `steps`, or one more than the number of feature maps if that is smaller.
+        `steps`, or one more than the largest number of feature maps of any model if that is less.
     """
     checks.check_steps(steps)
     maps = max(model.latent_shape[-1] for model in as_models(models).values())
@@ -157,21 +157,21 @@ def crossover_rows(
     """Replaces feature maps of one image by another's, a few at a time (paper, equation 5).
 
     Each stage is a Bernoulli mix with k = 2 that takes more maps from the second image than the
-    stage before. Vector codes are crossed element by element.
+    previous stage. Vector codes are crossed element by element.
 
     Args:
-        models: a `ResynthesisModel`, or a dictionary from captions to some.
+        models: a `ResynthesisModel`, or a dictionary from captions to models.
         images_a: float images (N, H, W, C) in [-1, 1], whose codes come first.
         images_b: like `images_a`, whose codes come last.
-        steps: the most stages, both ends included, at least 2 (see `crossover_stages`).
-        seed: of the order in which the maps are replaced; each pair has its own, the same in
-            models with codes of as many maps.
+        steps: largest number of stages, including both ends, at least 2 (see `crossover_stages`).
+        seed: seed of the order in which maps are replaced. Each pair has its own order, which is
+            the same in all models with the same number of maps.
 
     Returns:
         Dictionary from captions to float images (N, stages, H, W, C).
 
     Raises:
-        ValueError: as many images were not given of each, or a number is out of range.
+        ValueError: the numbers of images differ, or an argument is out of range.
     """
     if len(images_a) != len(images_b):
         counts = f"{len(images_a)} and {len(images_b)}"
@@ -189,7 +189,7 @@ def _crossover(
 ) -> np.ndarray:
     maps = model.latent_shape[-1]
     generator = np.random.default_rng(seed)
-    # The place of each map in the order, for each pair: (N, maps).
+    # The position of each map in the order of its pair, (N, maps).
     places = np.stack([generator.permutation(maps) for _ in range(len(images_a))])
     mask = places[:, None] < crossover_counts(maps, stages)[:, None]
     mask = mask.reshape(*mask.shape[:2], *(1,) * (len(model.latent_shape) - 1), maps)
@@ -214,8 +214,8 @@ def crossover_figure(
 
     Args:
         models: see `crossover_rows`.
-        images_a: see `crossover_rows`, at the left.
-        images_b: see `crossover_rows`, at the right.
+        images_a: see `crossover_rows`; on the left.
+        images_b: see `crossover_rows`; on the right.
         steps: see `crossover_rows`.
         title: text above the grid, or None.
         seed: see `crossover_rows`.

@@ -13,15 +13,15 @@ from amr_tf.figures.grids import figure_pixels, sample_figure
 class SampleGrid(keras.callbacks.Callback):
     """Draws originals, reconstructions and mixes every few epochs, to PNG and TensorBoard.
 
-    If training ends early, the last epoch is drawn too.
+    The last epoch is also drawn, even if training stops early.
 
-    Images and mixing coefficients are the same every time, so that grids differ only by the model.
-    The random numbers of training are not affected.
+    Images and mixing coefficients are the same every time, so grids differ only by the model. The
+    random numbers of training are not affected.
 
     Args:
         images: float images (N, H, W, C) in [-1, 1], with N at least the mixer's k.
         directory: folder for `epoch_00010.png` and so on.
-        log_dir: TensorBoard's folder, or None.
+        log_dir: folder for TensorBoard's logs, or None.
         every: number of epochs between grids.
     """
 

@@ -1,4 +1,4 @@
-"""A sheet of paper: images, text and marks at places given in inches."""
+"""A figure with images, text and marks at positions in inches."""
 
 import textwrap
 from collections.abc import Iterable
@@ -11,36 +11,36 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 
-CELL_INCHES = 0.75  # What an image takes, with the gap to its neighbour.
-LABEL_INCHES = 1.7  # What a caption before a row takes.
+CELL_INCHES = 0.75  # For an image and the gap to its neighbour.
+LABEL_INCHES = 1.7  # For a caption before a row.
 _IMAGE_SHARE = 0.96
 _TITLE_INCHES = 0.4
 _MARGIN_INCHES = 0.05
 _TITLE_POINTS = 11
 _TEXT_POINTS = 9
-_CAPTION_CHARACTERS = 21  # Within LABEL_INCHES.
+_CAPTION_CHARACTERS = 21  # Fit into LABEL_INCHES.
 _CAPTION_LINES = 4
 _CAPTION_GAP_INCHES = 0.12  # Between a caption and the images.
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Float images in [-1, 1] as uint8; values outside are clipped."""
+    """Converts float images in [-1, 1] to uint8; values outside are clipped."""
     return np.clip(np.round((np.asarray(images) + 1.0) * 127.5), 0, 255).astype("uint8")
 
 
 def cell_pixels(image: np.ndarray) -> np.ndarray:
-    """A float image (H, W, C) in [-1, 1] as `Axes.imshow` takes it: (H, W) for a single channel."""
+    """Converts a float image (H, W, C) in [-1, 1] for `Axes.imshow`: uint8, (H, W) if C is 1."""
     pixels = to_uint8(image)
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
 def shortened(name: str, most: int) -> str:
-    """A name of at most `most` characters; dots stand for what is cut off."""
+    """Shortens a name to `most` characters; dots replace the rest."""
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def label_inches(captions: Iterable[str]) -> float:
-    """The width of a column of captions before images."""
+    """Returns the width of a column of captions, including the gap to the images."""
     font = FontProperties(size=_TEXT_POINTS)
     lines = [line for caption in captions for line in _lines(caption)]
     points = max(text_to_path.get_text_width_height_descent(line, font, False)[0] for line in lines)
@@ -54,12 +54,12 @@ def _lines(caption: str) -> list[str]:
 
 
 class Sheet:
-    """A figure whose parts are placed in inches from the left and from below the title.
+    """A figure whose parts are placed in inches, from the left edge and from below the title.
 
     Args:
-        width: in inches.
-        height: in inches, without the title.
-        title: text above everything, or None.
+        width: width in inches.
+        height: height in inches, without the title.
+        title: text above the parts, or None.
 
     Attributes:
         figure: the `matplotlib.figure.Figure`.
@@ -104,7 +104,7 @@ class Sheet:
         self.text("\n".join(_lines(text)), width - _CAPTION_GAP_INCHES, middle, ha="right")
 
     def mark(self, share: float, x: float, y: float, size: float = 0.13) -> None:
-        """A square around (x, y) whose lower `share`, from 0 to 1, is filled."""
+        """Draws a square around (x, y) whose lower `share`, from 0 to 1, is filled."""
         left, bottom = x - size / 2, self.height - self.top - y - size / 2
         inches: dict[str, Any] = {"transform": self.figure.dpi_scale_trans, "linewidth": 0.8}
         self.figure.add_artist(

@@ -1,4 +1,4 @@
-"""The paper's tables by one command: cells, the runs that fill them, and the report."""
+"""Reproduces the paper's tables: cells, their runs, and the report."""
 
 from amr_tf.paper.cells import Cell, find_cells
 from amr_tf.paper.report import write_report

@@ -18,9 +18,9 @@ class Cell:
     """One method on one data set.
 
     Attributes:
-        name: the flagfile's name without its ending.
-        config: its `TrainingConfig`, resolved, without budget and seed.
-        paper: the paper's `Figure`, or None where the paper has no such cell.
+        name: the flagfile's name without its extension.
+        config: the flagfile's `TrainingConfig`, resolved. A `Plan` sets the seed and its changes.
+        paper: the paper's `Figure`, or None if the paper has no such cell.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What the row is called in a report."""
+        """The name of the row in a report."""
         return caption_of(self.config)
 
 
@@ -39,22 +39,22 @@ def find_cells(
     folder: str | pathlib.Path | None = None,
     methods: Sequence[str] | None = None,
 ) -> tuple[Cell, ...]:
-    """The cells of a table's column, in the order of the paper's rows.
+    """Finds the cells of a table's column, in the order of the paper's rows.
 
     Args:
         table: 1 to 4, or the number of a table of your own.
-        dataset: as in the flagfiles' names, such as "mnist" or "cifar256".
-        folder: where the flagfiles are; by default `configs/paper` of the working directory, or
-            those that come with this package.
-        methods: names to keep, or None for all: of methods ("acai") or of methods with their
-            mixer and k ("amr_mixup_k2").
+        dataset: name of the data set in the flagfiles' names, such as "mnist" or "cifar256".
+        folder: folder of the flagfiles; defaults to `configs/paper` in the working directory, or
+            the folder in this package.
+        methods: names of the methods to keep ("acai"), optionally with mixer and k
+            ("amr_mixup_k2"); or None for all.
 
     Returns:
-        A tuple of `Cell`.
+        A tuple of `Cell`s.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: no such table, data set or method, or a damaged flagfile.
+        ValueError: there is no such table, data set or method, or a flagfile is damaged.
     """
     folder = _find_folder(folder)
     _check_column(folder, table, dataset)
@@ -68,7 +68,7 @@ def find_cells(
 
 
 def short_name(config: TrainingConfig) -> str:
-    """A row as `--methods` names it: "ae_gan", "amr_mixup_k2"."""
+    """Returns a row's name for `--methods`, such as "ae_gan" or "amr_mixup_k2"."""
     method, mixer, k = tables.row_of(config)
     return method if mixer is None or method != "amr" else f"{method}_{mixer}_k{k}"
 
@@ -116,5 +116,5 @@ def _choose(cells: Sequence[Cell], methods: Sequence[str] | None) -> tuple[Cell,
 
 
 def _names(cell: Cell) -> tuple[str, str]:
-    """What `--methods` may call a cell: its method, or that with mixer and k."""
+    """Returns the names of a cell for `--methods`: its method, and that with mixer and k."""
     return tables.row_of(cell.config)[0], short_name(cell.config)

@@ -1,4 +1,4 @@
-"""Reports of a table's runs: Markdown, CSV, and a self-contained HTML file."""
+"""Reports of a table's runs as Markdown, CSV and a self-contained HTML file."""
 
 import base64
 import csv
@@ -41,12 +41,12 @@ pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; }
 
 
 def columns_of(plan: Plan) -> dict[str, Callable[[dict[str, Any]], float]]:
-    """The columns of a plan's table: names to functions from results to figures."""
+    """Returns the columns of a plan's table: names to functions from results to numbers."""
     return FACTOR_COLUMNS if plan.score == "factor_vae" else ACCURACY_COLUMNS
 
 
 def mean_and_deviation(values: Iterable[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation, which is None for a single value."""
+    """Returns the mean and the sample standard deviation, which is None for a single value."""
     values = list(values)
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
@@ -55,8 +55,8 @@ def summarise(plan: Plan) -> list[dict[str, Any]]:
     """Summarises the finished runs of a plan, in one dictionary per cell.
 
     Returns:
-        A list of dictionaries with "cell", "lambda" (None while it is not chosen), "runs" (number
-        of finished ones), "figures" (column to mean and deviation) and "seconds" (of all of them).
+        A list of dictionaries with "cell", "lambda" (None until it is chosen), "runs" (number of
+        finished runs), "figures" (column to mean and deviation) and "seconds" (of these runs).
     """
     rows = []
     for cell in plan.cells:
@@ -65,7 +65,7 @@ def summarise(plan: Plan) -> list[dict[str, Any]]:
         for column, figure in columns_of(plan).items():
             try:
                 figures[column] = mean_and_deviation(figure(results) for results in finished)
-            except (KeyError, statistics.StatisticsError):  # No test split, or nothing finished.
+            except (KeyError, statistics.StatisticsError):  # No test split, or no finished runs.
                 continue
         rows.append(
             {
@@ -80,7 +80,7 @@ def summarise(plan: Plan) -> list[dict[str, Any]]:
 
 
 def markdown_table(plan: Plan) -> str:
-    """The table as Markdown, the paper's figures beside ours."""
+    """Returns the table as Markdown, with the paper's results next to ours."""
     columns = list(columns_of(plan))
     head = ["method", "lambda", *columns, "paper", "runs", "minutes"]
     lines = [head, ["---"] * len(head)]
@@ -99,7 +99,7 @@ def markdown_table(plan: Plan) -> str:
 
 
 def order_of_methods(plan: Plan) -> str:
-    """Which method comes before which, ours and the paper's, as a sentence; or "" if unknown."""
+    """Compares the ranking of the methods with the paper's, in a sentence; "" if unknown."""
     first = next(iter(columns_of(plan)))
     rows = [row for row in summarise(plan) if first in row["figures"] and row["cell"].paper]
     if len(rows) < 2:
@@ -113,7 +113,7 @@ def order_of_methods(plan: Plan) -> str:
 
 
 def describe(plan: Plan) -> str:
-    """Budget and subset, in sentences."""
+    """Describes data, budget, lambda and changes in sentences."""
     config = plan.config(plan.cells[0], 0)
     subset = f"{config.train_subset} training images" if config.train_subset else "all there are"
     lambdas = ", ".join(f"{value:g}" for value in plan.lambdas)
@@ -131,7 +131,7 @@ def write_report(plan: Plan, command: str = "") -> str:
 
     Args:
         plan: a `Plan`.
-        command: the command line to print in the report.
+        command: the command line to show in the report.
 
     Returns:
         The Markdown.
@@ -161,7 +161,7 @@ def _paper(cell: Cell) -> str:
 
 
 def _csv(plan: Plan) -> str:
-    """A row for each finished run."""
+    """Returns a CSV file with a row for each finished run."""
     text = io.StringIO()
     columns = columns_of(plan)
     writer = csv.writer(text, lineterminator="\n")
@@ -221,7 +221,7 @@ def _html_table(markdown: str) -> str:
 
 
 def _curves(plan: Plan) -> list[str]:
-    """Validation curves of the runs with seed 0 at the chosen lambda."""
+    """Draws the validation curves of the runs with seed 0 at the chosen lambda."""
     metric = "val_reconstruction_loss" if plan.score == "factor_vae" else "val_probe_accuracy"
     logs = {}
     for cell in plan.cells:

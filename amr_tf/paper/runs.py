@@ -1,4 +1,4 @@
-"""The runs of a table: planning them, making or resuming them, and reading their results."""
+"""Plans, starts and resumes the runs of a table, and reads their results."""
 
 import dataclasses
 import gc
@@ -24,22 +24,22 @@ from amr_tf.runs.build import build_model
 from amr_tf.runs.config import TrainingConfig
 from amr_tf.runs.folder import RunFolder, load_data, load_run
 
-_TIMED_STEPS = 5  # The published runs update the auto-encoder in every fifth step.
+_TIMED_STEPS = 5  # The published runs update the auto-encoder every fifth step.
 _SAMPLES = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a table is made of.
+    """A plan for reproducing a column of a table.
 
     Attributes:
-        table: its number.
-        dataset: its column, as in the flagfiles' names.
-        cells: tuple of `Cell`.
+        table: number of the table.
+        dataset: name of the column, as in the flagfiles' names.
+        cells: tuple of `Cell`s.
         out: folder for the runs and the report.
-        runs: runs of each cell, with the seeds 0, 1, ...
-        lambdas: among which each cell's lambda is chosen, by the best validation accuracy of the
-            run with seed 0; empty for the flagfiles' own.
+        runs: number of runs per cell, with the seeds 0, 1, ...
+        lambdas: candidates for each cell's lambda, chosen by the best validation accuracy of the
+            run with seed 0; empty to use the flagfiles' lambdas.
         changes: fields of `TrainingConfig` that differ from the flagfiles', such as the budget.
     """
 
@@ -64,11 +64,11 @@ class Plan:
 
     @property
     def score(self) -> str:
-        """What the table reports: "accuracy" or "factor_vae"."""
+        """The metric of the table: "accuracy" or "factor_vae"."""
         return tables.SCORES.get(self.table, "accuracy")
 
     def config(self, cell: Cell, seed: int, lambda_: float | None = None) -> TrainingConfig:
-        """The `TrainingConfig` of one run."""
+        """Returns the `TrainingConfig` of one run."""
         lambda_ = cell.config.lambda_ if lambda_ is None else lambda_
         stem = re.sub(r"_lambda[^_]+", "", cell.name)
         run_dir = pathlib.Path(self.out) / "runs" / f"{stem}_lambda{lambda_:g}_seed{seed}"
@@ -76,7 +76,7 @@ class Plan:
         return cell.config.replace(**changes, lambda_=lambda_, seed=seed, run_dir=str(run_dir))
 
     def check(self) -> None:
-        """Raises a ValueError that names the first cell whose runs cannot be made as asked for."""
+        """Raises a ValueError that names the first cell with invalid settings."""
         hint = " Flags hold for every cell; --methods chooses cells." if self.changes else ""
         for cell in self.cells:
             for lambda_ in self.candidates(cell):
@@ -86,11 +86,14 @@ class Plan:
                     raise ValueError(f"Cell {cell.name}: {error}{hint}") from error
 
     def candidates(self, cell: Cell) -> tuple:
-        """The candidate lambdas of a cell."""
+        """Returns the candidate lambdas of a cell."""
         return self.lambdas or (cell.config.lambda_,)
 
     def all_configs(self) -> list[TrainingConfig]:
-        """The configs of all runs that may be made; of each lambda seed 0, of one the others."""
+        """Returns the configs of all runs: seed 0 with each lambda, other seeds with one lambda.
+
+        Until lambda is chosen, the other seeds have the first candidate.
+        """
         configs = []
         for cell in self.cells:
             lambdas = self.candidates(cell)
@@ -100,7 +103,10 @@ class Plan:
         return configs
 
     def chosen_lambda(self, cell: Cell) -> float | None:
-        """The lambda of the best validation accuracy, or None while runs are missing."""
+        """Returns the lambda with the best validation accuracy, or None while runs are missing.
+
+        Without candidates, this is the flagfile's lambda.
+        """
         results: dict[float, Any] = {
             value: read_results(self.config(cell, 0, value)) for value in self.lambdas
         }
@@ -111,7 +117,7 @@ class Plan:
         return max(results, key=lambda value: results[value]["best_val_probe_accuracy"])
 
     def finished(self, cell: Cell) -> dict[int, dict[str, Any]]:
-        """Results of a cell's finished runs at its lambda, by seed."""
+        """Returns the results of a cell's finished runs at its chosen lambda, by seed."""
         lambda_ = self.chosen_lambda(cell)
         if lambda_ is None:
             return {}
@@ -122,9 +128,10 @@ class Plan:
 
 
 def read_results(config: TrainingConfig) -> dict[str, Any] | None:
-    """The results of a finished run of exactly this config, or None.
+    """Returns the results of a finished run with exactly this config, or None.
 
-    The dictionary is `results.json`'s, with "seconds", and for factor data "disentanglement".
+    The dictionary holds the contents of `results.json`, "seconds", and for data with factors
+    "disentanglement".
     """
     folder = RunFolder(config.run_dir)
     if not folder.results.is_file() or folder.read_config().resolve() != config.resolve():
@@ -138,18 +145,18 @@ def read_results(config: TrainingConfig) -> dict[str, Any] | None:
 def reproduce(
     plan: Plan, report: Callable[[], Any] | None = None, log: Callable[[str], Any] = print
 ) -> bool:
-    """Makes all unfinished runs of a plan, resuming those that were interrupted.
+    """Trains all unfinished runs of a plan, and resumes those that were interrupted.
 
     Args:
         plan: a `Plan`.
-        report: called after each run, without arguments; or None.
+        report: called after each new run, without arguments; or None.
         log: called with one line of text for each run.
 
     Returns:
         Whether all runs are finished; False after Ctrl-C or SIGTERM, which leave checkpoints.
 
     Raises:
-        ValueError: a cell cannot be trained with the settings. Raised before any training.
+        ValueError: the settings of a cell are invalid. Raised before any training.
         ValueError, FileNotFoundError, Diverged, OSError: see `amr_tf.experiments.train`.
     """
     plan.check()
@@ -166,7 +173,7 @@ def reproduce(
 def _finish(
     config: TrainingConfig, cell: Cell, report: Callable[[], Any] | None, log: Callable[[str], Any]
 ) -> bool:
-    """Makes or continues one run unless it is finished; returns whether it is now."""
+    """Trains or resumes one run unless it is finished; returns whether it is finished now."""
     name = pathlib.Path(config.run_dir).name
     results = read_results(config)
     if results is not None:
@@ -192,8 +199,8 @@ def _finish(
 
 
 def _measure_more(config: TrainingConfig, cell: Cell, seconds: float) -> None:
-    """What a table needs beside a run's own results, and a picture for the report."""
-    _, model = load_run(config.run_dir)  # The best epoch's, as all other figures.
+    """Writes the results that a table needs besides `results.json`, and a sheet of samples."""
+    _, model = load_run(config.run_dir)  # The best epoch's model, as for all other results.
     data = load_data(config)
     extra: dict[str, Any] = {"seconds": round(seconds, 1)}
     if data.train.factors is not None:
@@ -217,25 +224,25 @@ def _extra_path(config: TrainingConfig) -> pathlib.Path:
 
 
 def samples_path(config: TrainingConfig) -> pathlib.Path:
-    """Where a run's picture for the report lies."""
+    """Returns the path of a run's sheet of samples for the report."""
     return RunFolder(config.run_dir).path / "samples.png"
 
 
 def estimate_seconds(plan: Plan, timed_steps: int = _TIMED_STEPS) -> dict[str, float]:
-    """Estimates the training time of each unfinished run of a plan, from measured steps.
+    """Estimates the training time of each unfinished run of a plan from measured steps.
 
-    Steps are measured on training images after a first call, which traces the graph. Tracing and
+    Steps on training images are measured after a first `fit`, which traces the graph. Tracing and
     the evaluation in each epoch are not included.
 
     Args:
         plan: a `Plan`.
-        timed_steps: number of steps to measure for each method.
+        timed_steps: number of steps to measure for each method, mixer and k.
 
     Returns:
-        A dictionary from run names to seconds, 0.0 where a run is finished.
+        A dictionary from run names to seconds, 0.0 for finished runs.
 
     Raises:
-        ValueError: settings that a cell cannot be trained with.
+        ValueError: the settings of a cell are invalid.
     """
     plan.check()
     seconds, steps = {}, {}

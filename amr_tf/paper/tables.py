@@ -1,4 +1,4 @@
-"""The results in the paper's tables 1 to 4, which `reproduce` prints beside its own."""
+"""The results in the paper's tables 1 to 4, which `reproduce` reports next to its own."""
 
 import typing
 
@@ -6,8 +6,8 @@ from amr_tf.mixers import MIXERS
 from amr_tf.models import METHODS
 from amr_tf.runs.config import TrainingConfig
 
-# Rows: method, mixer, k. "acai" is the authors' own ACAI, "acai_original" the row that they took
-# from its paper.
+# Rows: method, mixer, k. "acai" is ACAI as implemented by AMR's authors, "acai_original" the row
+# that they took from the ACAI paper.
 AE_GAN = ("ae_gan", None, None)
 MIXUP_2, BERNOULLI_2 = ("amr", "mixup", 2), ("amr", "bernoulli", 2)
 MIXUP_3, BERNOULLI_3 = ("amr", "mixup", 3), ("amr", "bernoulli", 3)
@@ -17,14 +17,14 @@ BETA_VAE = ("beta_vae", None, None)
 
 
 class Figure(typing.NamedTuple):
-    """A cell of a table: mean and standard deviation of three runs, in per cent, and lambda."""
+    """A cell of a table: mean and standard deviation of three runs in percent, and lambda."""
 
     mean: float
     deviation: float
     lambda_: float | None
 
 
-# Tables: number -> data set as named in configs/paper -> row -> figure.
+# Number of the table -> data set, as named in configs/paper -> row -> figure.
 TABLES = {
     1: {
         "mnist": {
@@ -128,12 +128,12 @@ TABLES = {
     },
 }
 
-# Table 4 is the metric of Kim & Mnih (2018); the other tables are the probe's accuracy.
+# Table 4 reports the metric of Kim & Mnih (2018), the other tables the probe's accuracy.
 SCORES = {1: "accuracy", 2: "accuracy", 3: "accuracy", 4: "factor_vae"}
 
 
 def row_of(config: TrainingConfig) -> tuple[str, str | None, int | None]:
-    """The row of the tables that a `TrainingConfig` belongs to: (method, mixer, k)."""
+    """Returns the row of the tables that a `TrainingConfig` belongs to: (method, mixer, k)."""
     method = METHODS.parse(config.method).name
     if not METHODS.get(method).trains_on_mixes:
         return method, None, None
@@ -142,5 +142,5 @@ def row_of(config: TrainingConfig) -> tuple[str, str | None, int | None]:
 
 
 def figure_of(table: int, dataset: str, config: TrainingConfig) -> Figure | None:
-    """The paper's `Figure` for a config, or None where it has no such cell."""
+    """Returns the paper's `Figure` for a config, or None if the paper has no such cell."""
     return TABLES.get(table, {}).get(dataset, {}).get(row_of(config))

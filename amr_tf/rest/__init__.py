@@ -1,1 +1,1 @@
-"""A web page and TF Serving's JSON API for one exported model, on the local machine."""
+"""A local server for one exported model: a web page, and TF Serving's JSON API."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Everything comes from this server; blob: and data: are for images that the page itself makes.
+# The page loads everything from this server; blob: and data: allow images that it creates itself.
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -34,16 +34,16 @@ def is_loopback(host: str) -> bool:
 
 
 def host_names(names: Iterable[str]) -> set[str]:
-    """Names of hosts as they are compared.
+    """Normalises host names for comparison.
 
     Args:
-        names: such as ["models.example", "[2001:db8::7]"].
+        names: host names, such as ["models.example", "[2001:db8::7]"].
 
     Returns:
         A set of strings.
 
     Raises:
-        ValueError: one has more than a name, such as a scheme or a port.
+        ValueError: an entry is more than a name, such as one with a scheme or a port.
     """
     found = set()
     for name in names:
@@ -60,15 +60,15 @@ def host_names(names: Iterable[str]) -> set[str]:
 class Guard:
     """ASGI middleware that checks where a request comes from and adds security headers.
 
-    A page of another site can make a browser send requests to this machine. It is detected by the
-    Host header if it rebinds its own name to 127.0.0.1 (DNS rebinding), else by its Origin header.
+    A page of another site can make a browser send requests to this machine. If the site points its
+    own name to 127.0.0.1 (DNS rebinding), the Host header reveals it, otherwise the Origin header.
 
     Args:
         app: an ASGI app.
         loopback_only: whether to answer only requests for a loopback address or localhost.
-        allowed_hosts: names, see `host_names`, under which a reverse proxy offers the app. Where
-            there are any, only these and loopback addresses are answered; pages from them may
-            ask, also where the proxy replaces the Host header.
+        allowed_hosts: names under which a reverse proxy offers the app (see `host_names`). If there
+            are any, only requests for these and for loopback addresses are answered. Pages of these
+            hosts may send requests, even if the proxy replaces the Host header.
     """
 
     def __init__(

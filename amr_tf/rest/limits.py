@@ -1,4 +1,4 @@
-"""Limits of a request to the server."""
+"""Limits for requests to the server."""
 
 import dataclasses
 import io
@@ -14,16 +14,16 @@ from amr_tf import checks
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Upper bounds of a request.
+    """Upper bounds for a request.
 
     Attributes:
-        upload_bytes: of its body.
-        instances: examples, or samples to draw.
-        parents: codes in a mix (K).
-        steps: images in a line.
-        numbers: pixels times channels of all the images that are made or read.
-        side: pixels of an uploaded picture's longer side.
-        pixels: of all the uploaded pictures together.
+        upload_bytes: number of bytes in the body.
+        instances: number of examples, or of samples to draw.
+        parents: number of codes per mix (K).
+        steps: number of images per interpolation.
+        numbers: number of pixels times channels of all images read or generated.
+        side: number of pixels on the longer side of an uploaded picture.
+        pixels: number of pixels of all uploaded pictures together.
     """
 
     upload_bytes: int = 10 * 2**20
@@ -41,17 +41,17 @@ def check_inputs(
     image_shape: tuple[int, ...],
     limits: Limits,
 ) -> None:
-    """Checks arrays that already have the specs' types and shapes, before the model runs.
+    """Checks a request's arrays before the model runs.
 
     Args:
-        inputs: arrays by name.
+        inputs: arrays by name, which already have the types and shapes of `specs`.
         specs: `tf.TensorSpec`s by name.
-        image_shape: the model's.
+        image_shape: the model's image shape.
         limits: a `Limits`.
 
     Raises:
-        ValueError: there is too much of something, inputs do not fit each other, float images
-            leave [-1, 1], or bytes are not a picture.
+        ValueError: a limit is exceeded, inputs do not match each other, float images leave
+            [-1, 1], or bytes are not a picture.
     """
     instances = _common_size(inputs, specs, 0, "N", limits.instances)
     _common_size(inputs, specs, 1, "K", limits.parents)
@@ -73,7 +73,7 @@ def check_inputs(
 def _common_size(
     inputs: Mapping[str, Any], specs: Mapping[str, tf.TensorSpec], axis: int, letter: str, most: int
 ) -> int:
-    """The size of an axis that the specs leave open; 1 where none does."""
+    """Returns the size of an axis that is dynamic in the specs, or 1 if it is dynamic in none."""
     sizes = {
         name: inputs[name].shape[axis]
         for name, spec in specs.items()
@@ -107,14 +107,14 @@ def _samples(inputs: Mapping[str, Any], limits: Limits) -> int:
 
 
 def check_pictures(pictures: Iterable[bytes], limits: Limits) -> None:
-    """Looks at the headers of PNGs and JPEGs, so that none is decoded that fills the memory.
+    """Checks the headers of PNG and JPEG files, so that no decoded picture fills the memory.
 
     Args:
-        pictures: bytes of files.
+        pictures: contents of files.
         limits: a `Limits`.
 
     Raises:
-        ValueError: one is neither PNG nor JPEG, or they are too large.
+        ValueError: a picture is neither PNG nor JPEG, or the pictures are too large.
     """
     pixels = 0
     for picture in pictures:
@@ -133,9 +133,9 @@ def check_pictures(pictures: Iterable[bytes], limits: Limits) -> None:
 
 def _size_of(picture: bytes) -> tuple[int, int]:
     try:
-        # Opening reads the header alone.
+        # Opening reads only the header.
         with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG")) as image:
             return image.size
-    # Pillow meets broken headers with several kinds of exceptions, and bombs with one of its own.
+    # Pillow raises various exceptions for broken headers, and its own for decompression bombs.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError("A picture is not a PNG or JPEG that can be read.") from error

@@ -1,4 +1,4 @@
-"""Follows the newest version in a model's folder while another is served, as TF Serving does."""
+"""Switches a running server to the newest version in a model's folder, as TF Serving does."""
 
 import contextlib
 import pathlib
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from amr_tf.rest.servable import load_servable, warm_up, whole_versions
 
-_SECONDS = 1.0  # Between looks at the folder: TF Serving's default.
+_SECONDS = 1.0  # Between checks of the folder: TF Serving's default.
 
 _Files: TypeAlias = list[tuple[str, int, int]]
 _Look: TypeAlias = tuple[int, _Files]
@@ -17,27 +17,30 @@ _Look: TypeAlias = tuple[int, _Files]
 
 
 class Newest:
-    """Loads the newest version, and lets the app serve it once it is ready.
+    """Loads the newest version, and makes the app serve it once it is ready.
 
-    Until then, the previous version is served, which also completes the requests it has begun. A
-    version that is still being copied into the folder is ignored until two checks in a row find the
-    same files. If a version cannot be loaded, this is reported, and loading is tried again when its
-    files change. If the served version is removed, the newest remaining one replaces it; if there
-    is none, it is served on.
+    Until then, the app serves the previous version, which also completes the requests that it has
+    begun. A version that is still being copied into the folder is ignored until two checks in a row
+    find the same files. If a version cannot be loaded, a warning is printed, and loading is tried
+    again when its files change. If the served version is removed, the newest remaining one replaces
+    it; if none remains, the app continues to serve the loaded one.
 
     Args:
-        folder: the model's.
-        state: what holds the `Servable` as `servable`, such as `app.state`.
+        folder: the model's folder.
+        state: the object that holds the `Servable` as `servable`, such as `app.state`.
     """
 
     def __init__(self, folder: str | pathlib.Path, state: Any) -> None:
         self.folder = pathlib.Path(folder)
         self.state = state
-        self._seen: _Look | None = None  # The version at the last look.
+        self._seen: _Look | None = None  # The version found by the last check.
         self._failed: _Look | None = None
 
     def look(self) -> None:
-        """Looks at the folder once, and loads a version that is another, whole, and settled."""
+        """Checks the folder once, and loads the newest version if it is new, complete and stable.
+
+        A version is stable if its files have not changed since the last check.
+        """
         found = whole_versions(self.folder)
         if not found or found[-1] == self.state.servable.version:
             self._seen = None
@@ -50,10 +53,10 @@ class Newest:
         try:
             servable = load_servable(self.folder, version)
             warm_up(servable)
-        # Whatever TensorFlow raises at someone's files: the server goes on with what it has.
+        # TensorFlow may raise anything for damaged files; the server keeps the version it has.
         except Exception as error:
             self._failed = self._seen
-            reason = str(error).partition("\n")[0]  # TensorFlow guesses at causes behind it.
+            reason = str(error).partition("\n")[0]  # Further lines are TensorFlow's guesses.
             print(
                 f"warning: version {version} cannot be served, version "
                 f"{self.state.servable.version} still is: {reason}",
@@ -65,10 +68,10 @@ class Newest:
 
 
 def _files(path: pathlib.Path) -> _Files:
-    """Each file's path, size and time of change."""
+    """Returns each file's path, size and modification time."""
     files = []
     for file in sorted(path.rglob("*")):
-        with contextlib.suppress(FileNotFoundError):  # Removed meanwhile.
+        with contextlib.suppress(FileNotFoundError):  # Removed in the meantime.
             status = file.stat()
             files.append((str(file), status.st_size, status.st_mtime_ns))
     return files
@@ -76,17 +79,17 @@ def _files(path: pathlib.Path) -> _Files:
 
 @contextlib.contextmanager
 def following(newest: Newest, seconds: float = _SECONDS) -> Iterator[None]:
-    """Looks every `seconds` in a thread, until the block ends.
+    """Checks for new versions in a thread until the block ends.
 
     Args:
         newest: a `Newest`.
-        seconds: between two looks.
+        seconds: time between two checks.
     """
     ended = threading.Event()
 
     def run() -> None:
         while not ended.wait(seconds):
-            with contextlib.suppress(OSError):  # The disk may be back at the next look.
+            with contextlib.suppress(OSError):  # The disk may be available again at the next check.
                 newest.look()
 
     thread = threading.Thread(target=run, name="newest version", daemon=True)
@@ -95,4 +98,4 @@ def following(newest: Newest, seconds: float = _SECONDS) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join()  # TensorFlow may crash a process that ends while it loads.
+        thread.join()  # A process that ends while TensorFlow loads a model may crash.

@@ -1,24 +1,24 @@
 "use strict";
-// The page asks the server for codes once an image, keeps them, and sends them back to be mixed.
+// The page requests the code of each image once, keeps it, and sends codes to the server to mix.
 
 const LETTERS = ["A", "B", "C"];
-const MOST_DRAWN = 2 ** 24; // Pixels; browsers on telephones draw no larger canvas.
-const AS_IT_IS = {fit: "stretch", crop: null, background: "black"}; // Prepared already.
+const MOST_DRAWN = 2 ** 24; // Pixels; mobile browsers draw no larger canvas.
+const AS_IT_IS = {fit: "stretch", crop: null, background: "black"}; // For prepared images.
 const CUTS = {
   crop: "the middle square is cut out and made",
   pad: "a picture is padded to a square and made",
   stretch: "a picture is stretched to",
 };
-const CUT = {fit: "crop", crop: null, background: "black"}; // Where the export does not say.
-const WAIT = 25; // Milliseconds that a slider may move on before a mix is asked for.
+const CUT = {fit: "crop", crop: null, background: "black"}; // If the export has no preprocessing.
+const WAIT = 25; // Milliseconds to wait for further changes before a mix is requested.
 
 const $ = (id) => document.getElementById(id);
-let model; // What /api/model says.
-let slots = []; // One an image: {element, canvas, code, number}; number of its latest image.
-let target = 0; // The slot that the next example goes to.
-// One an image, before they are made to sum to 1.
+let model; // The response of /api/model.
+let slots = []; // One per image: {element, canvas, code, number}; number counts its images.
+let target = 0; // The slot for the next example.
+// One weight per image, not normalised.
 let weights = [0.5, 0.5];
-let layouts = [1, 0]; // Those of a model that mixes layouts and looks apart.
+let layouts = [1, 0]; // For models that mix layout and look separately.
 let looks = [0, 1];
 let mapOrder = []; // Feature maps in the order in which images take them.
 
@@ -59,7 +59,7 @@ async function predict(signature, inputs) {
   };
 }
 
-// Runs a function again after it has run, if it was called meanwhile: at most one at a time.
+// Returns a function that never runs twice at a time: calls during a run cause one more run.
 function latestOnly(work) {
   let running = false;
   let again = false;
@@ -89,7 +89,7 @@ function latestOnly(work) {
 
 // --- Images ---
 
-// Paints an image of nested lists, H x W x C in [-1, 1]; one channel is grey.
+// Paints an image given as nested lists, H x W x C in [-1, 1]; one channel is grey.
 function paint(canvas, image) {
   const [height, width, channels] = model.image_shape;
   canvas.width = width;
@@ -105,8 +105,8 @@ function paint(canvas, image) {
   context.putImageData(pixels, 0, 0);
 }
 
-// The part of a picture that the model sees, [left, top, width, height], and the size that it is
-// drawn in, [width, height]: what the model's preprocessing says, as in training.
+// Returns the part of a picture that the model sees, [left, top, width, height], and the size to
+// draw it at, [width, height], according to the model's preprocessing in training.
 function placed(picture, {fit, crop}) {
   const [height, width] = model.image_shape;
   let part = [0, 0, picture.width, picture.height];
@@ -133,8 +133,8 @@ function placed(picture, {fit, crop}) {
   return {part, inner: [width, height]};
 }
 
-// For each place of `out` pixels the first of `size` pixels that it is a mean of, and the weights:
-// a triangle that is as wide as the pixel, which is what the library resizes with.
+// Returns the weights for resizing `size` pixels to `out`: each new pixel is a weighted mean of the
+// old ones from `first` on, with the triangular weights that the library resizes with.
 function triangles(size, out) {
   const scale = size / out;
   const support = Math.max(1, scale);
@@ -149,15 +149,14 @@ function triangles(size, out) {
   });
 }
 
-// RGBA pixels of width x height in another size, with antialiasing. A canvas' own smoothing differs
-// from browser to browser.
+// Resizes RGBA pixels with antialiasing. A canvas' own smoothing differs between browsers.
 function resized(pixels, [width, height], [outWidth, outHeight]) {
   const rows = new Float32Array(height * outWidth * 4);
   triangles(width, outWidth).forEach(({first, shares}, x) => {
     for (let y = 0; y < height; y += 1) {
       for (let channel = 0; channel < 4; channel += 1) {
         let sum = 0;
-        for (let i = 0; i < shares.length; i += 1) { // Quicker than forEach.
+        for (let i = 0; i < shares.length; i += 1) { // Faster than forEach.
           sum += shares[i] * pixels[4 * (y * width + first + i) + channel];
         }
         rows[4 * (y * outWidth + x) + channel] = sum;
@@ -171,13 +170,13 @@ function resized(pixels, [width, height], [outWidth, outHeight]) {
       for (let i = 0; i < shares.length; i += 1) {
         sum += shares[i] * rows[4 * (first + i) * outWidth + value];
       }
-      result[4 * y * outWidth + value] = sum; // Rounds.
+      result[4 * y * outWidth + value] = sum; // The array rounds and clips.
     }
   });
   return result;
 }
 
-// Draws a picture as the model sees it; the browser has turned it upright.
+// Draws a picture as the model sees it; the browser has already turned it upright.
 function drawPrepared(canvas, picture, preprocessing) {
   const [height, width, channels] = model.image_shape;
   const {part, inner} = placed(picture, preprocessing);
@@ -201,7 +200,7 @@ function drawPrepared(canvas, picture, preprocessing) {
   canvas.classList.toggle("grey", channels === 1);
 }
 
-// RGBA pixels as nested lists, H x W x C, of the model's channels; one channel is luminance.
+// Returns RGBA pixels as nested lists, H x W x C, with the model's channels; one is luminance.
 function nested(pixels) {
   const [height, width, channels] = model.image_shape;
   return Array.from({length: height}, (_, y) => Array.from({length: width}, (__, x) => {
@@ -220,7 +219,7 @@ async function readPicture(file) {
     throw new Error(`${file.name} is larger than ${most} MB.`);
   }
   try {
-    return await createImageBitmap(file, {imageOrientation: "from-image"}); // Applies EXIF.
+    return await createImageBitmap(file, {imageOrientation: "from-image"}); // EXIF orientation.
   } catch {
     throw new Error(`${file.name} cannot be read as an image.`);
   }
@@ -234,7 +233,7 @@ async function putPicture(slot, picture, preprocessing) {
   const [height, width] = model.image_shape;
   const {data} = slot.canvas.getContext("2d").getImageData(0, 0, width, height);
   const {outputs} = await predict("encode_uint8", {images: [nested(data)]});
-  if (slot.number !== number) return; // Another image came in meanwhile.
+  if (slot.number !== number) return; // Another image has replaced this one.
   slot.code = outputs[0];
   changed();
 }
@@ -264,7 +263,7 @@ function addSlot() {
   choose.addEventListener("click", () => aim(index));
   file.addEventListener("change", () => {
     if (file.files.length) putFile(slot, file.files[0]);
-    file.value = ""; // The same file can be chosen again.
+    file.value = ""; // Allows choosing the same file again.
   });
   element.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -350,7 +349,7 @@ function drawSliders() {
   }
 }
 
-// The sliders of one set of weights, which they change in place; `of` names it to a screen reader.
+// Draws sliders that change a set of weights in place; `of` names the set for screen readers.
 function drawSliderGroup(values, of, title) {
   const percent = (share) => `${Math.round(100 * share)} %`;
   const named = (letter) => (of === "image" ? `image ${letter}` : `image ${letter}: ${of}`);
@@ -399,7 +398,7 @@ function shuffleMaps() {
   }
 }
 
-// For each image and feature map 1 or 0: the images take their shares of the maps one after another.
+// Returns 1 or 0 for each image and feature map: each image takes its share of the maps in turn.
 function masks(parts) {
   const rows = parts.map(() => mapOrder.map(() => 0));
   mapOrder.forEach((map, place) => {
@@ -414,7 +413,7 @@ function masks(parts) {
   return rows;
 }
 
-// What a signature takes for a mix of each of `parts`; `lookParts` are those of the looks.
+// Returns a signature's inputs, with one mix for each entry of `parts` (`lookParts` for looks).
 function mixInputs(codes, parts, lookParts = parts) {
   const stacks = parts.map(() => codes);
   if (mode() === "mix_looks") return {codes: stacks, layouts: parts, looks: lookParts};

@@ -1,7 +1,7 @@
-"""TF Serving's REST predict format: JSON to arrays, and arrays to JSON.
+"""Converts between arrays and the JSON of TF Serving's REST predict format.
 
-See https://www.tensorflow.org/tfx/serving/api_rest. It is stricter than TF Serving: NaN, infinite
-values and unknown inputs are rejected.
+See https://www.tensorflow.org/tfx/serving/api_rest. This module is stricter than TF Serving: it
+rejects NaN, infinite values and unknown inputs.
 """
 
 import base64
@@ -19,16 +19,16 @@ DEFAULT_SIGNATURE = "serving_default"
 
 
 def parse_request(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request.
+    """Parses the JSON object of a request.
 
     Args:
-        body: bytes.
+        body: the request's body.
 
     Returns:
         A dictionary.
 
     Raises:
-        ValueError: the bytes are no JSON object; the message says where they break off.
+        ValueError: the body is not a JSON object. The message gives the position of a syntax error.
     """
     try:
         text = body.decode()
@@ -41,7 +41,7 @@ def parse_request(body: bytes) -> dict[str, Any]:
 
 
 def signature_name(request: dict[str, Any]) -> str:
-    """The signature that a parsed request asks for."""
+    """Returns the name of the signature that a parsed request asks for."""
     name = request.get("signature_name", DEFAULT_SIGNATURE)
     if not isinstance(name, str):
         raise ValueError("signature_name must be a string.")
@@ -51,17 +51,17 @@ def signature_name(request: dict[str, Any]) -> str:
 def read_inputs(
     request: dict[str, Any], specs: Mapping[str, tf.TensorSpec]
 ) -> tuple[dict[str, np.ndarray], bool]:
-    """Arrays of a parsed request.
+    """Reads the arrays of a parsed request.
 
     Args:
-        request: with either "instances" (rows) or "inputs" (columns).
-        specs: `tf.TensorSpec`s by input's name.
+        request: a dictionary with either "instances" (rows) or "inputs" (columns).
+        specs: `tf.TensorSpec`s by input name.
 
     Returns:
-        Arrays by name, of the specs' types and shapes, and whether they came as rows.
+        Arrays by name with the types and shapes of `specs`, and whether the request had rows.
 
     Raises:
-        ValueError: something is missing, too much, or of another shape or type.
+        ValueError: an input is missing, unknown, or of another shape or type.
     """
     if ("instances" in request) == ("inputs" in request):
         raise ValueError('The request must hold either "instances" or "inputs".')
@@ -142,7 +142,7 @@ def _shown(shape: Sequence[int | None]) -> str:
 
 
 def _shape_of(value: Any) -> tuple[int, ...]:
-    """Lengths of the first lists, from the outside in."""
+    """Returns the lengths of the first list at each depth, from the outside in."""
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
@@ -151,7 +151,7 @@ def _shape_of(value: Any) -> tuple[int, ...]:
 
 
 def _leaves(name: str, value: Any, shape: tuple[int, ...]) -> list[Any]:
-    """Everything inside lists of exactly this shape, in order."""
+    """Returns the elements of nested lists of exactly this shape, in order."""
     level = [value]
     for size in shape:
         if any(not isinstance(part, list) or len(part) != size for part in level):
@@ -174,7 +174,7 @@ def _convert(name: str, leaves: list[Any], dtype: tf.DType) -> np.ndarray:
 
 def _to_bytes(name: str, leaf: Any) -> bytes:
     if isinstance(leaf, str):
-        return leaf.encode(errors="replace")  # Lone surrogates are JSON, but not UTF-8.
+        return leaf.encode(errors="replace")  # Lone surrogates are valid JSON, but not UTF-8.
     if not _is_base64(leaf):
         raise ValueError(f'Input \'{name}\' must hold strings, or bytes as {{"b64": "..."}}.')
     try:
@@ -189,7 +189,7 @@ def _to_floats(name: str, leaves: list[Any], dtype: tf.DType) -> np.ndarray:
         with np.errstate(over="ignore"):
             numbers = np.array(leaves, dtype="float64").astype(dtype.as_numpy_dtype)
         finite = np.isfinite(numbers).all()
-    except OverflowError:  # An integer of more than 308 digits.
+    except OverflowError:  # An integer with more than 308 digits.
         finite = False
     if not finite:
         raise ValueError(f"Input '{name}' holds numbers that are too large for {dtype.name}.")
@@ -205,7 +205,7 @@ def _to_integers(name: str, leaves: list[Any], dtype: tf.DType) -> np.ndarray:
 
 
 def _check_types(name: str, leaves: list[Any], allowed: set[type], called: str) -> None:
-    wrong = set(map(type, leaves)) - allowed  # Exact types: a bool is an int to isinstance.
+    wrong = set(map(type, leaves)) - allowed  # Exact types, because a bool is also an int.
     if wrong:
         names = {str: "a string", bool: "true or false", dict: "an object", float: "a fraction"}
         found = names.get(wrong.pop(), "null")
@@ -213,14 +213,14 @@ def _check_types(name: str, leaves: list[Any], allowed: set[type], called: str) 
 
 
 def write_outputs(outputs: Mapping[str, np.ndarray], rows: bool) -> dict[str, Any]:
-    """The answer's JSON object.
+    """Returns the JSON object of a response.
 
     Args:
-        outputs: arrays by output's name; bytes of names that end in _bytes are base64-encoded.
-        rows: whether to answer in rows ("predictions") or in columns ("outputs").
+        outputs: arrays by output name; strings are base64-encoded if the name ends in _bytes.
+        rows: whether to respond in rows ("predictions") or in columns ("outputs").
 
     Raises:
-        ValueError: an output is not finite, which JSON cannot say.
+        ValueError: an output is not finite, which JSON cannot represent.
     """
     columns = {name: _to_json(name, value) for name, value in outputs.items()}
     if len(columns) == 1:

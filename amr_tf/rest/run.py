@@ -1,4 +1,4 @@
-"""Runs the app with uvicorn, and prints its address."""
+"""Runs the app with uvicorn and prints its address."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from amr_tf.rest.newest import Newest, following
 from amr_tf.rest.servable import warm_up
 from amr_tf.rest.server import create_app
 
-_CONNECTIONS = 100  # More are answered 503 at once.
+_CONNECTIONS = 100  # Further ones are refused at once, with status 503.
 
 
 def serve(
@@ -28,12 +28,11 @@ def serve(
     upload_bytes: int = 10 * 2**20,
     allowed_hosts: Iterable[str] = (),
 ) -> None:
-    """Serves an exported model until it is interrupted, in a notebook with its interrupt button.
+    """Serves an exported model until interrupted, such as by a notebook's interrupt button.
 
     Args:
         model_folder: the model's folder, such as "saved_models/digits".
-        version: the version to serve; defaults to the newest, including versions that are added
-            later.
+        version: the version to serve; defaults to the newest, including versions added later.
         host: name or address to listen on.
         port: port to listen on; 0 for a free one, which is printed.
         upload_bytes: largest size of a request in bytes.
@@ -44,7 +43,7 @@ def serve(
         ValueError: the model or version does not exist, a host name is not valid, or the port is
             not available.
     """
-    listener = _listen(host, port)  # Before the model is loaded, which takes seconds.
+    listener = _listen(host, port)  # First, because loading the model takes seconds.
     with listener:
         limits = Limits(upload_bytes=upload_bytes)
         app = create_app(model_folder, version, host, limits, allowed_hosts)
@@ -72,7 +71,8 @@ def serve(
 
 
 def _run(server: uvicorn.Server, listener: socket.socket) -> None:
-    # Where interrupts are ignored, as under nohup, uvicorn ends at one without raising.
+    # uvicorn raises the interrupt again after it has stopped, except where interrupts are ignored,
+    # as under nohup.
     with contextlib.suppress(KeyboardInterrupt):
         if _has_event_loop():
             _run_in_a_thread(server, listener)
@@ -81,7 +81,7 @@ def _run(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 def _has_event_loop() -> bool:
-    """Whether one runs here already, as in a notebook: uvicorn's cannot run in the same thread."""
+    """Whether an event loop runs in this thread, as in a notebook; uvicorn then needs another."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -90,7 +90,8 @@ def _has_event_loop() -> bool:
 
 
 def _run_in_a_thread(server: uvicorn.Server, listener: socket.socket) -> None:
-    # Python 3.11 takes a thread for ended whose `join` was interrupted (bpo-45274).
+    # An event, because Python 3.11 treats a thread as ended if its `join` is interrupted
+    # (bpo-45274).
     ended = threading.Event()
 
     def run() -> None:
@@ -110,7 +111,10 @@ def _run_in_a_thread(server: uvicorn.Server, listener: socket.socket) -> None:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[None]:
-    """Lets an interrupt raise: asyncio's own handler waits for the loop, which waits for us."""
+    """Makes interrupts raise KeyboardInterrupt.
+
+    The handler of asyncio waits for the event loop, which waits for this thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -125,7 +129,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family)
-        # Connections inherit it. Without it each answer waits 40 ms for an acknowledgement.
+        # Connections inherit the option. Without it, each response waits 40 ms for an
+        # acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     except OSError as error:

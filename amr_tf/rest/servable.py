@@ -1,4 +1,4 @@
-"""A SavedModel and what stands beside it in its version folder."""
+"""Loads a SavedModel and the other files of its version folder."""
 
 import contextlib
 import dataclasses
@@ -21,10 +21,10 @@ from amr_tf.types import Shape
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """One of a SavedModel's functions.
+    """A signature of a SavedModel.
 
     Attributes:
-        inputs: from an input's name to its `tf.TensorSpec`.
+        inputs: dictionary from input names to `tf.TensorSpec`s.
         outputs: like `inputs`.
         function: TensorFlow's concrete function.
     """
@@ -34,13 +34,13 @@ class Signature:
     function: Any
 
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Outputs as NumPy arrays, by name.
+        """Returns the outputs as NumPy arrays, by name.
 
         Args:
-            inputs: arrays by name, of the specs' types and shapes.
+            inputs: arrays by name, with the types and shapes of the specs.
 
         Raises:
-            ValueError: an operation refused its input, such as bytes that are not an image.
+            ValueError: an operation rejects its input, such as bytes that are not an image.
         """
         tensors = {
             name: tf.constant(inputs[name], spec.dtype) for name, spec in self.inputs.items()
@@ -57,14 +57,14 @@ class Servable:
 
     Attributes:
         name: the model folder's name, as in TF Serving's URLs.
-        version: an integer.
+        version: the version number.
         signatures: `Signature`s by name.
-        definitions: TF Serving's metadata of them, as JSON values.
+        definitions: TF Serving's metadata of the signatures, as JSON values.
         image_shape: (H, W, C), or (D,) for points.
         latent_shape: (h, w, c) or (d,).
-        metadata: what the export says of the model (metadata.json); empty where it says nothing.
-        examples: bytes of examples.png, images side by side; None where there is none.
-        loaded: TensorFlow's object; the signatures' variables live as long as it.
+        metadata: the contents of metadata.json; empty without this file.
+        examples: the bytes of examples.png, which holds images side by side; or None.
+        loaded: TensorFlow's object, which keeps the signatures' variables alive.
     """
 
     name: str
@@ -79,18 +79,19 @@ class Servable:
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    """What the operation said: TensorFlow says before it what ran, and behind it which node."""
+    """Returns the operation's message, without the function and node that TensorFlow adds."""
     said = error.message.partition("[[{{node")[0].strip().splitlines()[-1]
-    said = re.sub(r"^\(0\) [A-Z_]+:| \[Op:.*\]$", "", said.strip())  # Of several errors, and eager.
+    # "(0) KIND:" precedes the first of several errors; "[Op:...]" follows in eager mode.
+    said = re.sub(r"^\(0\) [A-Z_]+:| \[Op:.*\]$", "", said.strip())
     return said.strip().rstrip(".").replace(". ", ": ") + "."
 
 
 def find_version(folder: str | pathlib.Path, version: int | None = None) -> pathlib.Path:
-    """The version folder to load.
+    """Returns the version folder to load.
 
     Args:
         folder: a model's folder with numbered subfolders, such as "saved_models/digits".
-        version: its number; by default the newest.
+        version: the version number; defaults to the newest.
 
     Raises:
         ValueError: there is no such folder or version.
@@ -112,7 +113,7 @@ def find_version(folder: str | pathlib.Path, version: int | None = None) -> path
 
 
 def whole_versions(folder: pathlib.Path) -> list[int]:
-    """The numbers of the versions in a folder that hold a SavedModel, in increasing order."""
+    """Returns the numbers of the versions that hold a SavedModel, in increasing order."""
     numbers = versions(folder)
     return [number for number in numbers if (folder / str(number) / "saved_model.pb").is_file()]
 
@@ -122,19 +123,19 @@ def load_servable(folder: str | pathlib.Path, version: int | None = None) -> Ser
 
     Args:
         folder: the model's folder.
-        version: its number; by default the newest.
+        version: the version number; defaults to the newest.
 
     Returns:
         A `Servable`.
 
     Raises:
-        ValueError: there is no such version, or it is not whole.
+        ValueError: there is no such version, or it is incomplete.
     """
     path = find_version(folder, version)
     loaded = _load(path)
     signatures = {
         name: Signature(
-            # Sorted: TensorFlow's order differs from load to load.
+            # Sorted, because TensorFlow's order differs from load to load.
             dict(sorted(function.structured_input_signature[1].items())),
             dict(sorted(function.structured_outputs.items())),
             function,
@@ -158,12 +159,12 @@ def load_servable(folder: str | pathlib.Path, version: int | None = None) -> Ser
 
 
 def warm_up(servable: Servable) -> None:
-    """Asks each signature once, since TensorFlow takes its time over the first request."""
+    """Calls each signature once, because the first call of a TensorFlow function is slow."""
     for signature in servable.signatures.values():
         inputs = {
             name: _filled(spec, servable.image_shape) for name, spec in signature.inputs.items()
         }
-        with contextlib.suppress(ValueError):  # What is asked is of no interest.
+        with contextlib.suppress(ValueError):  # It does not matter if the inputs are rejected.
             signature(inputs)
 
 
@@ -173,7 +174,7 @@ def _filled(spec: tf.TensorSpec, image_shape: Shape) -> np.ndarray:
         file = io.BytesIO()
         Image.new("L", image_shape[1::-1]).save(file, "PNG")
         return np.full(shape, file.getvalue(), dtype=object)
-    return np.full(shape, 2 if spec.dtype.is_integer else 0)  # Two steps of a line, at least.
+    return np.full(shape, 2 if spec.dtype.is_integer else 0)  # Interpolations need 2 steps.
 
 
 def _load(path: pathlib.Path) -> Any:
@@ -184,7 +185,7 @@ def _load(path: pathlib.Path) -> Any:
         ValueError,
         IndexError,
         tf.errors.OpError,
-    ) as error:  # Of short files the third.
+    ) as error:  # Truncated files raise an IndexError.
         raise ValueError(f"'{path}' is no SavedModel that can be loaded: {error}") from error
 
 

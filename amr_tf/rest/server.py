@@ -1,4 +1,4 @@
-"""The FastAPI app: TF Serving's REST API of one model, and a page that uses it."""
+"""The FastAPI app: TF Serving's REST API for one model, and a page that uses it."""
 
 import dataclasses
 import functools
@@ -25,8 +25,8 @@ from amr_tf.rest.guard import Guard, host_names, is_loopback
 from amr_tf.rest.limits import Limits, check_inputs
 from amr_tf.rest.servable import Servable, load_servable
 
-_WORKERS = 2  # Requests that are computed at a time; others wait.
-_DISCARDED = 100 * 2**20  # Bytes of a request that is too large which are read, not kept.
+_WORKERS = 2  # Requests computed at the same time; others wait.
+_DISCARDED = 100 * 2**20  # Bytes of a too large request to read and discard.
 _PAGE = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
 _READING = ["GET", "HEAD"]
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
@@ -67,7 +67,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 class _ModelName(StringConvertor):
-    """A model's name, which may hold colons, but not a name with a verb behind it."""
+    """Matches a model's name, which may contain colons, but must not end in a verb's `:VERB`."""
 
     regex = "[^/]+(?<!:predict)(?<!:classify)(?<!:regress)"
 
@@ -89,15 +89,15 @@ def create_app(
     limits: Limits | None = None,
     allowed_hosts: Iterable[str] = (),
 ) -> FastAPI:
-    """The app of an exported model.
+    """Creates the app for an exported model.
 
     Args:
         model_folder: the model's folder, such as "saved_models/digits".
         version: the version to serve; defaults to the newest.
-        host: what the server listens on; on a loopback address only requests that name one in
-            their Host header are answered.
-        limits: a `Limits`; by default its defaults.
-        allowed_hosts: further names that the Host header may hold, see `Guard`.
+        host: name or address that the server listens on. If it is a loopback address, only requests
+            with a loopback address in the Host header are answered.
+        limits: a `Limits`; defaults to `Limits()`.
+        allowed_hosts: further names that the Host header may contain (see `Guard`).
 
     Returns:
         A `fastapi.FastAPI`, with the loaded `Servable` as `app.state.servable`.
@@ -126,24 +126,24 @@ def create_app(
 
 def _http_error(request: Request, error: Any) -> Response:  # Starlette types it as Exception.
     status, sentence = error.status_code, error.detail
-    if status == 405 or (status == 404 and sentence == "Not Found"):  # Of the router, not ours.
+    if status == 405 or (status == 404 and sentence == "Not Found"):  # Raised by the router.
         status, sentence = _no_route(request, status, (error.headers or {}).get("Allow", ""))
     return JSONResponse({"error": sentence}, status, error.headers)
 
 
 def _no_route(request: Request, status: int, allowed: str) -> tuple[int, str]:
-    """Status and sentence of a request that nothing answers; `allowed` are the path's methods."""
+    """Returns status and message for a request without a route; `allowed` lists the methods."""
     where = f"{request.method} {request.url.path[:200]}"
-    # Who posts elsewhere has most likely a path that is wrong, not a method.
+    # A POST request most likely has the wrong path, not the wrong method.
     methods = sorted(allowed.split(", ")) if allowed and request.method != "POST" else []
     hint = f"; use {', '.join(methods)}." if methods else "."
     if request.url.path.startswith("/v1/"):
-        return 400, f"Malformed request: {where}{hint}"  # TF Serving's status and words.
+        return 400, f"Malformed request: {where}{hint}"  # TF Serving's status and wording.
     return status, f"There is nothing at {where}{hint}"
 
 
 def _disconnected(request: Request, error: Exception) -> Response:
-    """Nobody reads it; TF Serving's status of requests that were cancelled."""
+    """Returns TF Serving's status for cancelled requests, although no client reads it."""
     del request, error
     return Response(status_code=499)
 
@@ -229,7 +229,7 @@ def _metadata(servable: Servable) -> dict[str, Any]:
 
 
 def _find(app: FastAPI, name: str, version: str | None = None) -> Servable:
-    """The servable that is served now, if it is the one that is asked for."""
+    """Returns the current servable if it has the requested name and version."""
     servable = app.state.servable
     if name != servable.name:
         raise HTTPException(404, f"There is no model '{name[:100]}'; it is '{servable.name}'.")
@@ -260,10 +260,10 @@ def _add_predict(app: FastAPI, limits: Limits) -> None:
 
 
 async def _read_body(request: Request, most: int) -> bytes:
-    """The body, unless it has more than `most` bytes.
+    """Reads the body, and raises an HTTPException if it has more than `most` bytes.
 
-    A larger one is read to its end all the same, within reason, and thrown away: a client that is
-    still sending when the connection closes does not see the answer.
+    A larger body is still read to its end, up to a limit, and discarded: a client that is still
+    sending when the connection closes does not see the response.
     """
     body = bytearray()
     received = 0
@@ -283,16 +283,16 @@ def _too_large(most: int) -> HTTPException:
 
 
 def _decoded(body: bytes, encoding: str, most: int) -> bytes:
-    """The body as it was before the client compressed it; as TF Serving, from gzip alone.
+    """Decompresses a body; supports only gzip, as TF Serving does.
 
     Args:
-        body: bytes.
-        encoding: the Content-Encoding header, "" where there is none.
-        most: bytes that it may have.
+        body: the request's body.
+        encoding: the Content-Encoding header, or "".
+        most: largest number of bytes after decompression.
 
     Raises:
-        HTTPException: it has more.
-        ValueError: it is not what the header says, or of another encoding.
+        HTTPException: the decompressed body is larger.
+        ValueError: the body is not valid gzip, or the encoding is another one.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):

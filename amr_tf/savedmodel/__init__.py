@@ -1,1 +1,1 @@
-"""Exports: a folder for each version, which serves a model without this package."""
+"""Exports models to version folders that can be served without this package."""

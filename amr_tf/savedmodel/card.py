@@ -1,4 +1,4 @@
-"""The model card of a version folder: `README.md` with a sheet of samples."""
+"""Writes model cards: `README.md` with a sheet of samples."""
 
 import html
 import pathlib
@@ -19,7 +19,7 @@ from amr_tf.runs.config import in_short
 from amr_tf.runs.folder import RunFolder
 
 SAMPLES_FILE = "samples.png"
-EXAMPLES_FILE = "examples.png"  # What the web page offers to mix.
+EXAMPLES_FILE = "examples.png"  # Images that the web page offers for mixing.
 _SAMPLES = 8
 _EXAMPLES = 14
 _POINTS = 1000
@@ -67,15 +67,15 @@ def write_card(
     data: ImageData | None = None,
     notify: Callable[[str], Any] = print,
 ) -> None:
-    """Writes `README.md` into a version's folder, and with `data` `samples.png`, `examples.png`.
+    """Writes `README.md` into a version folder; with `data` also `samples.png` and `examples.png`.
 
     Args:
-        path: the folder.
+        path: the version folder.
         model: a `ResynthesisModel`.
-        facts: what `metadata.describe` returns.
-        run: the `RunFolder` that the model comes from, or None.
+        facts: the dictionary that `metadata.describe` returns.
+        run: the `RunFolder` of the model, or None.
         data: the `ImageData` to draw samples from, or None.
-        notify: called with a sentence if no samples can be drawn.
+        notify: called with a message if no samples can be drawn.
     """
     path = pathlib.Path(path)
     sections = [
@@ -89,7 +89,7 @@ def write_card(
     (path / "README.md").write_text(
         _document(sections),
         encoding="utf-8",
-        errors="backslashreplace",  # Names of folders need not be UTF-8.
+        errors="backslashreplace",  # Folder names need not be valid UTF-8.
     )
 
 
@@ -102,16 +102,16 @@ def hub_card(
     data: ImageData | None = None,
     notify: Callable[[str], Any] = print,
 ) -> str:
-    """The card of a model on the Hugging Face Hub; with `data`, `samples.png` is drawn.
+    """Returns a model's card for the Hugging Face Hub; with `data`, also draws `samples.png`.
 
     Args:
-        path: the folder of what is uploaded.
+        path: the folder to upload.
         model: a `ResynthesisModel`.
         repo_id: the repository, "USER/NAME".
-        facts: what `metadata.describe` returns.
-        run: the `RunFolder` that the model comes from, or None.
+        facts: the dictionary that `metadata.describe` returns.
+        run: the `RunFolder` of the model, or None.
         data: the `ImageData` to draw samples from, or None.
-        notify: called with a sentence if no samples can be drawn.
+        notify: called with a message if no samples can be drawn.
 
     Returns:
         The card's Markdown.
@@ -153,7 +153,7 @@ def _samples(
     notify: Callable[[str], Any],
     examples: bool = False,
 ) -> str:
-    """The sheet of samples, which is drawn into a folder; nothing where it cannot be."""
+    """Draws the sheet of samples and returns its Markdown, or "" if it cannot be drawn."""
     if data is None:
         return ""
     points = data.image_size is None
@@ -169,13 +169,13 @@ def _samples(
 
 
 def _write_examples(file: pathlib.Path, data: ImageData) -> None:
-    """Held-out images side by side, each as large as the model sees it."""
+    """Writes held-out images side by side, at the model's image size."""
     images, _ = draw_sample(data.held_out, data.image_size, _EXAMPLES, seed=1)
     Image.fromarray(cell_pixels(np.concatenate(list(images), axis=1))).save(file)
 
 
 def _heading(facts: dict[str, Any], form: str) -> str:
-    # With their parameters where a run says them.
+    # A run's settings include the parameters, such as "gaussian(sigma=0.25)".
     settings = facts["settings"] or {}
     named = {**facts, **{name: in_short(name, value) for name, value in settings.items()}}
     mixer = "no mixer" if facts["mixer"] is None else f"mixer {named['mixer']}, k = {facts['k']}"
@@ -201,9 +201,9 @@ def _heading(facts: dict[str, Any], form: str) -> str:
 
 
 def _in_a_cell(value: object) -> str:
-    """A text of someone's as Markdown shows it: nothing in it is markup, HTML or another cell.
+    """Escapes a user's text for a table cell, so that none of it acts as Markdown or HTML.
 
-    Underscores within words, as in names of data sets, are not markup.
+    Underscores within words, as in names of data sets, are not markup and stay as they are.
     """
     line = " ".join(str(value).split())  # A line break would end the table.
     escaped = re.sub(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
@@ -223,7 +223,7 @@ def _shape(sizes: Iterable[int]) -> str:
 
 
 def _accuracy(run: RunFolder | None) -> str:
-    """The probes' accuracies in `results.json`, or nothing."""
+    """Returns a table of the probes' accuracies in `results.json`, or ""."""
     if run is None or not run.results.is_file():
         return ""
     results = read_json(run.results, finite=False)
@@ -268,7 +268,7 @@ def _size(size: int | None, axis: int, dynamic: Iterator[str]) -> str:
 
 
 def _in_short(preprocessing: dict[str, Any] | None) -> str:
-    """What is done to a picture, in a few words."""
+    """Describes the preprocessing of a picture in a few words."""
     if preprocessing is None:
         return "resized"
     crop = preprocessing["crop"]
@@ -278,7 +278,7 @@ def _in_short(preprocessing: dict[str, Any] | None) -> str:
 
 
 def _pictures(facts: dict[str, Any]) -> str:
-    """What `encode_png` does, and what has to be done before; empty without that signature."""
+    """Describes the preprocessing in and before `encode_png`; "" without that signature."""
     if "encode_png" not in facts["signatures"]:
         return ""
     preprocessing = facts["preprocessing"]
@@ -313,7 +313,7 @@ def _cut_in_words(preprocessing: dict[str, Any]) -> str:
 
 
 def _settings(run: RunFolder | None) -> str:
-    """The run's flagfile: every hyperparameter."""
+    """Returns a section with the run's flagfile, which has every hyperparameter, or ""."""
     if run is None or not run.flagfile.is_file():
         return ""
     return (
@@ -324,7 +324,7 @@ def _settings(run: RunFolder | None) -> str:
 
 
 def _shown_settings(facts: dict[str, Any]) -> str:
-    """The run's settings without the paths on the machine that trained, or nothing."""
+    """Returns a section with the run's settings, without paths of the training machine, or ""."""
     if not facts["settings"]:
         return ""
     lines = "\n".join(f"--{name}={value}" for name, value in facts["settings"].items())

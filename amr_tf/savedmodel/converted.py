@@ -1,4 +1,4 @@
-"""Exports to formats other than SavedModel: Keras', TFLite (LiteRT) and ONNX."""
+"""Exports models to formats other than SavedModel: Keras, TFLite (LiteRT) and ONNX."""
 
 import contextlib
 import importlib.util
@@ -31,14 +31,14 @@ def check_packages(formats: Iterable[str]) -> None:
 
 
 def write(model: ResynthesisModel, path: str | pathlib.Path, formats: Collection[str]) -> None:
-    """Writes the files of some formats into a folder.
+    """Writes a model into a folder in the given formats.
 
     Args:
         model: a `ResynthesisModel`.
         path: the folder.
         formats: among "keras" (`model.keras`), "tflite" (`decoder.tflite`) and "onnx"
-            (`decoder.onnx`, `encoder.onnx`). Inputs and outputs are float32 and the batch is
-            dynamic; an encoder's output is the code, of a VAE the posterior mean.
+            (`decoder.onnx`, `encoder.onnx`). Inputs and outputs are float32, and the batch size is
+            dynamic. The encoder outputs codes; for a VAE these are the posterior means.
 
     Raises:
         ValueError: a converter does not support the networks.
@@ -54,21 +54,21 @@ def write(model: ResynthesisModel, path: str | pathlib.Path, formats: Collection
 
 
 def decoder_of(model: ResynthesisModel) -> keras.Model:
-    """Returns a Keras model from codes to images, float32 for any dtype policy."""
+    """Returns a Keras model from codes to images, in float32 for any dtype policy."""
     decoder = _in_float32(model.decoder)
     return _float32(decoder, decoder.output, "decoder")
 
 
 def encoder_of(model: ResynthesisModel) -> keras.Model:
-    """Returns a Keras model from images to codes, float32 for any dtype policy."""
+    """Returns a Keras model from images to codes, in float32 for any dtype policy."""
     encoder = _in_float32(model.encoder)
-    # A layer, which a method's `codes_of` may call TensorFlow in.
+    # In a Lambda layer, because a method's `codes_of` may call TensorFlow functions.
     codes = keras.layers.Lambda(model.codes_of)(encoder.output)
     return _float32(encoder, codes, "encoder")
 
 
 def _in_float32(network: keras.Model) -> keras.Model:
-    """Returns the network computing in float32, as ONNX's converter and runtime want it."""
+    """Returns a network that computes in float32, as ONNX's converter and runtime require."""
     if all(layer.compute_dtype == "float32" for layer in network._flatten_layers()):
         return network
     copy = keras.models.clone_model(
@@ -81,7 +81,7 @@ def _in_float32(network: keras.Model) -> keras.Model:
 
 
 def _without_half(config: Any) -> Any:
-    """Returns a serialised object in which mixed-precision policies are float32's."""
+    """Returns a serialised object with its mixed-precision policies replaced by float32."""
     if isinstance(config, (list, tuple)):
         return type(config)(map(_without_half, config))
     if not isinstance(config, dict):
@@ -93,7 +93,7 @@ def _without_half(config: Any) -> Any:
 
 def _float32(network: keras.Model, output: Any, name: str) -> keras.Model:
     model = keras.Model(network.input, keras.ops.cast(output, "float32"), name=name)
-    model(keras.ops.zeros((1, *model.input_shape[1:])))  # Keras' ONNX export wants one call.
+    model(keras.ops.zeros((1, *model.input_shape[1:])))  # Keras' ONNX export needs one call.
     return model
 
 
@@ -101,7 +101,7 @@ def _convert(network: keras.Model, file: pathlib.Path, name: str, keras_format: 
     try:
         with _silent():
             network.export(str(file), format=keras_format, verbose=False)
-    except Exception as error:  # Each converter raises its own.
+    except Exception as error:  # Each converter raises its own exceptions.
         reason = " ".join(str(error).split())[:300]
         raise ValueError(
             f"The {network.name} cannot be converted to {name}, so nothing is exported; leave "
@@ -111,7 +111,7 @@ def _convert(network: keras.Model, file: pathlib.Path, name: str, keras_format: 
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Without what the converters print and log."""
+    """Suppresses what the converters print and log."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -41,24 +41,23 @@ def export_model(
     data: ImageData | None = None,
     notify: Callable[[str], Any] = print,
 ) -> pathlib.Path:
-    """Writes a model as the next version of a SavedModel for TF Serving.
+    """Exports a model as the next version of a SavedModel for TF Serving.
 
     The version folder holds the SavedModel with the signatures of `amr_tf.savedmodel.signatures`,
-    warm-up requests, a model card `README.md` with `metadata.json` and, with `data`, a sheet of
-    samples, and the model in further formats. It is written to a temporary folder, compared with
+    warm-up requests, `metadata.json`, the model card `README.md` (with a sheet of samples if `data`
+    are given) and the model in further formats. It is written to a temporary folder, compared with
     the model in a fresh process that cannot import this package, and then moved into place. After a
     failure or a kill, the earlier versions are unchanged.
 
     Args:
         model: a `ResynthesisModel`.
-        directory: the servable's folder, such as "saved_models/digits", whose name is the model's.
-            Versions are numbered subfolders.
+        directory: the servable's folder, such as "saved_models/digits". Its name becomes the
+            model's name, and versions are numbered subfolders.
         keep: number of newest versions to keep, or None for all.
         formats: further files, among "keras" (`model.keras`, which `keras.saving.load_model`
-            reads), "tflite" (`decoder.tflite`) and "onnx" (`decoder.onnx` and `encoder.onnx`; needs
-            the packages tf2onnx and onnx).
-        run: the `amr_tf.runs.folder.RunFolder` that the model comes from, for the card; or
-            None.
+            reads), "tflite" (`decoder.tflite`) and "onnx" (`decoder.onnx` and `encoder.onnx`;
+            requires the packages tf2onnx and onnx).
+        run: the `amr_tf.runs.folder.RunFolder` of the model, for the card; or None.
         data: the `ImageData` to draw samples from, or None.
         notify: called with a message for everything left out, such as warm-up requests if
             tensorflow-serving-api is not installed.
@@ -68,8 +67,7 @@ def export_model(
 
     Raises:
         ValueError: a format is unknown or the networks cannot be converted to it, `keep` is below
-            1, the model's outputs are not finite, or the SavedModel's outputs differ from the
-            model's.
+            1, the model's outputs are not finite, or the SavedModel's outputs differ from them.
         FileExistsError: `directory` is a file.
     """
     check_arguments(directory, keep, formats)
@@ -92,7 +90,7 @@ def export_model(
 def check_arguments(
     directory: str | pathlib.Path, keep: int | None = None, formats: Sequence[str] = ()
 ) -> None:
-    """Raises what `export_model` raises for arguments that are wrong, before any work."""
+    """Raises the errors of `export_model` for invalid arguments, before any work."""
     check_directory(directory)
     check_keep(keep)
     for name in formats:
@@ -102,11 +100,11 @@ def check_arguments(
 
 
 def write_saved_model(model: ResynthesisModel, path: str | pathlib.Path) -> None:
-    """Writes the SavedModel alone, unverified; `path` is made.
+    """Writes only the SavedModel, without verifying it.
 
     Args:
         model: a `ResynthesisModel`.
-        path: a folder that is not there.
+        path: the folder to create.
     """
     archive = keras.export.ExportArchive()
     for network in (model.encoder, model.decoder, label_mixer_of(model)):
@@ -118,7 +116,7 @@ def write_saved_model(model: ResynthesisModel, path: str | pathlib.Path) -> None
 
 
 def _example_images(model: ResynthesisModel) -> np.ndarray:
-    """Noise: any image is as good for a comparison, and the data may not be there."""
+    """Returns noise: any images serve for a comparison, and the data may be unavailable."""
     shape = (_EXAMPLES, *model.image_shape)
     return np.random.default_rng(_VERIFY_SEED).uniform(-1, 1, shape).astype("float32")
 

@@ -1,4 +1,4 @@
-"""The machine-readable metadata of a version folder: `metadata.json`."""
+"""Machine-readable metadata of a version folder: `metadata.json`."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from amr_tf.runs.config import TrainingConfig
 from amr_tf.runs.folder import RunFolder
 from amr_tf.version import __version__
 
-# Paths on the machine that trained, and who watched it, are no one else's business.
+# Paths on the training machine and its trackers are private.
 _NOT_SHOWN = ("run_dir", "data_dir", "trackers")
 
 
@@ -32,23 +32,23 @@ def describe(
     run: RunFolder | None = None,
     data: ImageData | None = None,
 ) -> dict[str, Any]:
-    """The facts about an exported model.
+    """Describes an exported model.
 
     Args:
         model: a `ResynthesisModel`.
-        name: the servable's.
+        name: the servable's name.
         path: the SavedModel's folder, or None for a model without signatures.
-        run: the `RunFolder` that it comes from, or None.
+        run: the `RunFolder` of the model, or None.
         data: the run's `ImageData`, or None.
 
     Returns:
-        A dictionary that is written as JSON: name; method, mixer and label_mixer (the run's or
-        registered names, or of classes that are not registered, or null); k, image_shape,
-        latent_shape, num_classes, class_names (null where unknown), multi_label; preprocessing (of
-        files, or null); dataset (its name); settings (the run's flags and their values, such as
-        "mixer": "gaussian(sigma=0.25)", without paths); signatures (each with inputs and outputs by
-        name: dtype and shape, null for a dynamic size); config_sha256 (of the run's config.json);
-        and the versions of amr_tf, Keras and TensorFlow. What only a run knows is null without one.
+        A dictionary to write as JSON: name; method, mixer and label_mixer (names from the run or
+        the registry, else class names, or null); k, image_shape, latent_shape, num_classes,
+        class_names (null if unknown), multi_label; preprocessing (of files, or null); dataset (its
+        name); settings (the run's flags and their values, such as "mixer": "gaussian(sigma=0.25)",
+        without paths and trackers); signatures (each with the dtype and shape of inputs and outputs
+        by name, null for a dynamic size); config_sha256 (of the run's config.json); and the
+        versions of amr_tf, Keras and TensorFlow. Entries that need a run are null without one.
     """
     config = None if run is None else run.read_config()
     names = None if data is None else data.class_names
@@ -75,24 +75,24 @@ def describe(
 
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:
-    """A `TrainingConfig` as a dictionary from flags to the values that are set."""
+    """Returns the flags that a config sets and their values, except for private ones."""
     return {name: value for name, value in config.as_flags().items() if name not in _NOT_SHOWN}
 
 
 def write_metadata(path: str | pathlib.Path, facts: dict[str, Any], number: int) -> None:
-    """Writes `metadata.json` into a version's folder.
+    """Writes `metadata.json` into a version folder.
 
     Args:
-        path: the folder.
-        facts: what `describe` returns.
-        number: of the version.
+        path: the version folder.
+        facts: the dictionary that `describe` returns.
+        number: the version's number.
     """
     facts = {"name": facts["name"], "version": number, **facts}
     write_whole(pathlib.Path(path) / "metadata.json", json.dumps(facts, indent=2) + "\n")
 
 
 def read_signatures(path: str | pathlib.Path) -> dict[str, Any]:
-    """The signatures of the SavedModel in a folder, without loading it.
+    """Reads the signatures of the SavedModel in a folder, without loading it.
 
     Returns:
         Dictionary from names to {"inputs": {name: {"dtype": ..., "shape": [...]}}, "outputs": ...};
@@ -101,12 +101,12 @@ def read_signatures(path: str | pathlib.Path) -> dict[str, Any]:
     return {
         name: {"inputs": _tensors(found.inputs), "outputs": _tensors(found.outputs)}
         for name, found in sorted(read_definitions(path).items())
-        if not name.startswith("__")  # TensorFlow's own, which initialises.
+        if not name.startswith("__")  # TensorFlow's own initialisation signature.
     }
 
 
 def read_definitions(path: str | pathlib.Path) -> Mapping[str, Any]:
-    """TensorFlow's `SignatureDef`s of the SavedModel in a folder, by name."""
+    """Reads the `SignatureDef`s of the SavedModel in a folder, by name."""
     content = (pathlib.Path(path) / "saved_model.pb").read_bytes()
     return saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].signature_def
 
@@ -122,14 +122,17 @@ def _tensors(infos: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _mixer_name(model: ResynthesisModel, config: TrainingConfig | None) -> str | None:
-    """The mixer's name; a run's may be that of a function of the user's."""
+    """Returns the mixer's name; in a run's config it may be the name of a user's function."""
     if model.mixer is None or config is None or config.mixer is None:
         return _name_in(MIXERS, model.mixer)
     return parse_call(config.mixer).name
 
 
 def _name_in(registry: Registry, thing: object) -> str | None:
-    """The name under which a thing's class is registered, or the class's own; None for None."""
+    """Returns the name that an object's class is registered under, else the class name.
+
+    Returns None for None.
+    """
     if thing is None:
         return None
     kind = type(thing)
@@ -138,5 +141,5 @@ def _name_in(registry: Registry, thing: object) -> str | None:
 
 
 def sha256(path: str | pathlib.Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Returns the SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()

@@ -1,9 +1,9 @@
 """Replays recorded requests against SavedModels: python replay.py FOLDER RECORD.npz [FOLDER ...]
 
-A script of its own, which imports nothing of this package: it stands for a server, and shows that a
-SavedModel needs TensorFlow alone. For each pair of a SavedModel's folder and a record it prints a
-line of JSON, a dictionary from signatures to the largest differences. A record's arrays are called
-`SIGNATURE/input/NAME` and `SIGNATURE/output/NAME`.
+This script imports nothing from this package. It takes the place of a server, and shows that a
+SavedModel needs only TensorFlow. For each pair of a SavedModel's folder and a record it prints a
+line of JSON, a dictionary from signatures to the largest differences. The arrays of a record are
+named `SIGNATURE/input/NAME` and `SIGNATURE/output/NAME`.
 """
 
 import json
@@ -22,16 +22,16 @@ Requests: TypeAlias = dict[str, tuple[dict[str, Any], dict[str, Any]]]
 def main(arguments: Sequence[str]) -> None:
     """Prints the differences of each (folder, record)."""
     modules: dict[str, Any] = sys.modules
-    modules["amr_tf"] = None  # An import of it fails.
+    modules["amr_tf"] = None  # Makes imports of it fail.
     for folder, record in zip(arguments[::2], arguments[1::2], strict=True):
         print(json.dumps(differences(folder, record)), flush=True)
 
 
 def differences(folder: str | pathlib.Path, record: str | pathlib.Path) -> dict[str, float]:
-    """The largest differences of a SavedModel's signatures from recorded outputs.
+    """Compares the outputs of a SavedModel's signatures with recorded ones.
 
     Args:
-        folder: of the SavedModel.
+        folder: the SavedModel's folder.
         record: path of the `.npz` file.
 
     Returns:
@@ -48,7 +48,7 @@ def differences(folder: str | pathlib.Path, record: str | pathlib.Path) -> dict[
             compare(answers[key].numpy(), expected, f"{name}, output {key}")
             for key, expected in outputs.items()
         ]
-        found[name] = float(np.max(of_outputs))  # Python's max can lose a NaN.
+        found[name] = float(np.max(of_outputs))  # Python's max can ignore a NaN.
     missing = sorted(set(signatures) - set(found))
     if missing:
         raise ValueError(f"No requests were recorded for {', '.join(missing)}.")
@@ -56,7 +56,7 @@ def differences(folder: str | pathlib.Path, record: str | pathlib.Path) -> dict[
 
 
 def read_requests(record: str | pathlib.Path) -> Requests:
-    """A record's requests: from signatures to pairs of dictionaries of arrays."""
+    """Reads a record: a dictionary from signatures to pairs of dictionaries of arrays."""
     requests: Requests = {}
     with np.load(record, allow_pickle=False) as arrays:
         for path in arrays.files:
@@ -67,10 +67,10 @@ def read_requests(record: str | pathlib.Path) -> Requests:
 
 
 def compare(found: np.ndarray, expected: np.ndarray, where: str) -> float:
-    """The largest absolute difference of two arrays, of PNG files that of their pixels.
+    """Returns the largest absolute difference of two arrays; PNG files are compared by pixels.
 
     Raises:
-        ValueError: they differ in shape or type.
+        ValueError: the arrays differ in shape or type.
     """
     if found.dtype == object:
         found = np.stack([tf.io.decode_png(file).numpy() for file in found])

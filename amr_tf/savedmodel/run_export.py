@@ -1,4 +1,4 @@
-"""Exports the model of a training run: what `python -m amr_tf.export` does."""
+"""Exports the model of a training run, for `python -m amr_tf.export`."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ def export_run(
 
     Args:
         path: the run's folder.
-        directory: the servable's; None for `saved_models/` and the run folder's name.
+        directory: the servable's folder; None for `saved_models/` and the run folder's name.
         keep: see `export_model`.
         formats: see `export_model`.
         epoch: "best" for the best epoch's model, "last" for that of the newest checkpoint.
@@ -43,18 +43,18 @@ def export_run(
             has no sheet of samples, and `notify` is called.
         notify: called with messages about what is exported and what is left out.
         allow_changed_data: whether the data may have changed since the run was trained.
-        hub: a repository of the Hugging Face Hub, "USER/NAME", to which the model is uploaded
-            after the export, see `amr_tf.hub.push_to_hub`; or None.
-        hub_private: as `push_to_hub` takes `private`.
+        hub: a repository on the Hugging Face Hub, "USER/NAME", to upload the model to after the
+            export (see `amr_tf.hub.push_to_hub`); or None.
+        hub_private: see `private` of `push_to_hub`.
 
     Returns:
         The path of the new version.
 
     Raises:
         FileNotFoundError: the folder holds no run, or no model yet.
-        ValueError, FileExistsError: as `export_model`, or a file of the run is damaged, or the
-            data have changed.
-        OSError: the Hub cannot be reached, or refuses.
+        ValueError, FileExistsError: see `export_model`; also if a file of the run is damaged, or
+            the data have changed.
+        OSError: the Hub cannot be reached or refuses the request.
     """
     path = user_path(path)
     directory = user_path(directory or f"saved_models/{path.resolve().name}")

@@ -1,4 +1,4 @@
-"""The signatures of a SavedModel: one TensorFlow function each.
+"""The signatures of a SavedModel, each a TensorFlow function.
 
 | signature | inputs | outputs |
 |---|---|---|
@@ -20,14 +20,14 @@ The default dtype is float32. Images are in [-1, 1]; a decoder without an output
 slightly exceed this range, but uint8 and PNG outputs are clipped. `encode_png` preprocesses files
 as in training (`amr_tf.data.ImagePreprocessor`), except for the EXIF orientation; without a
 preprocessor it resizes them. N, K and steps are dynamic; M is the last axis of LATENT. Models of
-points (N, D) have no uint8 or PNG signatures, and images without 1, 3 or 4 channels no PNG
-signatures. Only models with a label mixer have `mix_labels`, and only those whose mixer treats
-layout and look separately (`Mixer.mixes_looks`) have `mix_looks`.
+points (N, D) have no uint8 or PNG signatures, and models of images without 1, 3 or 4 channels have
+no PNG signatures. `sample` requires a fitted density or a VAE's prior, `mix_labels` a label mixer,
+and `mix_looks` a mixer that treats layout and look separately (`Mixer.mixes_looks`).
 
 `mix` and `mix_maps` combine codes as the model's mixer does (`Mixer.weigh`, `Mixer.combine`). Most
 mixers form the weighted sum with the given coefficients, which need not sum to one; clients must
-normalise them for a convex combination. They mix codes even if the method mixes pixels in training
-(`mixes_pixels`), in this case by a weighted sum. `encode`, `decode` and `interpolate` are the
+normalise them for a convex combination. If the method mixes pixels in training (`mixes_pixels`),
+these signatures still mix codes, by a weighted sum. `encode`, `decode` and `interpolate` are the
 model's own (`amr_tf.models.inference`), so `interpolate` blends pixels for such a method. A VAE's
 codes are the posterior means.
 """
@@ -42,7 +42,7 @@ from amr_tf.models.base import ResynthesisModel
 from amr_tf.models.inference import Inference, can_sample, combine, has_looks, label_mixer_of
 from amr_tf.types import Tensor
 
-# PNG files hold grey, colour, or colour with transparency.
+# Grey, colour, or colour with transparency.
 PNG_CHANNELS = (1, 3, 4)
 
 Tensors: TypeAlias = dict[str, Tensor]
@@ -53,14 +53,14 @@ Endpoints: TypeAlias = dict[str, tuple[Callable[..., Tensors], list[tf.TensorSpe
 
 
 def endpoints(model: ResynthesisModel) -> Endpoints:
-    """The functions and input specifications of a model's signatures.
+    """Returns the functions and input specifications of a model's signatures.
 
     Args:
         model: a `ResynthesisModel`.
 
     Returns:
-        Dictionary from signatures' names to pairs of a function of tensors, which returns a
-        dictionary of tensors, and the list of `tf.TensorSpec`s of its arguments.
+        Dictionary from names of signatures to pairs: a function from tensors to a dictionary of
+        tensors, and the list of `tf.TensorSpec`s of its arguments.
     """
     networks = model.inference
     return {
@@ -74,7 +74,7 @@ def endpoints(model: ResynthesisModel) -> Endpoints:
 
 
 def has_uint8(model: ResynthesisModel) -> bool:
-    """Whether the model is of images, (H, W, C), and not of points."""
+    """Whether the model is for images (H, W, C), not for points."""
     return len(model.image_shape) == 3
 
 
@@ -117,10 +117,8 @@ def _code_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
 
 
 def _as_stacked(codes: Tensor, coefficients: Tensor) -> Tensor:
-    """Coefficients (N, K) or (N, K, M) that broadcast against codes (N, K, *LATENT).
-
-    A K or N of 1 would broadcast, and a client's mistake would go unseen.
-    """
+    """Reshapes coefficients (N, K) or (N, K, M) to broadcast against codes (N, K, *LATENT)."""
+    # Without this check, an N or K of 1 would broadcast and hide a client's mistake.
     tf.debugging.assert_equal(
         tf.shape(coefficients)[:2],
         tf.shape(codes)[:2],
@@ -128,7 +126,7 @@ def _as_stacked(codes: Tensor, coefficients: Tensor) -> Tensor:
     )
     missing = codes.shape.rank - coefficients.shape.rank
     shape = tf.shape(coefficients)
-    # Between (N, K) and the feature maps, or after (N, K) where there are none.
+    # Insert axes of size 1 after (N, K), before the feature maps if there are any.
     inner = tf.concat([shape[:2], tf.ones(missing, "int32"), shape[2:]], axis=0)
     return tf.reshape(coefficients, inner)
 
@@ -189,7 +187,7 @@ def _png_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
     def read(file: Tensor) -> Tensor:
         if preprocessor is not None:
             return preprocessor.in_graph(file)
-        # The operation takes JPEG files too. Scaled before it is resized, as `data.preprocess`.
+        # `decode_png` also decodes JPEG files. Scale before resizing, as `data.preprocess` does.
         image = _from_uint8(tf.io.decode_png(file, channels=model.image_shape[-1]))
         image = tf.image.resize(image, model.image_shape[:2], antialias=True)
         return tf.ensure_shape(image, model.image_shape)
@@ -250,17 +248,18 @@ def _label_endpoints(model: ResynthesisModel, networks: Inference) -> Endpoints:
 
 
 class GivenSeed(keras.random.SeedGenerator):
-    """Draws from a seed that is a tensor, as Keras' random functions draw from an integer.
+    """Seeds Keras' random functions with a tensor, as they are seeded with an integer.
 
-    Keras takes integers and generators only, and a served model is given its seed with each
-    request. The first draw is that of the integer; each further one is that of the next.
+    A served model receives its seed with each request, but Keras accepts only integers and
+    generators as seeds. The first draw equals that with the integer `seed`, the next one that with
+    `seed + 1`, and so on.
 
     Args:
         seed: scalar integer tensor, at least 0.
     """
 
     def __init__(self, seed: Tensor) -> None:
-        # Not the base class's: it makes a variable, and a function may make none.
+        # Skip the base class, which creates a variable; a traced function must not create one.
         self._next = tf.cast(seed, "int32")
 
     def next(self, ordered: bool = True) -> Tensor:

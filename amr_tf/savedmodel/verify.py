@@ -1,4 +1,4 @@
-"""Verifies that a SavedModel has the model's outputs, without this package."""
+"""Verifies that a SavedModel gives the model's outputs without this package."""
 
 import io
 import json
@@ -19,9 +19,9 @@ from amr_tf.models.inference import between, can_sample, combine, has_looks, lab
 from amr_tf.savedmodel import replay
 from amr_tf.savedmodel.signatures import has_png, has_uint8
 
-# Of float32 networks, relative to the largest expected value where that is above 1. The bfloat16
-# and float16 of mixed-precision networks keep 8 and 11 bits, which a graph that fuses operations
-# rounds at other places than the eager model.
+# For float32 networks; relative to the largest expected value if that is above 1. The bfloat16 and
+# float16 of mixed-precision networks keep 8 and 11 bits, and a graph that fuses operations rounds
+# in other places than the eager model.
 TOLERANCE = 1e-5
 MIXED_TOLERANCES = {"mixed_bfloat16": 0.05, "mixed_float16": 0.01}
 _PARENTS = 3
@@ -36,10 +36,10 @@ Requests: TypeAlias = dict[str, tuple[Arrays, Arrays]]
 
 
 def example_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
-    """A request for every signature, and what the model itself answers.
+    """Returns a request for every signature, with the model's own outputs.
 
-    The answers are computed with the model's networks in eager mode, and with NumPy in place of
-    the signatures' TensorFlow functions.
+    The outputs are computed with the model's networks in eager mode, and with NumPy instead of the
+    signatures' TensorFlow functions.
 
     Args:
         model: a `ResynthesisModel`.
@@ -50,9 +50,9 @@ def example_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
         output of `decode_png` is the images' pixels, uint8.
 
     Raises:
-        ValueError: the model answers with NaN or infinite values.
+        ValueError: an output has NaN or infinite values.
     """
-    # Where there is a GPU, its own rounding is not what is to be checked.
+    # The SavedModel is replayed on the CPU; a GPU's different rounding must not count.
     with tf.device("/CPU:0"):
         answers = {
             **_code_requests(model, images),
@@ -82,7 +82,7 @@ def _decode(model: ResynthesisModel, codes: np.ndarray) -> np.ndarray:
 
 def _code_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
     codes = _encode(model, images)
-    # Each image with its right-hand neighbours.
+    # Stack each image's code with those of the images that follow it.
     stack = np.stack([np.roll(codes, -shift, axis=0) for shift in range(_PARENTS)], axis=1)
     draws = np.random.default_rng(0)
     coefficients = draws.dirichlet(np.ones(_PARENTS), len(codes)).astype("float32")
@@ -106,7 +106,7 @@ def _code_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
 
 
 def _mixed(model: ResynthesisModel, stack: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """The images of codes (N, K, ...), mixed with coefficients (N, K) or (N, K, maps)."""
+    """Decodes codes (N, K, ...) mixed with coefficients (N, K) or (N, K, maps)."""
     count, k, *maps = coefficients.shape
     wide = coefficients.reshape(count, k, *(1,) * (stack.ndim - 3), *(maps or (1,)))
     return _decode(model, np.asarray(combine(model, tf.constant(stack), tf.constant(wide))))
@@ -154,12 +154,12 @@ def _pixel_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
 def _file_request(
     model: ResynthesisModel, pixels: np.ndarray, codes: Arrays
 ) -> tuple[Arrays, Arrays]:
-    """PNG files and their codes; `codes` are those of the pixels."""
+    """Returns a request of PNG files and their codes; `codes` are the codes of `pixels`."""
     preprocessor: Any = model.preprocessor
     crop = None if preprocessor is None else preprocessor.crop
     if crop is None:
         return {"png_bytes": np.array([png_bytes(image) for image in pixels])}, codes
-    # Such a model takes larger files alone, whose pixels it resizes.
+    # With a crop, files must be at least as large as the crop, and are resized after it.
     draws = np.random.default_rng(0)
     larger = draws.integers(0, 256, (len(pixels), crop + 2, crop, pixels.shape[-1]), dtype="uint8")
     files = np.array([png_bytes(image) for image in larger])
@@ -168,7 +168,7 @@ def _file_request(
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:
-    """The PNG file of uint8 pixels (H, W, C), C 1, 3 or 4."""
+    """Encodes uint8 pixels (H, W, C) as a PNG file, C 1, 3 or 4."""
     file = io.BytesIO()
     squeezed = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
     Image.fromarray(squeezed).save(file, format="PNG")
@@ -187,7 +187,7 @@ def _label_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
     mixer = label_mixer_of(model)
     if mixer is None:
         return {}
-    columns: Any = model.num_classes  # A label mixer has some.
+    columns: Any = model.num_classes  # Not None, because there is a label mixer.
     first = np.eye(columns, dtype="float32")[np.arange(len(images)) % columns]
     second = np.roll(first, 1, axis=1)
     labels = 0.25 * first + 0.75 * second
@@ -205,11 +205,11 @@ def _label_requests(model: ResynthesisModel, images: np.ndarray) -> Requests:
 
 
 def write_record(path: str | pathlib.Path, requests: Requests) -> None:
-    """Writes what `replay.py` reads.
+    """Writes a record for `replay.py`.
 
     Args:
-        path: of the `.npz` file.
-        requests: what `example_requests` returns.
+        path: path of the `.npz` file.
+        requests: the dictionary that `example_requests` returns.
     """
     arrays = {}
     for name, pair in requests.items():
@@ -222,22 +222,22 @@ def write_record(path: str | pathlib.Path, requests: Requests) -> None:
 def replay_in_fresh_process(
     pairs: Sequence[tuple[str | pathlib.Path, str | pathlib.Path]],
 ) -> list[dict[str, float]]:
-    """Replays records in a process that cannot import this package, and has no GPU.
+    """Replays records in a process that cannot import this package and has no GPU.
 
     Args:
-        pairs: list of (SavedModel's folder, path of a record).
+        pairs: list of pairs: a SavedModel's folder and the path of a record.
 
     Returns:
-        For each pair a dictionary from signatures to the largest absolute differences.
+        For each pair, a dictionary from signatures to the largest absolute differences.
 
     Raises:
-        ValueError: a SavedModel does not load, or does not answer.
+        ValueError: a SavedModel cannot be loaded, or a request fails.
     """
     script = str(pathlib.Path(replay.__file__).resolve())
     # The exporting process may hold all of a GPU's memory.
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     arguments = [str(path) for pair in pairs for path in pair]
-    # -P: the folder of the script, which holds modules of this package, is not searched.
+    # -P: Python does not search the script's folder, which holds modules of this package.
     done = subprocess.run(
         [sys.executable, "-P", script, *arguments],
         env=environment,
@@ -257,8 +257,8 @@ def check_differences(
     """Raises a ValueError that names the first signature that differs from the model.
 
     Args:
-        differences: dictionary from signatures to differences.
-        requests: what `example_requests` returned.
+        differences: dictionary from signatures to the largest differences.
+        requests: the dictionary that `example_requests` returned.
         policy: name of the model's dtype policy, which sets the tolerance.
     """
     for name, found in differences.items():
@@ -271,10 +271,10 @@ def check_differences(
 
 
 def tolerance_of(name: str, requests: Requests, policy: str = "float32") -> float:
-    """The largest difference allowed in a signature's outputs; arguments as above.
+    """Returns the largest allowed difference of a signature's outputs.
 
-    Pixels may be off by one, where rounding falls to the other side; at mixed precision by as much
-    as the floats.
+    uint8 pixels may be off by one, because of rounding, and in mixed precision by as much as the
+    floats. See `check_differences` for the arguments.
     """
     tolerance = MIXED_TOLERANCES.get(policy, TOLERANCE)
     outputs = list(requests[name][1].values())
@@ -285,7 +285,7 @@ def tolerance_of(name: str, requests: Requests, policy: str = "float32") -> floa
 
 
 def policy_of(model: ResynthesisModel) -> str:
-    """The name of the dtype policy of a model's networks: "float32", "mixed_bfloat16", ..."""
+    """Returns the dtype policy of a model's networks: "float32", "mixed_bfloat16", ..."""
     names = {layer.dtype_policy.name for layer in (*model.encoder.layers, *model.decoder.layers)}
     mixed = sorted(names & set(MIXED_TOLERANCES))
     return mixed[0] if mixed else "float32"

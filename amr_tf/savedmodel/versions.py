@@ -2,8 +2,8 @@
 
 A servable's folder has subfolders 1, 2, ... for its versions. TF Serving loads the highest and
 ignores names that are not numbers. A new version is written to a hidden folder next to them,
-`.partial-PID-HOST-TOKEN`, and renamed, so that a numbered folder is always complete. For the same
-reason, a version is renamed to a hidden name before it is removed.
+`.partial-PID-HOST-TOKEN`, and then renamed, so that a numbered folder is always complete. For the
+same reason, a version is renamed to a hidden name before it is removed.
 
 A killed process leaves its hidden folder behind, and the next export removes it. A hidden folder is
 considered a leftover if its process no longer runs on this host, or if it is older than a day,
@@ -30,20 +30,20 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 def versions(directory: str | pathlib.Path) -> list[int]:
-    """The numbers of the versions in a folder, in increasing order; none where it is missing."""
+    """Returns the version numbers in a folder, in increasing order; [] if it does not exist."""
     directory = pathlib.Path(directory)
-    # Not isdigit alone: it is true of "²", which int() refuses.
+    # `isdigit` would accept "²", which int() rejects.
     names = [path.name for path in directory.glob("*") if path.is_dir()]
     return sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
 
 
 def next_version(directory: str | pathlib.Path) -> int:
-    """The number after the highest version in `directory`, 1 where there is none."""
+    """Returns the number after the highest version in `directory`, or 1 if there is none."""
     return max(versions(directory), default=0) + 1
 
 
 def check_directory(directory: str | pathlib.Path) -> None:
-    """Raises a FileExistsError if `directory` is there, but no folder."""
+    """Raises a FileExistsError if `directory` exists but is not a folder."""
     if pathlib.Path(directory).exists() and not pathlib.Path(directory).is_dir():
         raise FileExistsError(f"'{directory}' is a file; versions are written into a folder.")
 
@@ -56,10 +56,10 @@ def check_keep(keep: int | None) -> None:
 
 @contextlib.contextmanager
 def partial_folder(directory: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """A new hidden folder in `directory`, which is removed at the end whatever happens.
+    """Creates a hidden folder in `directory`, and always removes it at the end.
 
     Args:
-        directory: the servable's folder; made where it is missing. Leftovers of killed exports
+        directory: the servable's folder; created if it does not exist. Leftovers of killed exports
             in it are removed.
 
     Yields:
@@ -85,16 +85,16 @@ def publish(
     directory: str | pathlib.Path,
     finish: Callable[[int], Any] | None = None,
 ) -> pathlib.Path:
-    """Moves a whole folder into place as the next version.
+    """Moves a complete folder into place as the next version.
 
-    Two exports at the same time both get a version: a rename onto a version that is there fails,
-    and the later one takes the next number.
+    If two exports run at the same time, both get a version: a rename to an existing version fails,
+    and the later export takes the next number.
 
     Args:
-        folder: the folder to move, not empty and on the disk of `directory`.
+        folder: the folder to move, not empty and on the same disk as `directory`.
         directory: the servable's folder.
-        finish: called with each number that is tried, before the move, to write what names the
-            version; or None.
+        finish: called with each number that is tried, before the move, to write files that contain
+            the number; or None.
 
     Returns:
         The path of the version.
@@ -108,7 +108,7 @@ def publish(
         try:
             folder.rename(version)
         except OSError as error:
-            # Also a file of that name, which rename answers with ENOTDIR.
+            # The name may also be that of a file, for which rename fails with ENOTDIR.
             if error.errno not in _TAKEN and not version.exists():
                 raise
             number += 1
@@ -120,7 +120,7 @@ def prune(directory: str | pathlib.Path, keep: int | None) -> None:
     """Removes the oldest versions, so that `keep` remain; None keeps all.
 
     Raises:
-        ValueError: `keep` is not at least 1.
+        ValueError: `keep` is below 1.
     """
     check_keep(keep)
     directory = pathlib.Path(directory)
@@ -128,13 +128,13 @@ def prune(directory: str | pathlib.Path, keep: int | None) -> None:
         hidden = _hidden(directory)
         try:
             (directory / str(number)).rename(hidden)
-        except FileNotFoundError:  # Another export was faster.
+        except FileNotFoundError:  # Another export has removed it.
             continue
         shutil.rmtree(hidden, ignore_errors=True)
 
 
 def remove_leftovers(directory: str | pathlib.Path) -> None:
-    """Removes the hidden folders of exports that were killed; see the module's text."""
+    """Removes the hidden folders of killed exports; see the module's docstring."""
     for path in pathlib.Path(directory).glob(".partial-*"):
         match = _HIDDEN.fullmatch(path.name)
         if match and (_is_dead(match) or _is_old(path)):
@@ -147,11 +147,11 @@ def _hidden(directory: pathlib.Path) -> pathlib.Path:
 
 
 def _is_dead(match: re.Match[str]) -> bool:
-    """Whether the process in a hidden folder's name ran on this host and runs no more."""
+    """Whether the process in a hidden folder's name ran on this host and has ended."""
     if match["host"] != socket.gethostname():
         return False
     try:
-        os.kill(int(match["pid"]), 0)  # Signal 0 asks, and does nothing.
+        os.kill(int(match["pid"]), 0)  # Signal 0 only checks that the process exists.
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):

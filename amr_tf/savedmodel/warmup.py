@@ -1,4 +1,4 @@
-"""Warm-up requests that TF Serving replays when it loads a version, so that no client must wait."""
+"""Warm-up requests that TF Serving replays when it loads a version, so that no client waits."""
 
 import pathlib
 from collections.abc import Callable
@@ -17,14 +17,14 @@ def write_warmup(
     requests: Requests,
     notify: Callable[[str], Any] = print,
 ) -> bool:
-    """Writes a version's warm-up file: one request of a single example for each signature.
+    """Writes a version's warm-up file: one request with a single example for each signature.
 
     Args:
-        path: the version's folder.
-        name: the servable's.
+        path: the version folder.
+        name: the servable's name.
         requests: dictionary from signatures to pairs of dictionaries of arrays, inputs and outputs.
-        notify: called with a sentence if tensorflow-serving-api is not installed; then nothing is
-            written.
+        notify: called with a message if tensorflow-serving-api is not installed, in which case
+            nothing is written.
 
     Returns:
         Whether the file was written.
@@ -45,7 +45,7 @@ def write_warmup(
             request.model_spec.name = name
             request.model_spec.signature_name = signature
             for key, value in inputs.items():
-                # A scalar is not a batch.
+                # Scalars, such as a seed, have no batch axis.
                 one = value if value.ndim == 0 else value[:1]
                 request.inputs[key].CopyFrom(tf.make_tensor_proto(one))
             log = prediction_log_pb2.PredictionLog(
