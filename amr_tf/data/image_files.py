@@ -25,8 +25,7 @@ _OTHER_PICTURES = (
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".eps", ".psd", ".ico", ".tga"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
 )
-# The only formats that are opened, whatever a file's extension: Pillow would pass PostScript files
-# to Ghostscript.
+# Allowed formats, whatever a file's extension: Pillow would pass PostScript to Ghostscript.
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
 # Created by operating systems. Names that begin with a dot are ignored too.
 _SYSTEM_NAMES = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")

@@ -110,7 +110,7 @@ class FactorSampler:
 
 
 def _shared(column: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the examples sorted by value, and each value's first position and number of examples.
+    """Returns the examples sorted by value, and the start and number of each value's examples.
 
     Values with a single example are left out of the last two.
     """

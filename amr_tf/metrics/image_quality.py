@@ -21,7 +21,7 @@ from amr_tf.models.inference import can_sample
 _CHUNK = 1024  # Images in memory at a time.
 _WORKING_MEMORY = 64  # MiB of distances at a time.
 _MOST = 10_000  # Default limit of the images in each set.
-_ROUNDING = 1e-7  # Rounding error of distances, as a share of the largest norm of the features.
+_ROUNDING = 1e-7  # Error of distances from matrix products, relative to the features' norm.
 
 
 def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:

@@ -217,8 +217,8 @@ def perfect_interpolation(
 def _nearest_lines(images: np.ndarray, candidates: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns cosine distances (N,) to the nearest real lines, and their angles in [0, 2 pi)."""
     angles = np.linspace(0, 2 * np.pi, candidates, endpoint=False)
-    # Adjacent lines differ by less than float32 can resolve. An image of zeros has no direction, so
-    # its distance from every line is 1.
+    # In float64, since adjacent lines differ by less than float32 can resolve. An image of zeros
+    # has no direction: its distance from every line is 1.
     rows, lines = (
         each.reshape(len(each), -1).astype("float64")
         for each in (images, _render(angles, images.shape[1]))

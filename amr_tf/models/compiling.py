@@ -115,7 +115,7 @@ def featured_discriminator(discriminator: keras.Model | None) -> Callable:
 def _reducing(discriminator: keras.Model) -> Iterator:
     """Yields the layers with strides, such as pooling layers, except those that pool the pixels."""
     for layer in discriminator.layers:
-        inner = getattr(layer, "layer", layer)  # Unwraps SpectralNormalization and the like.
+        inner = getattr(layer, "layer", layer)  # Unwraps SpectralNormalization and others.
         strides = np.max(getattr(inner, "strides", 1))
         enlarges = isinstance(inner, keras.layers.Conv2DTranspose)
         pools_pixels = not layer.weights and layer.input is discriminator.inputs[0]

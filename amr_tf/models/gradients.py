@@ -140,10 +140,11 @@ STEPS = {"one_pass": one_pass, "two_pass": two_pass}
 
 
 def treats_examples_alone(discriminator: keras.Model, tolerance: float = 1e-3) -> bool:
-    """Tests whether a discriminator treats images independently, and equally when training.
+    """Tests whether a discriminator allows `one_pass`.
 
-    `one_pass` requires both. The test uses random images. Batch normalisation, minibatch
-    statistics, dropout and noise fail it. No state is changed.
+    It must treat images independently, and give the same outputs in training as in inference. The
+    test uses random images. Batch normalisation, minibatch statistics, dropout and noise fail it.
+    No state is changed.
 
     Args:
         discriminator: a built `keras.Model`.
