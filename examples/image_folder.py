@@ -4,7 +4,7 @@
 
 The folder holds `CLASS/*.png` (or .jpg), or loose files without classes. The model, its losses and
 optimizers are those of a flagfile of `amr_tf.train`. Everything else is plain Keras: the batches
-are a `tf.data.Dataset`, and the model takes `fit` and callbacks.
+are a `tf.data.Dataset`, and the model is trained with `fit` and callbacks.
 """
 
 import pathlib
@@ -33,7 +33,7 @@ def main(argv):
     config = read_flagfile(_SETTINGS.value)
     keras.utils.set_random_seed(config.seed)
     data = amr_tf.data.load("image_folder", data_dir=_IMAGES.value, image_size=config.image_size)
-    model = build_model(  # Compiled. `model.compile` changes losses and optimizers.
+    model = build_model(  # Already compiled; `model.compile` changes losses and optimizers.
         config, data.image_shape, data.num_classes, preprocessor=data.preprocessor
     )
     model.fit(
@@ -49,7 +49,7 @@ def main(argv):
             ),
             keras.callbacks.CSVLogger(out / "log.csv"),
         ],
-        shuffle=False,  # The batches are shuffled already.
+        shuffle=False,  # The batches are already shuffled.
         verbose=2,
     )
     best = keras.saving.load_model(out / "best.keras")

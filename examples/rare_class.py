@@ -2,12 +2,12 @@
 
     python examples/rare_class.py --dataset=mnist --data_dir=../shared/tfds --rare=8 --keep=20
 
-One class keeps a few training images only. An auto-encoder (AMR, k = 2) is trained on the
-unbalanced images; mixes of two images of the rare class are new examples of it. A classifier is
-trained four times: on the unbalanced images, with the rare images repeated, with blends of two rare
-images in pixel space, and with the mixes, each time until the class is as large as the mean
-of the others. What counts is accuracy on held-out images, of the rare class and over all
-classes (balanced). Several seeds draw other rare images, other weights and other mixes.
+One class keeps only a few training images. An auto-encoder (AMR, k = 2) is trained on the
+unbalanced images, and its mixes of two images of the rare class are new examples of that class. A
+classifier is trained four times: on the unbalanced images alone, and with repeated rare images,
+pixel-space blends of two rare images, or mixes added until the class is as large as the mean of the
+others. The measures are the accuracy on held-out images of the rare class, and the mean over all
+classes (balanced). Each seed draws different rare images, weights and mixes.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ _OUT = flags.DEFINE_string("out", "runs/rare_class", "Folder for results.json an
 
 
 def make_rare(split, rare, keep, seed):
-    """The split with `keep` images of class `rare` left, drawn with `seed`."""
+    """Returns the split with only `keep` images of class `rare`, drawn with `seed`."""
     members = np.flatnonzero(split.labels == rare)
     if keep > len(members):
         raise ValueError(f"keep = {keep} is more than the {len(members)} images of class {rare}.")
@@ -45,7 +45,7 @@ def make_rare(split, rare, keep, seed):
 
 
 def train_autoencoder(data, epochs, seed):
-    """AMR on all images, rare ones included."""
+    """Trains AMR on all images, including the rare ones."""
     keras.utils.set_random_seed(seed)
     model = amr_tf.AMR.convolutional(data.image_shape, latent_channels=16, k=2, seed=seed)
     model.compile(amr_tf.AdamL2(5e-4), amr_tf.AdamL2(5e-4), lambda_=10.0)
@@ -61,7 +61,7 @@ def train_autoencoder(data, epochs, seed):
 
 
 def draw_pairs(images, count, seed):
-    """Random pairs of different images, and the share of the first in each mix."""
+    """Draws random pairs of different images, and the share of the first in each mix."""
     generator = np.random.default_rng(seed)
     first = generator.integers(0, len(images), count)
     second = (first + generator.integers(1, len(images), count)) % len(images)
@@ -69,7 +69,7 @@ def draw_pairs(images, count, seed):
 
 
 def more_images(model, rare_images, count, seed):
-    """Three ways to make `count` more images of the rare class, in [-1, 1]."""
+    """Makes `count` more images of the rare class, in [-1, 1], in three ways."""
     first, second, share = draw_pairs(rare_images, count, seed)
     codes = [model.encode(images) for images in (first, second)]
     return {
@@ -80,7 +80,7 @@ def more_images(model, rare_images, count, seed):
 
 
 def with_more(data, images, rare):
-    """The data with images of the rare class added to those that train."""
+    """Returns the data with images of the rare class added to the training split."""
     size = data.image_size
     train = np.concatenate([data_lib.preprocess(data.train.images, size).numpy(), images])
     labels = np.concatenate([data.train.labels, np.full(len(images), rare)])
@@ -88,7 +88,7 @@ def with_more(data, images, rare):
 
 
 def score(classifier, data, rare):
-    """Accuracy on the held-out images: of the rare class, and the mean over classes."""
+    """Returns the accuracy on held-out images: of the rare class, and the mean over classes."""
     images = data_lib.preprocess(np.asarray(data.test.images), data.image_size).numpy()
     right = classifier.predict(images, verbose=0).argmax(axis=-1) == data.test.labels
     by_class = [float(right[data.test.labels == label].mean()) for label in range(data.num_classes)]
@@ -96,7 +96,7 @@ def score(classifier, data, rare):
 
 
 def one_seed(data, rare, seed):
-    """The scores of the four classifiers, and the images that were added."""
+    """Returns the scores of the four classifiers, and up to ten images of each kind."""
     data = dataclasses.replace(data, train=make_rare(data.train, rare, _KEEP.value, seed))
     members = data.train.labels == rare
     count = (~members).sum() // (data.num_classes - 1) - members.sum()

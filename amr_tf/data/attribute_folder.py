@@ -23,8 +23,8 @@ from amr_tf.data.splits import Split
 from amr_tf.data.tfds_sets import naming_damage, prepared_builder
 from amr_tf.files import user_path
 
-# Possible folders of image files: custom layouts, CelebA's (with and without its outer folder),
-# Kaggle's copy of it, CelebA-HQ's.
+# Folders that may hold the image files: in custom layouts, in CelebA (with and without its outer
+# folder), in Kaggle's copy of CelebA, and in CelebA-HQ.
 IMAGE_FOLDERS = (
     ".",
     "images",
@@ -35,7 +35,7 @@ IMAGE_FOLDERS = (
     "Img/img_align_celeba_png",
     "CelebA-HQ-img",
 )
-CELEBA_CROP = 140  # Of 178 x 218 pixels: the face without most of the background.
+CELEBA_CROP = 140  # Of 178 x 218 pixels. Keeps the face without most of the background.
 _TFDS_CELEBA = "celeb_a"
 
 
@@ -198,7 +198,7 @@ def _tfds_celeba(
 def _read_tfds(
     builder: Any, split: str, names: Sequence[str], preprocessor: ImagePreprocessor, cache: str
 ) -> Split:
-    """Reads one image at a time, since 160,000 of them would not fit into memory unresized."""
+    """Reads a split image by image, since its unresized images would not fit into memory."""
     from PIL import Image
 
     def decode() -> Iterator[np.ndarray]:

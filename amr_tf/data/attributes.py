@@ -10,7 +10,7 @@ import numpy as np
 from amr_tf.data.image_files import is_hidden
 from amr_tf.registry import unknown_name
 
-# CelebA's own table, Kaggle's copy of it, CelebA-HQ's, and a plain name for custom tables.
+# The tables of CelebA, of Kaggle's copy of it and of CelebA-HQ, and a name for custom tables.
 TABLES = (
     "list_attr_celeba.txt",
     "list_attr_celeba.csv",
@@ -18,7 +18,7 @@ TABLES = (
     "attributes.csv",
 )
 PARTITIONS = ("list_eval_partition.txt", "list_eval_partition.csv")
-# Folders of the original CelebA with the table and the partition; "" is the data set's folder.
+# Subfolders of the original CelebA that hold the table and the partition; "" is its main folder.
 _TABLE_FOLDERS = ("", "Anno")
 _PARTITION_FOLDERS = ("", "Eval")
 _CSV = (".csv", ".tsv")
@@ -57,7 +57,7 @@ def choose_attributes(
         A tuple of the selected names in the given order, and a list of their column indices.
 
     Raises:
-        ValueError: a name is unknown or repeated, or there is none.
+        ValueError: a name is unknown or repeated, or no name is given.
     """
     names = tuple(names)
     if attributes is None:
@@ -85,7 +85,7 @@ def find_table(root: pathlib.Path) -> pathlib.Path:
     in CelebA.
 
     Raises:
-        ValueError: there is no table, or there are several CSV files.
+        ValueError: there is no table, or there are several CSV or TSV files.
     """
     known = _named(root, _TABLE_FOLDERS, TABLES)
     if known:
@@ -107,7 +107,7 @@ def find_table(root: pathlib.Path) -> pathlib.Path:
 
 
 def _named(root: pathlib.Path, folders: Sequence[str], names: Sequence[str]) -> list[pathlib.Path]:
-    """Finds files by name in some folders below `root`, in the order of the names."""
+    """Finds files by name in the given subfolders of `root`; returns them in the names' order."""
     listed: dict[str, pathlib.Path] = {}
     for folder in reversed([root / name for name in folders]):  # Earlier folders take precedence.
         if folder.is_dir():
@@ -148,7 +148,7 @@ def read_table(path: pathlib.Path) -> AttributeTable:
 
 
 def read_test_files(root: pathlib.Path, table: AttributeTable) -> np.ndarray:
-    """Reads which rows of a table a folder's partition file assigns to the test set.
+    """Finds the rows of a table that a folder's partition file assigns to the test set.
 
     Args:
         root: the folder, which may hold one of `PARTITIONS`, directly or in `Eval`. It lists file
@@ -182,7 +182,7 @@ def read_test_files(root: pathlib.Path, table: AttributeTable) -> np.ndarray:
 
 
 def _csv_table(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
-    """Reads a CSV file with a header; returns the attributes' names and the rows of strings."""
+    """Reads a CSV file with a header; returns the attributes' names and the rows as strings."""
     rows = _csv_rows(path)
     if not rows:
         return [], []
@@ -200,12 +200,15 @@ def _csv_table(path: pathlib.Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _is_data(row: list[str]) -> bool:
-    """Whether a row holds values instead of names."""
+    """Returns whether a row holds values instead of names."""
     return bool(row[1:]) and all(cell in (*_VALUES, "2") for cell in row[1:])
 
 
 def _csv_rows(path: pathlib.Path) -> list[list[str]]:
-    """Reads the rows of a CSV file as lists of strings, without empty cells at their ends."""
+    """Reads the rows of a CSV file as lists of strings.
+
+    Blank rows and empty cells beyond the last named column are left out.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()

@@ -14,7 +14,7 @@ def _digits() -> Source:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    # Ink counts of 0 to 16 per pixel.
+    # Each pixel is an ink count from 0 to 16.
     images = np.round(digits.images * (255 / 16)).astype("uint8")[..., None]
     everything = Split(images, digits.target.astype("int64"))
     train, test = split_off(everything, _TEST_FRACTION, seed=0)

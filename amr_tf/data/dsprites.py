@@ -37,11 +37,11 @@ COUNT = int(np.prod(FACTOR_SIZES))
 ATTRIBUTE_NAMES = ("square", "ellipse", "large", "right", "low")
 
 _TEST_FRACTION = 0.1
-_HALF_SIDE = 8.6  # Of the square, in pixels, so that its width grows by two at each scale.
+_HALF_SIDE = 8.6  # Of the largest square, in pixels. Each scale then adds two pixels of width.
 _AREA = (2 * _HALF_SIDE) ** 2
 _ELLIPSE_STRETCH = 1.25
-_HEART_AREA, _HEART_CENTRE = 3.66197, 0.29348  # Of the formula's curve, whose centroid is (0, c).
-# A canvas is large enough for a window of an image's size to take all positions.
+_HEART_AREA, _HEART_CENTRE = 3.66197, 0.29348  # Area and centroid (0, c) of the heart's curve.
+# Width of a canvas, in which a window of an image's size can take all positions.
 _CANVAS = IMAGE_SHAPE[0] + FACTOR_SIZES[3] - 1
 _CANVAS_CENTRE = _CANVAS // 2
 
@@ -100,7 +100,7 @@ def render(factors: np.ndarray) -> np.ndarray:
 
 
 def draw_sprite(shape: str, scale: float, angle: float) -> np.ndarray:
-    """Draws a sprite in the middle of an empty square, with pixels whose centre is inside.
+    """Draws a sprite in the middle of an empty canvas, as the pixels whose centres it covers.
 
     Args:
         shape: "square", "ellipse" or "heart".
@@ -125,7 +125,7 @@ def _in_ellipse(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _in_heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The curve (x^2 + y^2 - 1)^3 = x^2 y^3."""
+    """Returns whether points lie inside the curve (x^2 + y^2 - 1)^3 = x^2 y^3."""
     unit = np.sqrt(_AREA / _HEART_AREA)
     x, y = x / unit, y / unit + _HEART_CENTRE
     return (x**2 + y**2 - 1) ** 3 <= x**2 * y**3

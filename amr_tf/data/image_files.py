@@ -20,7 +20,7 @@ EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp"),
     *(".tif", ".tiff", ".gif"),
 )
-# Pictures that Pillow cannot read, or not safely. Their number is reported in a warning.
+# Pictures that Pillow cannot read, or cannot read safely. A warning reports their number.
 _OTHER_PICTURES = (
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".eps", ".psd", ".ico", ".tga"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
@@ -31,7 +31,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
 _SYSTEM_NAMES = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 MOST_PIXELS = 150_000_000
 """Default limit of the pixels of an image. Even a small file can declare any number."""
-# Larger images are decoded one at a time, since a few together would fill the memory.
+# Images with more pixels are decoded one at a time, since a few at once would fill the memory.
 _LARGE = 25_000_000
 _NAMED = 10  # Number of damaged files that an error names.
 _AT_ONCE = 4096
@@ -41,7 +41,7 @@ _pillows_limit = threading.RLock()
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden or was created by an operating system."""
+    """Returns whether a file or folder is hidden or was created by an operating system."""
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
@@ -59,7 +59,7 @@ def find_images(folder: pathlib.Path, root: pathlib.Path | None = None) -> list[
 
 
 def holds_images(folder: pathlib.Path, root: pathlib.Path | None = None) -> bool:
-    """Whether `find_images` finds any image files."""
+    """Returns whether `find_images` finds any image files."""
     return next(_walk(folder, root, EXTENSIONS), None) is not None
 
 
@@ -86,7 +86,7 @@ def _walk(
     if real in above:
         return
     seen = set()
-    # Each with its real path, and all folders that contain it or lead to it.
+    # Folders to visit, each with its real path and all folders that contain it or lead to it.
     waiting = [(folder, real, above)]
     while waiting:
         place, real, above = waiting.pop()
@@ -145,7 +145,7 @@ def loose_images(folder: pathlib.Path) -> list[pathlib.Path]:
 
 @contextlib.contextmanager
 def opened(source: Any, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
-    """Opens an image file, whose pixels are read only when needed.
+    """Opens an image file. Its pixels are read only when needed.
 
     Args:
         source: a path, or the bytes of a file.
@@ -160,7 +160,7 @@ def opened(source: Any, max_pixels: int = MOST_PIXELS) -> Iterator[Image.Image]:
             file = io.BytesIO(source)
         else:
             file = stack.enter_context(pathlib.Path(source).open("rb"))
-            file.peek(1)  # Lets threads wait for the disk in parallel here, not in turn below.
+            file.peek(1)  # Threads wait for the disk in parallel here, not in turn under the lock.
         with _without_pillows_limit():
             try:
                 image = stack.enter_context(Image.open(file, formats=_FORMATS))
@@ -246,9 +246,9 @@ def decoded(files: Sequence[Any], read: Callable[[Any], np.ndarray]) -> Iterator
         except Damaged as error:
             return error
 
-    # Pillow decodes and resizes without Python's lock, so threads share the work.
+    # Pillow releases the GIL while it decodes and resizes, so threads run in parallel.
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        # In parts, since the pool keeps all its inputs, and results that are not yet needed.
+        # Submits parts of the list, since the pool keeps all its inputs and unread results.
         for start in range(0, len(files), _AT_ONCE):
             yield from pool.map(attempt, files[start : start + _AT_ONCE])
 
@@ -275,7 +275,7 @@ def put_images(
 
 
 def check_damaged(damaged: Mapping[int, "Damaged"], count: int, on_error: str) -> np.ndarray:
-    """Reports the files that cannot be read, in a `DamagedFiles` error or a warning.
+    """Reports the files that cannot be read, with a `DamagedFiles` error or a warning.
 
     Args:
         damaged: the files that could not be read, by number.

@@ -134,7 +134,7 @@ def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def _folders_of_images(folder: pathlib.Path, root: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the sorted paths of subfolders that hold images at any depth, as they are read."""
+    """Returns the sorted paths of the subfolders in which `find_images` finds images."""
     return [path for path in subfolders(folder) if holds_images(path, root)]
 
 

@@ -27,7 +27,7 @@ from amr_tf.types import Shape
 CACHES = ("auto", "memory", "disk")
 MOST_IN_MEMORY = 2**30
 """Bytes of decoded images that `cache="auto"` keeps in memory."""
-_FORMAT = 1  # Of the cache's files; increased when the format changes, to ignore older files.
+_FORMAT = 1  # Version of the cache's files. Increase it to ignore files in an older format.
 
 
 class Kept(NamedTuple):
@@ -72,7 +72,7 @@ def read_files(
         len(files),
         preprocessor.image_shape,
         cache,
-        # Includes the folder: in archives, all files may have the same time.
+        # Includes the folder's path, since all files from an archive may have the same time.
         lambda: [repr(preprocessor), os.path.realpath(root), *map(_state_of, names, files)],
         str(root),
     )
@@ -117,11 +117,11 @@ def keep_images(
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         return _kept_before(path, note, (count, *image_shape))
     _check_room(folder, bytes_needed, count)
-    # Printed instead of logged as a warning: it may take minutes, but nothing is wrong.
+    # Printed instead of logged as a warning: this may take minutes, but nothing is wrong.
     print(f"Decoding the {count:,} images of '{source}' once, into '{path}'.", file=sys.stderr)
     damaged = _write(decode(), path, (count, *image_shape))
     lost = {str(number): [error.name, error.reason] for number, error in damaged.items()}
-    # Written after the images, to confirm that they are complete.
+    # The note is written after the images, to confirm that they are complete.
     partial = _partial(note)
     text = json.dumps({"source": source, "damaged": lost}, indent=2) + "\n"
     partial.write_text(text, encoding="utf-8")
@@ -146,7 +146,7 @@ def _folder(cache: str, bytes_needed: int) -> pathlib.Path | None:
 
 
 def _state_of(name: str, path: pathlib.Path) -> str:
-    """Returns a file's name, size and time, which change if the file does."""
+    """Returns a file's name, size and modification time, which change if the file does."""
     state = path.stat()
     return f"{name} {state.st_size} {state.st_mtime_ns}"
 
@@ -200,7 +200,7 @@ def _write(images: Iterable[Any], path: pathlib.Path, shape: Shape) -> dict[int,
 
 
 def _partial(path: pathlib.Path) -> pathlib.Path:
-    """Returns a temporary path for an incomplete file, different for each process."""
+    """Returns a path for a file that is still being written, different for each process."""
     return path.with_name(f"partial-{os.getpid()}-{path.name}")
 
 
@@ -210,7 +210,7 @@ def _write_header(file: BinaryIO, shape: Shape) -> None:
 
 
 def _kept_before(path: pathlib.Path, note: pathlib.Path, shape: Shape) -> Kept:
-    """Opens the images of an earlier call; raises an OSError or ValueError if incomplete."""
+    """Opens the images that an earlier call has kept; raises an error if they are incomplete."""
     lost = read_json(note)["damaged"]
     read = _reader(path, shape)
     return Kept(read, {int(number): Damaged(*said) for number, said in lost.items()})

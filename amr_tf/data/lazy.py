@@ -60,7 +60,7 @@ class LazyImages:
         return len(self._numbers)
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, tuple):  # Parts of images, which must be created first.
+        if isinstance(key, tuple):  # Selects parts of images, which must be created first.
             chosen = self[key[0]]
             if isinstance(chosen, LazyImages):
                 return np.asarray(chosen)[(slice(None), *key[1:])]

@@ -1,4 +1,4 @@
-"""From arrays of uint8 images to batches of float images in [-1, 1]."""
+"""The pipeline from arrays of uint8 images to batches of float images in [-1, 1]."""
 
 from typing import Any
 
@@ -115,8 +115,8 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 def _gather(split: Split, numbers: tf.data.Dataset, image_size: int | None) -> tf.data.Dataset:
     """Maps batches of indices to images and labels.
 
-    They are selected with NumPy, so that the data stay in host memory or on disk instead of being
-    copied to a device by TensorFlow.
+    NumPy selects them, so that the data stay in host memory or on disk. TensorFlow would copy them
+    to a device.
     """
     own: Any = split.labels
     kinds = [split.images.dtype] if own is None else [split.images.dtype, "int64"]

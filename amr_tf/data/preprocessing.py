@@ -27,7 +27,7 @@ from amr_tf.data.image_files import (
 )
 
 FITS = ("crop", "pad", "stretch")
-_LUMINANCE = (0.299, 0.587, 0.114)  # Pillow's; TensorFlow's differ in the fourth digit.
+_LUMINANCE = (0.299, 0.587, 0.114)  # As in Pillow. TensorFlow's differ in the fourth digit.
 _PNG_DEPTH = 24  # Offset of the bit depth in a PNG file.
 
 
@@ -108,7 +108,7 @@ class ImagePreprocessor:
         return _scale(self.pixels(image))
 
     def batch(self, files: Sequence[Any]) -> np.ndarray:
-        """Reads many files in threads to 8-bit images, as a data set holds them.
+        """Reads many files in threads and returns 8-bit images, as in a data set.
 
         `batch(files) / 127.5 - 1` equals the results of `__call__`.
 
@@ -145,7 +145,7 @@ class ImagePreprocessor:
         return self._fitted(ready, name)
 
     def _fitted(self, image: Image.Image, name: str) -> np.ndarray:
-        """Crops, squares and resizes an upright image without transparency, to an array."""
+        """Crops, squares and resizes an upright, opaque image, and returns its pixels."""
         if self.crop is not None:
             if self.crop > min(image.size):
                 width, height = image.size
@@ -270,7 +270,7 @@ class ImagePreprocessor:
 
 
 def are_files(images: Any) -> bool:
-    """Whether images are given as files: a list of paths, bytes of files or `PIL.Image`s."""
+    """Returns whether images are given as files: a list of paths, bytes or `PIL.Image`s."""
     kinds = (str, os.PathLike, bytes, Image.Image)
     if isinstance(images, np.ndarray):
         return images.dtype.kind in "US" and images.ndim == 1 and len(images) > 0
@@ -344,9 +344,10 @@ def _decoded(contents: tf.Tensor) -> tf.Tensor:
 def _with_opaque(image: tf.Tensor, contents: tf.Tensor) -> tf.Tensor:
     """Sets alpha to 255 in the RGBA values of a file without transparency.
 
-    For files of 1, 2 or 4 bits, `decode_png` sets alpha to the largest value of so many bits.
+    For files with a bit depth of 1, 2 or 4, `decode_png` sets alpha to the largest value of that
+    depth instead.
     """
-    # Padded, since a file may be shorter than its header.
+    # Pads the contents, since a damaged file may be shorter than a header.
     header = tf.strings.join([contents, "\0" * 32])
     depth = tf.io.decode_raw(tf.strings.substr(header, _PNG_DEPTH, 1), "uint8")[0]
     alpha = image[..., 3:]

@@ -30,8 +30,8 @@ def images_of(
         `LazyImages`, uint8 (N, image_size, image_size, channels), for a `Split`.
 
     Raises:
-        ValueError: there are no items, or an item has no such part. The first item is checked at
-            once.
+        ValueError: there are no items, or an item has no such part. The first item is checked
+            immediately.
 
     Example:
 
@@ -46,7 +46,7 @@ def images_of(
         return preprocessor.pixels(_picture(_part(items[number], image)), f"image {number}")
 
     def render(numbers: np.ndarray) -> np.ndarray:
-        # Uses threads, since Pillow decodes and resizes without Python's lock.
+        # Pillow releases the GIL while it decodes and resizes, so threads run in parallel.
         if len(numbers) < 2:
             return np.stack([read(number) for number in numbers.tolist()])
         return np.stack(list(_pool().map(read, numbers.tolist())))
@@ -61,7 +61,7 @@ _pools: list[concurrent.futures.ThreadPoolExecutor] = []
 
 
 def _pool() -> concurrent.futures.ThreadPoolExecutor:
-    """Returns a shared pool, so that batches do not each start new threads."""
+    """Returns a shared pool of threads, so that batches do not start new ones."""
     if not _pools:
         _pools.append(concurrent.futures.ThreadPoolExecutor())
     return _pools[0]
@@ -89,7 +89,7 @@ def _picture(picture: Any) -> Any:
         if picture.dtype != np.uint8:
             raise ValueError(f"Pictures must be arrays of uint8; got {picture.dtype.name}.")
         return Image.fromarray(picture[..., 0] if picture.shape[2:] == (1,) else picture)
-    if isinstance(picture, dict):  # An undecoded picture of Hugging Face.
+    if isinstance(picture, dict):  # An undecoded picture from Hugging Face.
         picture = picture.get("bytes") or picture.get("path")
     if not isinstance(picture, (Image.Image, str, os.PathLike, bytes)):
         raise ValueError(

@@ -36,7 +36,7 @@ class Split:
 
 
 def check_fraction(fraction: float) -> None:
-    """Raises a ValueError unless a share lies above 0 and below 1."""
+    """Raises a ValueError unless a fraction is above 0 and below 1."""
     if not 0 < fraction < 1:
         raise ValueError(f"validation_fraction must be above 0 and below 1; got {fraction}.")
 
@@ -44,7 +44,7 @@ def check_fraction(fraction: float) -> None:
 def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     """Splits off a share of the images, stratified by class if labels are class numbers.
 
-    Without enough images of every class for both parts, the split is not stratified.
+    If there are too few images for every class to be in both parts, the split is not stratified.
 
     Args:
         split: a `Split`.
@@ -115,12 +115,12 @@ def hide_labels(split: Split, count: int, seed: int) -> Split:
 def _stratified(
     labels: np.ndarray | None, size: int, count: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits `range(size)` into all but `count` indices, and those; both are sorted."""
+    """Splits `range(size)` into the rest and a part of `count` indices, both sorted."""
     if labels is not None and labels.ndim > 1:
-        labels = None  # Combinations of attributes are too rare for stratification.
+        labels = None  # Many combinations of attributes are too rare to stratify by.
     if labels is not None:
         classes, members = np.unique(labels, return_counts=True)
-        # Ignores labels if there are too few images for one of each class on both sides.
+        # Ignores the labels if the parts cannot both hold an image of each class.
         if members.min() < 2 or min(count, size - count) < len(classes):
             labels = None
     rest, part = train_test_split(

@@ -11,7 +11,7 @@ from amr_tf.data.sources import DATASETS, Source
 from amr_tf.data.splits import Split
 from amr_tf.files import user_path
 
-_TFDS_HOST = "storage.googleapis.com"  # Where TFDS keeps its own copies of data sets.
+_TFDS_HOST = "storage.googleapis.com"  # Holds TFDS' own copies of data sets.
 
 
 def prepared_builder(name: str, data_dir: str | None) -> Any:
@@ -61,7 +61,7 @@ def naming_damage(builder: Any, split: str | None = None) -> Iterator[None]:
         yield
     except MemoryError:
         raise
-    except Exception as error:  # An interrupted copy lacks files or parts of them.
+    except Exception as error:  # After an interrupted copy, files or parts of them are missing.
         whole = f"data set '{builder.name}'"
         what = f"Data set '{builder.name}'" if split is None else f"The '{split}' split of {whole}"
         raise _damaged(what, builder.data_path, error) from error
@@ -75,7 +75,7 @@ def _damaged(what: str, place: Any, error: Exception) -> ValueError:
 
 
 def _check_network() -> None:
-    """Raises an OSError without a network; TFDS would retry for more than three minutes."""
+    """Raises an OSError if there is no network. TFDS would retry for over three minutes."""
     if not urllib.request.getproxies():
         socket.getaddrinfo(_TFDS_HOST, 443)
 

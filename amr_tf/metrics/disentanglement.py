@@ -14,7 +14,7 @@ from amr_tf.metrics.fixed_factor import (
 from amr_tf.metrics.mig_dci_sap import dci, mutual_information_gap, sap
 from amr_tf.models.base import ResynthesisModel
 
-_ENCODED_AT_ONCE = 2048  # Limits the memory for images.
+_ENCODED_AT_ONCE = 2048  # Limits the memory that images take.
 
 
 def disentanglement(
@@ -110,7 +110,7 @@ def _draw(size: int, examples: int, random: np.random.Generator) -> np.ndarray:
 def _codes(
     model: ResynthesisModel, split: Split, rows: np.ndarray, image_size: int | None
 ) -> np.ndarray:
-    """Returns codes (len(rows), D), rendering only these images, a few at a time."""
+    """Returns codes (len(rows), D). Only these images are rendered, in batches."""
     parts = [
         model.encode(prepared(split, rows[start : start + _ENCODED_AT_ONCE], image_size))
         for start in range(0, len(rows), _ENCODED_AT_ONCE)

@@ -49,10 +49,10 @@ def extract_features(images: np.ndarray, extractor: Any, batch_size: int = 64) -
 
 
 def classifier_extractor(classifier: keras.Sequential) -> keras.Model:
-    """A classifier's last feature maps, averaged over positions, as an extractor.
+    """Creates an extractor of a classifier's last feature maps, averaged over positions.
 
-    As many features as maps: 128 for `train_classifier`'s, whatever the size of the images. Of a
-    classifier without maps they are what its last layer sees.
+    There is one feature per map: 128 for `train_classifier`, whatever the size of the images. For a
+    classifier without feature maps, the features are the inputs of its last layer.
 
     Args:
         classifier: a built `keras.Sequential` with at least two layers, such as that of

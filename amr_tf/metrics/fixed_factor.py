@@ -11,14 +11,15 @@ from sklearn.linear_model import LogisticRegression
 from amr_tf import checks
 from amr_tf.metrics.mig_dci_sap import Pair, checked_pairs
 
-# As a share of the prior's standard deviation for a VAE's posterior means (`prune_dims.threshold`
-# in the study of Locatello et al. 2019), else of the largest standard deviation of all dimensions.
+# Smallest standard deviation of a dimension in use. For the posterior means of a VAE it is a share
+# of the prior's (`prune_dims.threshold` in the study of Locatello et al. 2019), and for other codes
+# a share of the largest of all dimensions.
 PRUNED_BELOW = 0.05
 _ROUNDING = 1e-6  # A constant computed in float32 varies by less than this share.
 
 
 def kept_dimensions(codes: np.ndarray, unit_prior: bool = False) -> np.ndarray:
-    """Determines which dimensions of a code are in use.
+    """Finds the dimensions of a code that are in use.
 
     Kim & Mnih (2018) leave out dimensions that have collapsed to the prior. The decoder ignores
     them, but after division by their tiny standard deviation they would vote like the others. The
@@ -86,7 +87,7 @@ class FactorSampler:
     def pairs(
         self, count: int, size: int, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draws sets of pairs that share a factor's value; the factor is the same within a set.
+        """Draws sets of pairs that share a factor's value. All pairs of a set share that factor.
 
         Args:
             count: number of sets.

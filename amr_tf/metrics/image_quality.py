@@ -21,7 +21,7 @@ from amr_tf.models.inference import can_sample
 _CHUNK = 1024  # Images in memory at a time.
 _WORKING_MEMORY = 64  # MiB of distances at a time.
 _MOST = 10_000  # Default limit of the images in each set.
-_ROUNDING = 1e-7  # Error of distances from matrix products, as a share of the features' norm.
+_ROUNDING = 1e-7  # Error of distances from matrix products, relative to the features' norm.
 
 
 def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def precision_recall(
     """
     real, fake = _check_features(real_features, fake_features)
     _check_counts(len(real), len(fake), k)
-    middle = real.mean(axis=0)  # Distances of centred features lose less to rounding.
+    middle = real.mean(axis=0)  # Distances between centred features have smaller rounding errors.
     real, fake = real - middle, fake - middle
     return {"precision": _share_inside(fake, real, k), "recall": _share_inside(real, fake, k)}
 
@@ -275,7 +275,7 @@ def _check_features(features_a: np.ndarray, features_b: np.ndarray) -> list[np.n
 
 
 def _gaussian(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean (D,), and R of shape (at most D, D) with R^T R the covariance."""
+    """Returns the mean (D,), and R (at most D, D), for which R^T R is the covariance."""
     mean = features.mean(axis=0)
     return mean, np.linalg.qr(features - mean, mode="r") / np.sqrt(len(features) - 1)
 

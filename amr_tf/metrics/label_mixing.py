@@ -1,4 +1,4 @@
-"""Whether mixes conditioned on a label have it, judged by an independent classifier."""
+"""Tests with an independent classifier whether mixes have the label they are conditioned on."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from amr_tf.data.pipeline import steps_per_epoch
 from amr_tf.models.base import ResynthesisModel
 from amr_tf.types import Tensor
 
-_EPOCHS, _STEPS = 5, 400  # Minimum of the classifier's training.
+_EPOCHS, _STEPS = 5, 400  # By default, the classifier is trained for at least this many.
 
 
 def train_classifier(
@@ -93,13 +93,13 @@ def _convolutional_classifier(
 
 
 def _known_crossentropy(attributes: Tensor, logits: Tensor) -> Tensor:
-    """Mean cross-entropy of the known attributes."""
+    """Returns the mean cross-entropy of the known attributes."""
     targets, known = losses.label_targets(attributes, logits.shape[-1], multi_label=True)
     return losses.label_crossentropy(targets, logits, known, multi_label=True)
 
 
 class _KnownAccuracy(keras.metrics.Mean):
-    """Share of known attributes whose logit has the right sign."""
+    """The share of known attributes whose logit has the right sign."""
 
     def __init__(self, name: str = "accuracy", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
@@ -184,7 +184,7 @@ def _share(right: np.ndarray) -> float | None:
 
 
 def _right(multi_label: bool, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether the classifier predicts the (larger) label, for each image or each attribute."""
+    """Returns whether each image or attribute is classified as the label of larger weight."""
     if multi_label:
         return (logits > 0) == (labels > 0.5)
     return logits.argmax(axis=-1) == labels.argmax(axis=-1)

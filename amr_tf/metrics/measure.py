@@ -169,7 +169,7 @@ def _check_measures(
 
 
 def results_table(results: Mapping[str, Any]) -> str:
-    """Formats the dictionary of `evaluate` as a table with rows of metrics, columns of splits."""
+    """Formats the dictionary of `evaluate` as a table of metrics (rows) and splits (columns)."""
     rows = {}
     for group, figures in results.items():
         if not isinstance(figures, dict):
@@ -179,7 +179,7 @@ def results_table(results: Mapping[str, Any]) -> str:
             split, _, figure = name.partition("_")
             if group in SPLITS:
                 rows.setdefault(name, {})[group] = value
-            elif split in SPLITS:  # A probe's "test_accuracy".
+            elif split in SPLITS:  # For example, "test_accuracy" of a probe.
                 rows.setdefault(f"{group} {figure}", {})[split] = value
             else:
                 rows.setdefault(f"{group} {name}", {})[""] = value
@@ -206,7 +206,7 @@ def _cell(value: Any) -> str:
 
 
 def _has_classes(labels: np.ndarray | None) -> bool:
-    """Whether there are at least two classes, or an attribute with both values."""
+    """Returns whether there are at least two classes, or an attribute with both values."""
     if labels is None:
         return False
     columns = labels if labels.ndim == 2 else labels[:, None]

@@ -69,7 +69,7 @@ def checked_pairs(train: Pair, held_out: Pair) -> tuple[Pair, Pair]:
 
 
 def _two_or_more(codes: np.ndarray) -> np.ndarray:
-    """Adds a constant dimension to codes of a single one, so that there is a second best."""
+    """Adds a constant dimension to one-dimensional codes, so that there is a second best."""
     if codes.shape[1] > 1:
         return codes
     return np.concatenate([codes, np.zeros_like(codes)], axis=1)

@@ -24,7 +24,7 @@ _HIDDEN_UNITS = 256
 
 
 def _for_each_attribute(probe: Callable) -> Callable[..., dict[str, float]]:
-    """Extends a probe of classes to attributes: fits one for each and averages the results."""
+    """Extends a probe of classes to attributes: fits it to each and averages the results."""
 
     @functools.wraps(probe)
     def probe_any(train: Pair, validation: Pair, test: Pair | None = None) -> dict[str, float]:
@@ -78,8 +78,8 @@ def mlp_probe(train: Pair, validation: Pair, test: Pair | None = None) -> dict[s
     """Fits an MLP with a hidden layer of 256 ReLUs; otherwise like `linear_probe`.
 
     Its L2 weight decay is selected from `WEIGHT_DECAYS` and returned as "weight_decay" instead of
-    "inverse_regularisation". Training stops early by a tenth of the training examples, unless they
-    are too few to hold any out.
+    "inverse_regularisation". A tenth of the training examples is held out for early stopping, if
+    there are enough.
     """
 
     stops = _can_hold_out(train[1])
@@ -122,7 +122,11 @@ def _probe(
 
 
 def _can_hold_out(labels: np.ndarray) -> bool:
-    """Whether scikit-learn can hold out a tenth: two examples, with both of two classes in both."""
+    """Returns whether scikit-learn can hold out a tenth of the examples.
+
+    It must hold out at least two examples. For two classes it stratifies the split, which takes at
+    least two examples of each class.
+    """
     counts = np.unique(labels, return_counts=True)[1]
     return len(labels) > 10 and (len(counts) > 2 or counts.min() > 1)
 

@@ -113,7 +113,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
     def coefficient_shape(self, code_shape: Shape) -> tuple[int | None, ...]:
         """Returns the coefficients' shape without (N, k); None stands for an unknown size.
 
-        Only symbolic calls use it. Axes of size 1 broadcast to the code's.
+        Symbolic calls use it. Axes of size 1 broadcast to the code's.
         """
         return (1,) * (len(code_shape) - 1) + (None,)
 
@@ -130,7 +130,7 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         """Returns each parent's share in the look of the mix, (N, k).
 
         By default, this is its share in the whole mix, the mean of its coefficients. Shares sum to
-        one, also where `weigh` rescales coefficients.
+        one, even if `weigh` rescales coefficients.
 
         Args:
             coefficients: (N, k, ...), which `weigh` has returned.
@@ -213,10 +213,10 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
         coefficients: Tensor | None = None,
         seed: Seed = None,
     ) -> tuple[Tensor, Tensor]:
-        """Like a call, but without the check that N is at least k, and with an optional fixed seed.
+        """Mixes a batch as a call does, but accepts a fixed seed and fewer than k examples.
 
-        The last batch of a training set may hold fewer than k examples, which are then also mixed
-        with themselves.
+        The last batch of a data set may hold fewer than k examples. They are then also mixed with
+        themselves.
         """
         code_shape = tuple(codes.shape[1:])
         self.check_codes(code_shape)
@@ -248,11 +248,11 @@ class Mixer(SeedStateSaving, keras.layers.Layer):
 
 
 def another_seed(seed: Seed, steps: int = 1) -> Seed:
-    """Returns the seed for a further draw: a fixed integer is advanced, a generator kept as it is.
+    """Returns the seed of a further draw: increases an integer, and returns a generator unchanged.
 
     Args:
-        seed: an integer, a `keras.random.SeedGenerator`, or None for a mixer's own.
-        steps: what to add to an integer.
+        seed: an integer, a `keras.random.SeedGenerator`, or None for a mixer's own generator.
+        steps: number to add to an integer.
     """
     if seed is None or isinstance(seed, keras.random.SeedGenerator):
         return seed
@@ -292,7 +292,7 @@ def get(name: str, /, **kwargs: Any) -> Mixer:
         **kwargs: passed on to the mixer (`k`, `seed`, ...).
 
     Raises:
-        ValueError: an unknown name or parameter, or a value out of range.
+        ValueError: a name or parameter is unknown, or a value is out of range.
     """
     call = MIXERS.parse(name)
     context = {key: value for key, value in kwargs.items() if key in MIXERS.context}

@@ -60,7 +60,7 @@ class BernoulliMixup(Mixer):
 
     def draw_coefficients(self, code_shape: Shape, batch_size: int, seed: Seed = None) -> Tensor:
         seed = self.source(seed)
-        maps = -(-code_shape[-1] // self.group_size)  # One draw a group; the last may be smaller.
+        maps = -(-code_shape[-1] // self.group_size)  # One draw per group. The last may be smaller.
         if self.k == 2:
             shapes = {"batch": (1, 1), "example": (batch_size, 1), "element": (batch_size, maps)}
             p = keras.random.uniform(shapes[self.probability], seed=seed)

@@ -10,7 +10,7 @@ from keras import ops
 from amr_tf.mixers.base import MIXERS, Mixer, another_seed, get
 from amr_tf.types import Seed, Shape, Tensor
 
-# Larger than the number of seeds that a single mixer uses.
+# Distance between the seeds of two mixers, more than the number of seeds that one mixer uses.
 _SEEDS_APART = 100
 
 
@@ -57,12 +57,12 @@ class CompositeMixer(Mixer):
         self.mixers = [self._member(mixer, index) for index, mixer in enumerate(mixers)]
         if len(set(map(id, self.mixers))) < len(self.mixers):
             raise ValueError("mixers holds one mixer twice: weights say how often one is drawn.")
-        # Keras has an attribute `weights` of its own.
+        # Not called `weights`, which is an attribute of every Keras layer.
         self.mixer_weights = None if weights is None else _numbers(weights)
         self._check_weights()
 
     def _member(self, mixer: str | Mixer, index: int) -> Mixer:
-        """Returns the mixer, created from its name if needed, after checking that it can join."""
+        """Checks that a mixer can join and returns it; creates it if a name is given."""
         if isinstance(mixer, str):
             seed = another_seed(self.seed, (index + 1) * _SEEDS_APART)
             mixer = get(mixer, k=self.k, seed=seed)
@@ -118,7 +118,7 @@ class CompositeMixer(Mixer):
         return total
 
     def _choose(self, batch_size: int, seed: Seed) -> Tensor:
-        """Picks a mixer for each example, one-hot, float32 (N, mixers)."""
+        """Draws a mixer for each example, as one-hot float32 (N, mixers)."""
         weights = self.mixer_weights or [1.0] * len(self.mixers)
         bounds = np.cumsum(weights) / np.cumsum(weights)[-1]
         number = keras.random.uniform((batch_size, 1), seed=seed)

@@ -78,7 +78,7 @@ class LearnedMixup(Mixup):
     def weigh(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         coefficients = ops.cast(coefficients, "float32")
         sizes = coefficients.shape[2:]
-        if None in sizes:  # A graph input: only the number of axes is known.
+        if None in sizes:  # The input of a graph, of which only the number of axes is known.
             return ops.cond(
                 ops.equal(ops.prod(ops.shape(coefficients)[2:]), 1),
                 lambda: self._learned(stack, coefficients),
@@ -117,7 +117,7 @@ class LearnedMixup(Mixup):
 
 
 def _held_parts(scores: Tensor, shares: Tensor) -> Tensor:
-    """Softmax of the scores over axis 1, shifted so that its means over all elements are `shares`.
+    """Returns the softmax over axis 1 of shifted scores, whose means over elements are `shares`.
 
     The shifts are found as in Sinkhorn's algorithm: each is corrected by the error of its mean.
 

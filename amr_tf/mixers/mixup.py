@@ -68,7 +68,8 @@ class SphericalMixup(Mixup):
 
     def weigh(self, stack: Tensor, coefficients: Tensor) -> Tensor:
         coefficients, codes = ops.cast(coefficients, "float32"), ops.cast(stack, "float32")
-        # Returned coefficients no longer sum to one, but passed in again give the same mix.
+        # Returned coefficients do not sum to one. Normalised here, they give the same mix if they
+        # are passed in again.
         total = ops.sum(coefficients, axis=1, keepdims=True)
         coefficients = coefficients / ops.where(ops.abs(total) < 1e-6, 1.0, total)
         return coefficients * _stretch(codes, coefficients)
@@ -173,7 +174,7 @@ def dirichlet(shape: Shape, seed: Seed) -> Tensor:
 
 
 def _stretch(codes: Tensor, coefficients: Tensor) -> Tensor:
-    """Returns the factors that give weighted sums the norm of the codes they are made of.
+    """Returns the factors that give weighted sums of codes the mean norm of these codes.
 
     Args:
         codes: float32 (N, k, ...).

@@ -48,7 +48,7 @@ class SpatialMixup(Mixer):
         side = ops.sqrt(share)
         rows, columns = _interval(height, side, row), _interval(width, side, column)
         block = ops.cast(ops.logical_and(rows[..., None], columns[..., None, :]), "int32")
-        # A position belongs to the last example whose block covers it, else to the first.
+        # A position belongs to the last example whose block covers it, or else to the first one.
         numbers = ops.reshape(ops.arange(1, self.k, dtype="int32"), (1, -1, 1, 1))
         owner = ops.max(block * numbers, axis=1)
         one_hot = ops.one_hot(owner, self.k, dtype="float32")

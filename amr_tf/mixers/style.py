@@ -11,8 +11,8 @@ from amr_tf.mixers.mixup import dirichlet
 from amr_tf.types import Seed, Shape, Tensor
 
 _EPSILON = 1e-4
-_LEAST = 0.1  # Of a map's deviation in a shared one, relative to the root mean square of all.
-_SAME = 1e-5  # Deviations that differ by no more, relative to the largest, are one code's.
+_LEAST = 0.1  # Least deviation of a map in the geometric mean, relative to the root mean square.
+_SAME = 1e-5  # Codes whose deviations differ by less, relative to the largest, count as the same.
 
 
 @MIXERS.register("style")
@@ -21,7 +21,7 @@ class StyleMixup(Mixer):
     """Mixes the layout and the look of images with separate coefficients.
 
     The look of an image is the mean of each feature map of its code, and how far the maps deviate
-    from their means. Its layout is the code with the means subtracted, divided by the deviation.
+    from these means. Its layout is the code minus the means, divided by the deviation.
     Layouts are summed with one set of coefficients, looks with another. A mix can thus combine the
     layout of one image with the look of another into a single coherent image rather than an
     overlay of two. The swapping auto-encoder (Park et al. 2020) has the same aim, but needs a
@@ -41,9 +41,9 @@ class StyleMixup(Mixer):
     Args:
         k: see `Mixer`.
         seed: see `Mixer`.
-        contrast: by how much the deviations from the mean grow where the layout is one image's and
-            the look another's: by the factor `1 + contrast * (1 - s)`, where s is the share in
-            which both are of the same code, the sum of the products of their coefficients. A code
+        contrast: how much to amplify the deviations from the mean if the layout is one image's and
+            the look another's. The factor is `1 + contrast * (1 - s)`, where s, the sum of the
+            products of their coefficients, is the share in which both are of the same code. A code
             mixed with itself is thus unchanged.
         shared_scale: whether the maps of a code share one deviation. If `False`, each map has its
             own, as in adaptive instance normalisation.
@@ -73,7 +73,7 @@ class StyleMixup(Mixer):
     """
 
     mixes_looks = True
-    # Older mixers had no contrast, and each map had a deviation of its own.
+    # In older versions there was no contrast, and each map had its own deviation.
     older_defaults = {"contrast": 0.0, "shared_scale": False}
 
     def __init__(
@@ -115,13 +115,14 @@ class StyleMixup(Mixer):
         scale = self._scale(deviation)
         layouts = (codes - mean) / scale
         layout = ops.sum(of_layout * layouts, axis=1, keepdims=True)
-        # Given coefficients may leave the simplex, but squares are averaged.
+        # User-given coefficients may lie outside the simplex, but the weights of this average must
+        # not.
         weights = ops.abs(of_layout)
         weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), _EPSILON)
         spread = ops.sum(weights * _mean(ops.square(layouts)), axis=1, keepdims=True)
         layout = layout * self._scale(ops.sqrt(spread + _EPSILON) / _deviation(layout))
         look = ops.sum(of_look * scale, axis=1), ops.sum(of_look * mean, axis=1)
-        # Given coefficients may leave the simplex, and the share with them.
+        # With user-given coefficients, the share may lie outside [0, 1], too.
         apart = ops.clip(1.0 - _together(of_layout, of_look, deviation), 0.0, 1.0)
         gain = 1.0 + self.contrast * apart
         return ops.cast(ops.squeeze(layout, axis=1) * gain * look[0] + look[1], stack.dtype)
@@ -146,7 +147,7 @@ class StyleMixup(Mixer):
 def _both(coefficients: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the coefficients of layout and look, which are equal unless two are given."""
     sizes = coefficients.shape[-1]
-    if sizes is None:  # A graph input: either two columns, or one set for both.
+    if sizes is None:  # The input of a graph may have two columns, or one set for both.
         two = ops.equal(ops.shape(coefficients)[-1], 2)
         return tuple(
             ops.cond(two, lambda column=column: coefficients[..., column], lambda: coefficients)

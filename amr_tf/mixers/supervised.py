@@ -96,7 +96,7 @@ class SupervisedBernoulliMixup(Mixer):
         super().build(input_shape)
         seen = self.num_labels * (3 if self.condition == "parents" else 1)
         layers = [keras.layers.Dense(units, activation="relu") for units in self.hidden_units]
-        # float32, since probabilities near 0 and 1 have large logits.
+        # In float32, since probabilities near 0 and 1 have large logits.
         layers.append(keras.layers.Dense(input_shape[-1], dtype="float32"))
         self.embedding = keras.Sequential([keras.Input((seen,)), *layers], name="embed")
 
@@ -158,7 +158,7 @@ class SupervisedBernoulliMixup(Mixer):
         seed: Seed = None,
         training: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mixes a batch such that each mix has a drawn or given label.
+        """Mixes a batch so that each mix has a drawn or given label.
 
         Args:
             codes: (N, H, W, C) or (N, D).
@@ -191,7 +191,7 @@ class SupervisedBernoulliMixup(Mixer):
         parents: Sequence[Array] | None = None,
         seed: Seed = None,
     ) -> Tensor:
-        """Mixes given pairs of codes such that each mix has a given label; see `mix_labelled`."""
+        """Mixes given pairs of codes so that each mix has a given label; see `mix_labelled`."""
         codes_a = ops.convert_to_tensor(codes_a)
         mask = self.draw_mask(self.mask_logits(ops.convert_to_tensor(mixed_labels), parents), seed)
         coefficients = self._coefficients(mask, len(codes_a.shape))

@@ -21,7 +21,7 @@ _ADAM = "adam(learning_rate=1e-4, epsilon=1e-8)"
 @METHODS.register("acai")
 @keras.saving.register_keras_serializable(package="amr_tf")
 class ACAI(ResynthesisModel):
-    """ACAI as compared with in the paper: the critic predicts how much an image was mixed.
+    """ACAI as in the paper's comparisons: the critic predicts how much an image was mixed.
 
     The critic's target is `2 min(alpha, 1 - alpha)` for mixes, and 0 for real images and
     reconstructions. Its loss is AMR's GAN loss (binary cross-entropy). The auto-encoder minimises
@@ -66,7 +66,7 @@ class ACAI(ResynthesisModel):
             )
         if mixed_shape is None:
             return
-        # A fixed seed, which leaves the mixer's own generator alone.
+        # The fixed seed leaves the mixer's own generator unchanged.
         drawn = np.asarray(mixer.draw_coefficients(mixed_shape, 256, seed=0))
         if np.prod(drawn.shape[2:]) != 1 or drawn.min() < 0 or drawn.max() > 1:
             raise ValueError(

@@ -73,8 +73,8 @@ class AMR(ResynthesisModel):
                 discriminator.
             mix_steps: number of steps after which mixes are left out of both players' losses; 0
                 keeps them in. The weight of real images falls in the same proportion as that of
-                all fakes. In long trainings a small discriminator begins to reward grain in mixes
-                (docs/photos_trials.md). Consistency and looks of mixes are trained to the end.
+                all fakes. In long training, a small discriminator begins to reward grain in mixes
+                (docs/photos_trials.md). The consistency and look losses are kept to the end.
             **kwargs: passed on to `ResynthesisModel.compile`.
         """
         super().compile(*optimizers, **kwargs)
@@ -90,7 +90,7 @@ class AMR(ResynthesisModel):
     def read_discriminator(self, step: StepTensors) -> None:
         super().read_discriminator(step)
         if self.r1:
-            # Like weight penalties, it does not depend on the logits of the step.
+            # Counts as regularisation: like weight penalties, it does not depend on `step.logits`.
             terms = [*self.discriminator.losses, self.r1 / 2 * self._squared_slope(step.images)]
             step.regularization["discriminator"] = tf.add_n(
                 [tf.cast(term, "float32") for term in terms]
@@ -119,7 +119,7 @@ class AMR(ResynthesisModel):
         if self.relativistic:
             return sum(w * self.gan_loss(-logits, 1.0) for w, logits in self._fakes(step)), {}
         weight = self.real_weight
-        mixes = len(step.decoded) - 1  # Groups of them: `SupervisedAMR` may have two.
+        mixes = len(step.decoded) - 1  # Number of groups of mixes; `SupervisedAMR` may have two.
         if self.mix_steps and mixes:
             fakes = 1.0 + mixes * self._weight_of_mixes()
             weight = weight * fakes / (1.0 + mixes * self.mix_weight)

@@ -1,8 +1,8 @@
 """Moving averages of the auto-encoder's weights, used in their place outside of training steps.
 
 The averages live in the optimizer, as with Keras' `use_ema`, and are saved with it. There are two
-differences from Keras. The momentum warms up; otherwise the averages would still be dominated by
-the initial weights after a few hundred steps. Averages and weights are swapped without rounding,
+differences from Keras. The momentum warms up, since the initial weights would otherwise dominate
+the averages for hundreds of steps. Averages and weights are swapped without rounding,
 so a model can be validated, saved and used with the averages and resume training from the weights.
 """
 
@@ -38,7 +38,7 @@ def keep_averages(optimizer: keras.Optimizer, momentum: float) -> None:
 
 
 def start_averages(optimizer: keras.Optimizer) -> None:
-    """Initialises the averages, which Keras sets to zero, with the weights."""
+    """Sets the averages to the weights before the first update; Keras starts them at zero."""
     inner = _inner(optimizer)
     if not int(ops.convert_to_numpy(inner.iterations)):
         for variable, average in _pairs(inner):

@@ -86,17 +86,17 @@ class ResynthesisModel(keras.Model):
             cannot use the mixer.
     """
 
-    # What a method declares. The library checks these attributes instead of the method's class.
+    # Attributes that declare what a method does. The library checks them instead of its class.
     #
-    # Outputs of the encoder for each element of a code: 2 for a mean and a log variance.
+    # Number of encoder outputs per element of a code; 2 for a mean and a log variance.
     encoder_outputs: int = 1
     # The kind of discriminator: "logits", "classifier" (with a classifier branch),
     # "autoencoder", or None if there is none.
     critic: str | None = "logits"
-    # The activation that the method requests for the decoder's output.
+    # The activation of the decoder's output that the method requests by default.
     output_activation: str | None = None
     takes_mixer: bool = True
-    # Whether training makes mixes, which the consistency and look losses need.
+    # Whether training makes mixes. The consistency and look losses need them.
     trains_on_mixes: bool = True
     # Whether images are mixed before they are encoded, instead of their codes.
     mixes_pixels: bool = False
@@ -105,7 +105,7 @@ class ResynthesisModel(keras.Model):
     unit_prior: bool = False
     # Whether the discriminator's logits are high for mixes rather than for real images.
     critic_scores_mixes: bool = False
-    # The method's name in captions (None for its registered name), and whether they add the mixer.
+    # The method's name in captions (None for its registered name), and whether to add the mixer's.
     title: str | None = None
     compared_by_mixer: bool = True
     # Arguments of `create` and `compile` that the method does not use.
@@ -154,13 +154,14 @@ class ResynthesisModel(keras.Model):
         self.discriminator_augmentation = discriminator_augmentation
         # The density of codes that `sample` draws from, set by `fit_density`.
         self.density: CodeDensity | None = None
-        # From codes to the inputs of the decoder's tanh, and the images; set by `compile` if
-        # needed.
+        # A function from codes to the inputs of the decoder's tanh, and the images. Set by
+        # `compile` if the reconstruction loss takes logits.
         self.decode_with_logits: Callable | None = None
         # Whether the auto-encoder's weights are swapped with their averages (`use_averages`).
         self.holds_averages = False
         self.ema = 0.0
-        # From images to the discriminator's output and features; set by `compile` if needed.
+        # A function from images to the discriminator's output and features. Set by `compile` for
+        # feature matching.
         self.discriminate_with_features: Callable | None = None
         for name in ("encoder", "decoder", "discriminator", "probe"):
             _check_network(name, getattr(self, name))
@@ -183,7 +184,7 @@ class ResynthesisModel(keras.Model):
         self.create_state()
         self.build((None, *self.image_shape))
 
-    # Building from names.
+    # Building models from names.
 
     @classmethod
     def create(
@@ -240,7 +241,7 @@ class ResynthesisModel(keras.Model):
             "augmentation": building.make_augmentation(augmentation, image_shape, seed),
             "discriminator_augmentation": for_critic,
         }
-        # User-defined methods may accept neither.
+        # Not passed if None, since user-defined methods may not accept them.
         given = {argument: layer for argument, layer in layers.items() if layer is not None}
         networks = ARCHITECTURES.build(
             building.architecture_call(cls, architecture, sizes),
@@ -282,7 +283,7 @@ class ResynthesisModel(keras.Model):
         """
         return cls.create(image_shape, **kwargs)
 
-    # What the model is.
+    # Properties, and checks of the parts.
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -310,8 +311,8 @@ class ResynthesisModel(keras.Model):
         return int(self.step_counter.numpy())
 
     def autoencoder_parts(self) -> list:
-        """Returns what the auto-encoder's optimizer trains: encoder, decoder and mixer."""
-        # Not a property, under whose name Keras would save the layers a second time.
+        """Returns the parts that the auto-encoder's optimizer trains (encoder, decoder, mixer)."""
+        # A method, since Keras would save the layers a second time under a property's name.
         return [part for part in (self.encoder, self.decoder, self.mixer) if part is not None]
 
     @property
@@ -406,7 +407,7 @@ class ResynthesisModel(keras.Model):
                 "label_mixer (--method=supervised_amr)."
             )
 
-    # What `compile` takes.
+    # Compiling.
 
     @classmethod
     def check_settings(cls, **settings: Any) -> None:
@@ -470,8 +471,8 @@ class ResynthesisModel(keras.Model):
                 gradient also trains the encoder (paper, section 5). If some labels are -1, this is
                 semi-supervised learning.
             feature_matching: weight of the distance between images and reconstructions in the
-                discriminator's features, its maps wherever they become smaller, by pooling or
-                strides (Larsen et al. 2016).
+                discriminator's features: its maps after each layer with pooling or strides (Larsen
+                et al. 2016).
             look_matching: weight of the distance between the colours and contrast of each mix and
                 those of its parents, averaged with their shares in the mix, or in its look if the
                 mixer mixes looks separately; see `amr_tf.losses.look_distance`.
@@ -479,7 +480,7 @@ class ResynthesisModel(keras.Model):
                 adversarial terms, of `feature_matching` and of `look_matching` grow from 0.
             ema: momentum of moving averages of the auto-encoder's weights, such as 0.998, or 0 for
                 no averages. The momentum grows from 0 during the first updates. `fit` trains the
-                weights, but uses the averages for validation, between epochs and in the end.
+                weights, but uses the averages for validation, between epochs and after training.
             step: "one_pass", the fastest; "two_pass", the textbook form with the same result; or
                 "auto" for one_pass if the discriminator allows it. See
                 `amr_tf.models.gradients`.
@@ -542,7 +543,7 @@ class ResynthesisModel(keras.Model):
         super().compile(
             optimizer=optimizers.get(autoencoder_optimizer), metrics=metrics, **keras_settings
         )
-        # Keras' own tracker is unused, and under a strategy a single worker could not save it.
+        # Keras' own tracker is not used, and a single worker of a strategy could not save it.
         self._loss_tracker = None
         if metrics:
             images = keras.KerasTensor((None, *self.image_shape))
@@ -566,7 +567,7 @@ class ResynthesisModel(keras.Model):
             self.holds_averages = False  # The old optimizer held the swapped-out weights.
         compiling.finalize_all(self)
         made = {f"{name}_optimizer": player.optimizer for name, player in self.players.items()}
-        # As configurations, since Keras would track metric objects as parts of the built model.
+        # Stored as configurations, since Keras would track metric objects as parts of the model.
         metrics = keras.saving.serialize_keras_object(metrics)
         self._compile_arguments = {**given, **keras_settings, "metrics": metrics, **made}
 
@@ -589,7 +590,7 @@ class ResynthesisModel(keras.Model):
             setattr(self, name, value)
             self._compile_arguments[name] = value
 
-    # What a method defines.
+    # Functions that methods implement or override.
 
     def create_state(self) -> None:
         """Creates the method's own layers and variables, before the model is built."""
@@ -641,14 +642,14 @@ class ResynthesisModel(keras.Model):
         """Updates the method's own state, after the networks' update."""
 
     def metric_weights(self, step: StepTensors) -> dict:
-        """Returns the batch's weight, by name, for metrics not averaged over all its images."""
+        """Returns the batch's weight, by name, for each metric that is not a mean of all images."""
         if step.labels is None or self.num_classes is None:
             return {}
-        # All replicas' means have the same weight, as in `losses.masked_mean`.
+        # The same weight for all replicas, since `losses.masked_mean` divides by the same number.
         known = replicas.mean(tf.reduce_sum(self.label_targets(step.labels)[1]))
         return dict.fromkeys(_LABEL_METRICS, known)
 
-    # What a method may call.
+    # Functions that methods may call.
 
     def codes_of(self, encoded: Any) -> Any:
         """Returns the code within the encoder's output; by default the whole output."""
@@ -660,7 +661,7 @@ class ResynthesisModel(keras.Model):
         return tf.reduce_mean(self.reconstruction_loss(step.images, made["reconstruction"]))
 
     def adversarial_ramp(self) -> Any:
-        """Returns the factor of adversarial weights, which grows from 0 to 1 in the warm-up."""
+        """Returns the factor of adversarial weights. It grows from 0 to 1 during the warm-up."""
         if not self.adversarial_warmup:
             return 1.0
         made = tf.cast(tf.convert_to_tensor(self.step_counter), "float32")
@@ -795,7 +796,7 @@ class ResynthesisModel(keras.Model):
             tracked.update(self._compile_metrics.result())
         return for_trainer(tracked)
 
-    # What users call.
+    # Functions that users call.
 
     def build(self, input_shape: Any) -> None:
         self.built = True
@@ -914,7 +915,7 @@ class ResynthesisModel(keras.Model):
         return super().test_on_batch(x, y, return_dict=return_dict)
 
     def _mixed_at_once(self) -> int:
-        """Returns the smallest number of examples in a training batch."""
+        """Returns the smallest allowed size of a training batch."""
         return self.mixer.k if self.mixer is not None and self.trains_on_mixes else 1
 
     @property
@@ -1101,7 +1102,7 @@ class ResynthesisModel(keras.Model):
 
     def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
-        # Older files always used this loss, and may hold settings that the method does not use.
+        # Models in older files always used this loss, and may have settings that are not used.
         config.setdefault("consistency_loss", "mean_absolute_error")
         used = [name for name in config if name not in self.unused_settings]
         self.compile(**{name: config[name] for name in used})
@@ -1130,7 +1131,7 @@ def _check_network(name: str, network: Any) -> None:
 
 def _tracker(name: str) -> Mean:
     tracker = Mean(name=name)
-    # Keras' callbacks read from this whether a metric improves upwards or downwards.
+    # Keras' callbacks read from this whether a higher or a lower value is better.
     tracker._direction = "up" if name.endswith("accuracy") else "down"
     return tracker
 

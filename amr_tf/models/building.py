@@ -1,4 +1,4 @@
-"""Builds the parts of a method's model from their names."""
+"""Functions that build the parts of a method's model from their names."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from amr_tf.registry import Call
 
 
 def architecture_call(method: Any, architecture: str, sizes: dict | None = None) -> Call:
-    """Returns the architecture's call, completed with the parameters that a method requests.
+    """Returns the architecture's call, with the parameters that the method requests.
 
     Args:
         method: a class that derives from `ResynthesisModel`.
@@ -45,8 +45,8 @@ def make_mixer(method: Any, mixer: Any, k: int | None = None, seed: int | None =
     """Builds the mixer named by a call string; a mixer or None is returned unchanged.
 
     Raises:
-        ValueError: the method does not mix, nothing uses `k`, or the mixer is unknown or mixes by
-            labels.
+        ValueError: the method does not mix, `k` is not that of the given mixer, or the mixer is
+            unknown or mixes by labels.
     """
     if isinstance(mixer, str) and mixer != "none":
         if not method.takes_mixer:
@@ -78,7 +78,8 @@ def make_discriminator_augmentation(method: Any, augmentation: Any, seed: int | 
     """Builds the layer named by a call string; a layer or None is returned unchanged.
 
     Raises:
-        ValueError: the method does not support it, or the name is unknown.
+        ValueError: the method does not support discriminator augmentation, or a name or parameter
+            is unknown.
     """
     if augmentation is None or augmentation == "none":
         return None

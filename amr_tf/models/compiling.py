@@ -17,8 +17,8 @@ from amr_tf.registry import unknown_name
 class Player:
     """One of the players that are trained together.
 
-    Not a tuple, since Keras would save the optimizer a second time, under the name of the property
-    that holds the tuple.
+    This is not a tuple, since Keras would save the optimizer a second time, under the name of the
+    property that holds the tuple.
 
     Attributes:
         optimizer: a Keras optimizer.
@@ -33,7 +33,7 @@ class Player:
 
 
 def check_parts(model: Any, beta: float, look_matching: float, supervision: float) -> None:
-    """Raises a ValueError if a loss term has a weight but the model lacks the part it needs."""
+    """Raises a ValueError if the model lacks a part that a loss term with a weight needs."""
     for name, weight, what in (
         ("beta", beta, "consistency"),
         ("look_matching", look_matching, "look"),
@@ -53,10 +53,10 @@ def check_parts(model: Any, beta: float, look_matching: float, supervision: floa
 
 
 def consistency_loss(loss: str | Callable | None, reconstruction_loss: Callable) -> Callable:
-    """Returns the consistency loss, by default the reconstruction loss.
+    """Returns the consistency loss.
 
-    This is the default of the released AMR code. If the reconstruction loss cannot compare codes,
-    the mean absolute error is the default.
+    By default, it is the reconstruction loss, as in the released AMR code, or the mean absolute
+    error if the reconstruction loss cannot compare codes.
 
     Raises:
         ValueError: the given loss cannot compare codes.
@@ -115,7 +115,7 @@ def featured_discriminator(discriminator: keras.Model | None) -> Callable:
 def _reducing(discriminator: keras.Model) -> Iterator:
     """Yields the layers with strides, such as pooling layers, except those that pool the pixels."""
     for layer in discriminator.layers:
-        inner = getattr(layer, "layer", layer)  # Of SpectralNormalization and other wrappers.
+        inner = getattr(layer, "layer", layer)  # Unwraps SpectralNormalization and others.
         strides = np.max(getattr(inner, "strides", 1))
         enlarges = isinstance(inner, keras.layers.Conv2DTranspose)
         pools_pixels = not layer.weights and layer.input is discriminator.inputs[0]
@@ -151,7 +151,7 @@ def optimizer(given: Any, loss_scaling: bool = False) -> keras.Optimizer:
 
 
 def build_optimizers(players: dict[str, Player]) -> None:
-    """Creates the optimizers' state, which could not be created in a branch of the graph.
+    """Creates the optimizers' state now, since a branch of the graph could not create it.
 
     Raises:
         ValueError: two players share an optimizer, or one was built for other variables.
@@ -176,8 +176,8 @@ def build_optimizers(players: dict[str, Player]) -> None:
 def finalize_all(model: Any) -> None:
     """Makes `fit` assign every player's averages (`use_ema`) to that player's variables.
 
-    Keras' `fit` would pass all variables of the model to the auto-encoder's optimizer, which
-    would assign its averages to them in order.
+    Keras' `fit` would pass all variables of the model to the auto-encoder's optimizer, which holds
+    averages only of its own.
     """
 
     def finalize(variables: list) -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from amr_tf import checks
 
-# Mark a message raised in a graph or generator, to find it again in TensorFlow's error.
+# Mark the message of a check in a graph or generator, to find it again in TensorFlow's error.
 _BEGIN, _END = "<amr_tf: ", " :amr_tf>"
 
 
@@ -36,7 +36,7 @@ def checked_data(
     prefix: str = "",
     steps: tuple[str, int | None] = ("steps", None),
 ) -> tuple[Any, Any]:
-    """Checks arrays at once, and adds a check of each batch to data sets and generators.
+    """Checks arrays immediately, and adds a check of each batch to data sets and generators.
 
     Args:
         model: a `ResynthesisModel`.
@@ -53,7 +53,7 @@ def checked_data(
     Raises:
         ValueError: the model cannot be trained on the data.
     """
-    # Not the model itself, since worker processes get a copy.
+    # The checks get only these attributes of the model, since worker processes get a copy of them.
     names = ("name", "image_shape", "num_classes", "multi_label", "needs_labels")
     expected = types.SimpleNamespace(**{name: getattr(model, name) for name in names})
     if isinstance(x, tf.data.Dataset):
@@ -75,11 +75,12 @@ def checked_data(
             f"data set of batches; got {type(x).__name__}."
         )
     if not hasattr(x, "shape"):
-        return x, y  # Another type that Keras accepts, such as a strategy's data set.
+        return x, y  # Keras accepts further types, such as a strategy's data set.
     images = np.asarray(x)
     checks.check_images(images, model.image_shape, f"{prefix}images")
     checks.check_batch_size(min(batch_size or len(images), len(images)), k)
-    y = np.asarray(y) if isinstance(y, (list, tuple)) else y  # To Keras, a list is several outputs.
+    # Keras would take a list as the labels of several outputs.
+    y = np.asarray(y) if isinstance(y, (list, tuple)) else y
     _check_labels(expected, y, len(images), prefix)
     return x, y
 
@@ -101,7 +102,7 @@ def check_validation_split(share: Any, x: Any, batch_size: int | None, k: int) -
         raise ValueError(
             f"validation_split = {share} is for arrays: pass validation_data with a data set."
         )
-    left = int(len(x) * (1 - share))  # As Keras counts.
+    left = int(len(x) * (1 - share))  # Rounded as in Keras.
     if not 0 < left < len(x):
         raise ValueError(
             f"validation_split = {share} of {len(x)} images leaves no image on one side."
@@ -129,7 +130,7 @@ def _check_labels(
 def _check_batch(
     expected: types.SimpleNamespace, k: int, prefix: str, batch: Any, number: int
 ) -> None:
-    """Raises a ValueError, with a marked message, for a batch of arrays that does not fit."""
+    """Raises a ValueError with a marked message if a batch of arrays does not fit the model."""
     try:
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
         check_weights(weights)
@@ -137,7 +138,7 @@ def _check_batch(
             raise ValueError(_not_images(prefix, type(images).__name__))
         images = np.asarray(images)
         checks.check_images(images, expected.image_shape, f"{prefix}images")
-        if number == 0:  # The last one may be smaller.
+        if number == 0:  # The last batch may be smaller.
             checks.check_batch_size(len(images), k)
         _check_labels(expected, labels, len(images), prefix)
     except ValueError as error:
@@ -200,7 +201,7 @@ def _checked_dataset(
     else:
         _check_label_spec(expected, labels, f"{prefix}labels")
 
-    # It has no loops or conditions, and AutoGraph would take a third of a second to see that.
+    # It has no loops or conditions. AutoGraph would take a third of a second to find that out.
     @tf.autograph.experimental.do_not_convert
     def check(number: tf.Tensor, batch: Any) -> Any:
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
@@ -295,7 +296,7 @@ def _assert(holds: tf.Tensor, text: str, *values: Any) -> Any:
 
 @contextlib.contextmanager
 def naming_bad_batches() -> Iterator[None]:
-    """Reduces the error for a batch that failed a check to the message of that check."""
+    """Replaces the error for a batch that failed a check by a ValueError with its message."""
     try:
         yield
     except (tf.errors.OpError, ValueError) as error:

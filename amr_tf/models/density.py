@@ -1,4 +1,4 @@
-"""The density of a model's codes, to draw new ones from: a Gaussian mixture."""
+"""The density of a model's codes, a Gaussian mixture from which new codes are drawn."""
 
 import io
 import pathlib
@@ -18,8 +18,8 @@ _JITTER = 1e-6
 class CodeDensity:
     """A Gaussian mixture over the principal components of flattened codes.
 
-    High-dimensional codes vary mainly along a few directions. The mixture is fitted in these;
-    along all others, samples have the mean code's value. Ghosh et al. (2020, "From variational to
+    High-dimensional codes vary mainly along a few directions. The mixture is fitted along these.
+    Along all others, samples equal the mean code. Ghosh et al. (2020, "From variational to
     deterministic autoencoders") sample deterministic auto-encoders in this way.
 
     Args:

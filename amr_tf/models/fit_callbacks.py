@@ -6,7 +6,7 @@ import keras
 
 
 def with_own(callbacks: Any, model: Any) -> Any:
-    """Adds the library's callbacks to the user's, and sets the mode of monitoring callbacks.
+    """Adds the library's callbacks to the user's, and sets the mode of callbacks with a monitor.
 
     Args:
         callbacks: as `fit` takes them: None, a callback, a list, or a `CallbackList`.
@@ -66,8 +66,8 @@ class SharedLearningRate(keras.callbacks.Callback):
     """Scales the learning rates of all players in proportion to the auto-encoder's.
 
     `ReduceLROnPlateau` and `LearningRateScheduler` change only `model.optimizer.learning_rate`, the
-    auto-encoder's; without this callback, the discriminator would keep its old rate. It runs
-    after them. Optimizers with their own schedule are left unchanged.
+    auto-encoder's. Without this callback, which runs after them, the discriminator would keep its
+    old rate. Optimizers with their own schedule are left unchanged.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class SharedLearningRate(keras.callbacks.Callback):
         return {name: one.optimizer for name, one in players if not _has_schedule(one.optimizer)}
 
     def _note_ratios(self) -> None:
-        if self._last:  # A warm-up may start at 0, which has no ratio.
+        if self._last:  # A warm-up may start at 0, for which ratios are undefined.
             ratios = {name: _rate(one) / self._last for name, one in self._others().items()}
             self._ratios = ratios
 

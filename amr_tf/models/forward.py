@@ -10,7 +10,7 @@ from amr_tf.models.updates import share_of
 
 
 def resynthesize(model: Any, step: StepTensors, training: bool = False) -> None:
-    """Calls encoder, mixer and decoder once each, up to the images that the discriminator sees.
+    """Calls encoder, mixer and decoder once each, and collects the discriminator's inputs.
 
     Args:
         model: a `ResynthesisModel`.
@@ -60,7 +60,7 @@ def read_discriminator(model: Any, step: StepTensors, outputs: Any, features: li
 
 
 def compute_losses(model: Any, step: StepTensors, training: bool = False) -> tuple[dict, dict]:
-    """Returns the players' losses, scalars by player, and the metrics, by name.
+    """Returns the losses, scalars by player, and the metrics, scalars by name.
 
     The auto-encoder's loss is the method's own loss plus the weighted consistency, feature
     matching, look and probe losses (`beta`, `feature_matching`, `look_matching`, `supervision`),
@@ -125,7 +125,7 @@ def _probe_terms(model: Any, step: StepTensors, training: bool) -> tuple[tf.Tens
 
 
 def scale_losses(model: Any, values: dict) -> dict:
-    """Scales the losses for their gradients: to this replica's share, and for mixed precision."""
+    """Scales losses before their gradients: to this replica's share, and for mixed precision."""
     players = model.players
     return {
         name: players[name].optimizer.scale_loss(share_of(loss)) for name, loss in values.items()
@@ -133,7 +133,7 @@ def scale_losses(model: Any, values: dict) -> dict:
 
 
 def _note_regularization(step: StepTensors, player: str, *networks: Any) -> None:
-    """Sums the layers' regularisation losses, of weights and of activities in the last call."""
+    """Stores the sum of regularisation losses, of weights and of activities in the last call."""
     terms = [loss for network in networks for loss in network.losses]
     if terms:
         step.regularization[player] = tf.add_n([tf.cast(term, "float32") for term in terms])

@@ -41,7 +41,7 @@ class GAIA(ResynthesisModel):
     title = "GAIA"
     compared_by_mixer = False
     critic = "autoencoder"
-    # Its discriminator's outputs are compared with the original images, not with augmented ones.
+    # The discriminator's outputs are compared with the original images, not with augmented ones.
     unused_settings = ("gan_loss", "discriminator_augmentation")
     setting_checks = {
         **ResynthesisModel.setting_checks,
@@ -133,7 +133,7 @@ class GAIA(ResynthesisModel):
         self.balance.assign(tf.clip_by_value(moved, 0.0, 1.0))
 
     def _error(self, step: StepTensors, group: str) -> tf.Tensor:
-        """Returns the distance of the discriminator's output from the real image, or the mix."""
+        """Returns the distance of the discriminator's outputs from the real images or the mixes."""
         target = step.mixes if group == "mix" else step.images
         made = step.discriminator_reconstructions[group]
         return tf.reduce_mean(self.reconstruction_loss(target, made))

@@ -31,8 +31,9 @@ from amr_tf.models.forward import (
 )
 from amr_tf.models.step import StepTensors
 
-# Far below any gradient that moves a weight, far above the smallest float32. Replaces a gradient of
-# d_loss of 0 at a logit, so that it can be rescaled to the auto-encoder's.
+# Replaces a smaller gradient of the discriminator's loss at a logit, such as 0, so that it can be
+# rescaled to the auto-encoder's. Far below any gradient that moves a weight, and far above the
+# smallest float32.
 _TINY = 1e-20
 
 
@@ -40,7 +41,7 @@ class Gradients(NamedTuple):
     """Each player's gradients, in the order of its variables.
 
     Attributes:
-        autoencoder: a function without arguments that computes them, since steps may skip them.
+        autoencoder: a function without arguments that computes them. Not every step calls it.
         discriminator: a list, or None without a discriminator.
         probe: a list, or None if no probe is trained.
     """
@@ -139,10 +140,11 @@ STEPS = {"one_pass": one_pass, "two_pass": two_pass}
 
 
 def treats_examples_alone(discriminator: keras.Model, tolerance: float = 1e-3) -> bool:
-    """Tests whether a discriminator treats images independently, and alike in training mode.
+    """Tests whether a discriminator allows `one_pass`.
 
-    `one_pass` requires both. The test uses random images: batch normalisation, minibatch
-    statistics, dropout and noise fail it. No state is changed.
+    It must treat images independently, and give the same outputs in training as in inference. The
+    test uses random images. Batch normalisation, minibatch statistics, dropout and noise fail it.
+    No state is changed.
 
     Args:
         discriminator: a built `keras.Model`.
@@ -152,7 +154,8 @@ def treats_examples_alone(discriminator: keras.Model, tolerance: float = 1e-3) -
     shape = tuple(discriminator.input_shape[1:])
     images, others = random.uniform(-1, 1, (2, 4, *shape)).astype("float32")
     others[0] = images[0]
-    # Adds noise, since zero weights, such as a residual branch's scale, would hide their inputs.
+    # Adds noise to the weights. Weights of zero, such as a residual branch's scale, would hide what
+    # they are multiplied by.
     weights = []
     for variable in discriminator.trainable_variables:
         noise = 0.1 / np.sqrt(np.prod(variable.shape[:-1])) * random.normal(size=variable.shape)
@@ -164,7 +167,7 @@ def treats_examples_alone(discriminator: keras.Model, tolerance: float = 1e-3) -
         return [np.asarray(tf.cast(output, "float32")) for output in made]
 
     together, inference = outputs(images, True), outputs(images, False)
-    among_others = outputs(others, True)  # The same batch size, which may affect rounding.
+    among_others = outputs(others, True)  # Of the same batch size, since it may affect rounding.
     for output, at_rest, other in zip(together, inference, among_others):
         differences = np.abs(output - at_rest).max(), np.abs(output[0] - other[0]).max()
         if not max(differences) <= tolerance * max(float(np.abs(output).max()), 1e-6):
@@ -173,11 +176,11 @@ def treats_examples_alone(discriminator: keras.Model, tolerance: float = 1e-3) -
 
 
 def _one_float32_logit(discriminator: keras.Model) -> bool:
-    """Whether one factor per example turns the discriminator's image gradient into the other.
+    """Returns whether a factor per example turns the image gradient into the auto-encoder's.
 
-    Rescaling is exact up to float32 rounding, however small the discriminator's gradient is. With
-    half-precision logits the gradient would be rounded, and float16 layers would underflow, so
-    these need two backward passes.
+    Rescaling is exact up to float32 rounding, however small the discriminator's gradient is.
+    Half-precision logits would round the gradient, and float16 layers would underflow, so both need
+    two backward passes.
     """
     outputs = discriminator.outputs
     half = any(layer.compute_dtype == "float16" for layer in discriminator.layers)
@@ -199,7 +202,7 @@ def _detach(tape: tf.GradientTape, tensors: Any) -> Any:
 
 
 def _sum(gradients: list, others: list) -> list:
-    """Adds lists of gradients, whose entries may be None."""
+    """Adds two lists of gradients, whose entries may be None."""
     return [
         one if other is None else other if one is None else one + other
         for one, other in zip(gradients, others)

@@ -90,7 +90,7 @@ class Inference:
         return images if self._model.mixes_pixels else self.encode(images)
 
     def after_mixing(self, mixed: tf.Tensor) -> tf.Tensor:
-        """Returns the images of the mixer's outputs."""
+        """Decodes the mixer's outputs. Mixed images are encoded first."""
         return self.decode(self.encode(mixed) if self._model.mixes_pixels else mixed)
 
     def _mix(
@@ -133,17 +133,17 @@ def combine(model: Any, codes: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
 
 
 def has_looks(model: Any) -> bool:
-    """Whether the model's mixer treats the layout and the look of codes separately."""
+    """Returns whether the model's mixer mixes the layout and the look of codes separately."""
     return not model.mixes_pixels and getattr(model.mixer, "mixes_looks", False)
 
 
 def can_sample(model: Any) -> bool:
-    """Whether the model knows where codes lie, and so can draw new ones."""
+    """Returns whether the model has a distribution of codes to draw from."""
     return model.density is not None or model.unit_prior
 
 
 def label_mixer_of(model: Any) -> Any:
-    """Returns the model's mixer by labels, or None."""
+    """Returns the model's label mixer, or None."""
     return getattr(model, "label_mixer", None)
 
 
@@ -162,8 +162,8 @@ def great_circle(start: tf.Tensor, end: tf.Tensor, weights: tf.Tensor) -> tf.Ten
     """Interpolates on arcs around the origin (slerp; White 2016, "Sampling generative networks").
 
     A straight line between two samples of a high-dimensional Gaussian passes through a region of
-    low probability; the arc keeps their distance from the origin. Arguments and result are those
-    of `straight_line`, which is used for (anti)parallel points and the origin.
+    low probability. The arc keeps their distance from the origin. Arguments and result are those
+    of `straight_line`, which is used for parallel or opposite points and for the origin.
     """
     axes = list(range(1, len(start.shape)))
 
@@ -245,7 +245,8 @@ def mix(
         checks.check_batch_size(len(images), model.mixer.k)
     else:
         _check_permutations(np.asarray(permutations), model.mixer.k, len(images))
-    if len(images) <= batch_size:  # One call of a graph, if all its inputs are given.
+    # A single call of a graph is enough if the mixer makes all draws or all are given.
+    if len(images) <= batch_size:
         if permutations is None and coefficients is None and seed is None:
             return model.inference.mix(images).numpy()
         axes = len(model.mixed_shape) + 2

@@ -9,7 +9,7 @@ from amr_tf.registry import Call, Registry, keyword_parameters
 
 
 class _Methods(Registry):
-    """A registry of methods; call strings set what their `create` and `compile` add to the base."""
+    """A registry of methods. Call strings set the arguments that a method adds to the base's."""
 
     def parameters(self, name: str) -> dict[str, inspect.Parameter]:
         """Returns the parameters that the method adds to those of every method."""
@@ -20,7 +20,7 @@ class _Methods(Registry):
         return _of_both(self.get(name))
 
     def build(self, call: str | Call, /, **context: Any) -> Any:
-        """Not supported: methods are created and compiled in two steps (see `split`)."""
+        """Raises a TypeError, since methods are created and compiled separately (see `split`)."""
         raise TypeError("A method is built by its create and compile.")
 
     def default_of(self, name: str, setting: str) -> Any:

@@ -37,7 +37,7 @@ class StepTensors:
         posterior: mean and log variance of q(z|x), each with the shape of `codes` (VAE).
         class_logits: logits of the discriminator's classifier branch, by group (supervised AMR).
         mixed_labels: the labels that "label_mix" is conditioned on, (N, classes) (supervised AMR).
-        label_weights: 1 where the entries of `mixed_labels` are known, else 0 (supervised AMR).
+        label_weights: 1 where `mixed_labels` is known, else 0 (supervised AMR).
         regularization: the regularisation losses of each player's networks, by player.
     """
 

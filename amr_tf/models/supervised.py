@@ -23,8 +23,8 @@ class SupervisedAMR(AMR):
     (1 - alpha) y2`. The auto-encoder and the label mixer minimise AMR's loss plus
     `gan(D(g(h~)), 1) + class_weight * cls(p(y|g(h~)), y~)`, the discriminator AMR's loss plus
     `gan(D(g(h~)), 0)`. The classifier p(y|x) is a branch of the discriminator that is trained on
-    real labelled images (AC-GAN, Odena et al. 2017). If a parent's label is unknown, the mix only
-    counts in the adversarial terms.
+    real labelled images (AC-GAN, Odena et al. 2017). If a parent's label is unknown, the mix counts
+    only in the adversarial terms.
 
     Args:
         encoder: see `ResynthesisModel`.
@@ -56,7 +56,7 @@ class SupervisedAMR(AMR):
         label_mixer: Mixer | None = None,
         **kwargs: Any,
     ) -> None:
-        # Set before the base class builds the model, which then accepts no new layers.
+        # Set before the base class builds the model, since a built model accepts no new layers.
         self.label_mixer: Any = label_mixer
         super().__init__(encoder, decoder, discriminator, mixer, probe, **kwargs)
 
@@ -104,7 +104,7 @@ class SupervisedAMR(AMR):
         super().check_settings(**settings)
         if "label_mixer" in settings:
             label_mixer = settings["label_mixer"]
-            if isinstance(label_mixer, str):  # Its constructor checks the values.
+            if isinstance(label_mixer, str):  # The mixer's constructor checks its values.
                 label_mixer = mixers.get(label_mixer, num_labels=2, seed=0)
             cls._check_label_mixer(label_mixer)
 
@@ -213,7 +213,7 @@ class SupervisedAMR(AMR):
         seed: int | None = None,
         batch_size: int = 256,
     ) -> np.ndarray:
-        """Mixes pairs of images such that each mix has a given label.
+        """Mixes pairs of images so that each mix has a given label.
 
         Args:
             images_a: (N, H, W, C) in [-1, 1], or a list of files; the first of each pair.

@@ -22,9 +22,9 @@ from amr_tf.types import Shape
 class Mean(keras.metrics.Mean):
     """`keras.metrics.Mean` for values that are the same on all replicas.
 
-    Keras' own metric sums its state over replicas whenever it is read. When one worker writes a
-    checkpoint it would thus wait forever for the others. The class keeps Keras' name, which names
-    the state in saved files.
+    Keras' own metric sums its state over replicas whenever it is read, so one worker that writes a
+    checkpoint would wait forever for the others. The class keeps Keras' name, since it names the
+    state in saved files.
     """
 
     def add_variable(
@@ -55,7 +55,7 @@ def apply_update(optimizer: keras.Optimizer, gradients: list, variables: list) -
 def apply_update_if(
     due: tf.Tensor, optimizer: keras.Optimizer, compute_gradients: Callable, variables: list
 ) -> None:
-    """Calls `apply_update` if `due` holds; otherwise computes and changes nothing.
+    """Computes the gradients and updates the variables if `due` is true, else does neither.
 
     Args:
         due: boolean scalar, the same on all replicas.
@@ -99,7 +99,7 @@ def over_replicas(results: dict, weights: dict) -> tuple[dict, dict]:
         return results, weights
     values = tf.stack([tf.cast(results[name], "float32") for name in results])
     share = tf.stack([tf.cast(weights[name], "float32") for name in results])
-    # A share is empty, without a mean, if a last batch is smaller than the number of replicas.
+    # The share of a last batch with fewer examples than replicas may be empty and have no mean.
     sums = replicas.total(tf.stack([tf.math.multiply_no_nan(values, share), share]))
     means = tf.unstack(tf.math.divide_no_nan(sums[0], sums[1]), len(results))
     return dict(zip(results, means)), dict(zip(results, tf.unstack(sums[1], len(results))))

@@ -1,7 +1,7 @@
 """Architectures: functions from an image's shape to matching encoder, decoder and critic.
 
-Each takes the shape and its own parameters, which have defaults, and as keywords what a method
-requests: `encoder_outputs`, `critic` and `num_classes`.
+Each takes the image's shape, its own parameters, which have defaults, and three keyword arguments
+that come from the method: `encoder_outputs`, `critic` and `num_classes`.
 """
 
 from typing import Any, NamedTuple
@@ -46,7 +46,7 @@ ARCHITECTURES = Registry(
 )
 """Functions that return `Networks`, by the names that `--architecture` takes."""
 
-# The critics that each architecture offers, besides none.
+# The kinds of critics that each architecture offers, besides None.
 _CRITICS = {
     "acai": ("logits", "classifier", "autoencoder"),
     "convolutional": ("logits", "classifier", "autoencoder"),
@@ -286,9 +286,9 @@ def residual(
             half of the image's width over `latent_width`, at most 4.
         attention: width of the maps whose blocks are each followed by self-attention, such as 8; or
             None.
-        blur: whether the decoder applies `Blur2D` after each upsampling convolution of its stem but
-            the last, which has an effect with a stem of at least 4. Without, mixes can show a
-            lattice after long training.
+        blur: whether the decoder applies `Blur2D` after each upsampling convolution of its stem
+            except the last. This has an effect only if `stem` is at least 4. Without it, mixes can
+            show a lattice after long training.
         critic_width: channels of the discriminator's first block.
         critic_gain: factor by which the discriminator amplifies the finest details of images.
         output_activation: the name of a Keras activation for the decoder, or None.

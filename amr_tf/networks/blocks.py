@@ -37,7 +37,7 @@ class PortNormal(keras.initializers.Initializer):
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
-        # A generator, so that without a seed every call draws new values.
+        # Without a seed, a generator makes every call draw new values.
         self._draws = keras.random.SeedGenerator() if seed is None else seed
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
@@ -81,7 +81,7 @@ def convolution(
     kernel_initializer: Initializer = PortNormal,
     padding: str = "same",
 ) -> keras.Layer:
-    """Creates a 3x3 convolution of any kind, with its own initializer."""
+    """Creates a 3x3 convolution of the class `kind`, with its own initializer."""
     return kind(
         channels,
         kernel_size=3,
@@ -93,7 +93,7 @@ def convolution(
 
 
 class ConvolutionBlock:
-    """3x3 convolution, normalisation, LeakyReLU.
+    """A block of 3x3 convolution, normalisation and LeakyReLU.
 
     Args:
         normalization: "instance", "spectral" or None.
@@ -177,9 +177,9 @@ def critic(
     """Creates a discriminator, with a classifier branch if `num_classes` is given.
 
     The branch (Odena et al. 2017) is not spectrally normalised. With a spectral norm of 1, its
-    logits could not exceed the features' norm, and a classifier must be able to make confident
-    predictions. Only the critic needs the limit, since the auto-encoder follows its gradient far
-    from the data.
+    logits could not exceed the features' norm, and the classifier could not make confident
+    predictions. Only the critic's logit needs the limit, since the auto-encoder follows its
+    gradient far from the data.
 
     Args:
         inputs: the network's symbolic input.

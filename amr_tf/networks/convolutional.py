@@ -46,10 +46,11 @@ def _check_sizes(
 def _first_convolution(
     images: Tensor, scales: int, depth: int, border: int, kernel_initializer: Initializer
 ) -> Tensor:
-    """Applies the 1x1 convolution, whose border makes 34 of 32, which pooling reduces to 17, 8, 4.
+    """Applies the first, 1x1 convolution to images with a border.
 
-    With a single pooling, the border would enlarge the code (8 -> 10 -> 5), so it is omitted. Since
-    no activation follows, the next convolution computes both.
+    The border enlarges a width of 32 to 34, which pooling reduces to 17, 8 and 4. With a single
+    pooling, it would enlarge the code (8 -> 10 -> 5), so it is omitted. Since no activation
+    follows, the next layer computes both convolutions.
     """
     return DeferredConv2D(
         depth,
@@ -62,7 +63,7 @@ def _first_convolution(
 def _downscale(
     images: Tensor, scales: int, depth: int, border: int, block: ConvolutionBlock
 ) -> Tensor:
-    """Builds the part that encoder and discriminator share, up to their last convolution."""
+    """Builds the layers that encoder and discriminator have in common, all but the last."""
     check_choice("border", border, (0, 1))
     x = _first_convolution(images, scales, depth, border, block.kernel_initializer)
     for scale in range(scales):

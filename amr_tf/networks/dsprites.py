@@ -143,7 +143,7 @@ def _first_block(images: Tensor, channels: int) -> Tensor:
 
 
 def _block(inputs: Tensor, channels: int, name: str) -> Tensor:
-    """Applies a residual block without pooling; pooling its sum pools both branches."""
+    """Applies a residual block without pooling. Pooling its sum pools both branches."""
     x = keras.layers.ReLU(name=f"{name}_relu_a")(inputs)
     x = spectral_convolution(channels, 3, f"{name}_a")(x)
     x = keras.layers.ReLU(name=f"{name}_relu_b")(x)

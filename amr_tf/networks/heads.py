@@ -87,7 +87,7 @@ def _check_num_classes(num_classes: int, multi_label: bool) -> None:
 def _probe(
     latent_shape: tuple[int, ...], hidden: Sequence[int], num_classes: int, name: str
 ) -> keras.Model:
-    # All in float32, since a probe measures the codes and is cheap.
+    # All layers use float32, since a probe measures the codes and is cheap.
     codes = keras.Input(latent_shape, name="codes")
     x = keras.layers.Flatten(name="flatten", dtype="float32")(codes)
     for index, width in enumerate(hidden):

@@ -1,11 +1,11 @@
-"""Residual networks for photographs, which soon reach sharp reconstructions.
+"""Residual networks for photographs, which quickly learn sharp reconstructions.
 
 Pixels are first rearranged into channels (space to depth), so that convolutions are wide and maps
 small. The blocks have no normalisation. The last convolution of each is initialised with zeros, so
 that a block starts as the identity and the encoder as a linear map (Zhang et al. 2019, "Fixup
 initialization"). Nearest-neighbour upsampling before a 3x3 convolution avoids checkerboard
-artifacts, and a blur behind it those of mixes. Maps are padded with copies of their border. If
-padded with zeros, uniform codes would decode to images with a frame and a lattice.
+artifacts, and a blur after the convolution avoids those of mixes. Maps are padded with copies of
+their border. With zeros, uniform codes would decode to images with a frame and a lattice.
 """
 
 import math
@@ -29,8 +29,8 @@ from amr_tf.types import Activation, Tensor
 
 SLOPE = 0.2  # Of LeakyReLU below zero.
 _LARGEST_STEM = 4
-_MOST_DOUBLINGS = 2  # Of the channels, from the narrowest to the widest block.
-_HEAD_CHANNELS = 64  # Of one head of attention.
+_MOST_DOUBLINGS = 2  # Largest number of doublings of the channels.
+_HEAD_CHANNELS = 64  # Channels of each attention head.
 _CRITIC_WIDTH = 4  # Width of the discriminator's last maps, whose logits are averaged.
 
 
@@ -102,8 +102,8 @@ def build_photo_decoder(
 
     Args:
         image_shape: see `build_photo_encoder`.
-        blur: whether each of these convolutions but the last, whose maps hold the finest details,
-            is followed by a `Blur2D`.
+        blur: whether a `Blur2D` follows each of these convolutions except the last, whose maps hold
+            the finest details.
         output_activation: a Keras activation, such as "tanh", in a final `keras.layers.Activation`
             named "out"; or None.
         name: the model's name.
@@ -120,8 +120,8 @@ def build_photo_decoder(
             x = _block(x, channels[stage], f"stage{stage}_block{block}", attention)
         if stage:
             x = _upsample(x, channels[stage - 1], f"stage{stage}_up")
-    # The zeros beyond the border of the remaining convolutions reach no further than this margin,
-    # which is cut off at the end. This is faster than padding each.
+    # The remaining convolutions pad with zeros, which affect only this margin. It is cut off at the
+    # end, which is faster than padding the inputs of each convolution with copies.
     scales = round(math.log2(stem))
     margin = 2 if blur and scales > 1 else 1
     for position in range(margin):
@@ -229,20 +229,23 @@ def _convolution(
 
 
 def _convolve(inputs: Tensor, channels: int, name: str, **kwargs: Any) -> Tensor:
-    """Applies a convolution that continues the maps beyond their border."""
+    """Applies a convolution to maps padded with copies of their border."""
     x = ReplicationPadding2D(name=f"{name}_pad")(inputs)
     return _convolution(channels, name, padding="valid", **kwargs)(x)
 
 
 def _upsample(inputs: Tensor, channels: int, name: str) -> Tensor:
-    """Applies an upsampling convolution that continues the maps beyond their border."""
+    """Applies an upsampling convolution to maps padded with copies of their border."""
     x = ReplicationPadding2D(name=f"{name}_pad")(inputs)
     x = _convolution(channels, name, kind=UpsampledConv2D)(x)
     return keras.layers.Cropping2D(2, name=f"{name}_crop")(x)
 
 
 def _block(inputs: Tensor, channels: int, name: str, attention: int | None) -> Tensor:
-    """Applies a residual block that starts as the identity, and perhaps attention."""
+    """Applies a residual block that starts as the identity.
+
+    Self-attention follows if the maps have the width `attention`.
+    """
     x = _activation(f"{name}_relu_a")(inputs)
     x = _convolve(x, channels, f"{name}_a")
     x = _activation(f"{name}_relu_b")(x)
@@ -252,7 +255,7 @@ def _block(inputs: Tensor, channels: int, name: str, attention: int | None) -> T
 
 
 def _attend(inputs: Tensor, name: str) -> Tensor:
-    """Adds self-attention between positions, which starts as the identity, too."""
+    """Adds self-attention between positions. It starts as the identity, too."""
     channels = inputs.shape[-1]
     heads = math.gcd(channels, max(channels // _HEAD_CHANNELS, 1))
     x = keras.layers.LayerNormalization(name=f"{name}_norm")(inputs)
@@ -265,7 +268,7 @@ def _attend(inputs: Tensor, name: str) -> Tensor:
 
 
 def _spectral_block(inputs: Tensor, channels: int, name: str, first: bool) -> Tensor:
-    """Applies a residual block of the discriminator; the first has no activation on the pixels."""
+    """Applies a residual block of the discriminator. The first does not activate the pixels."""
     x = inputs if first else _activation(f"{name}_relu_a")(inputs)
     x = spectral_convolution(channels, 3, f"{name}_a")(x)
     x = _activation(f"{name}_relu_b")(x)
