@@ -2,7 +2,8 @@
 
 Trains the cells one after another, each with several seeds, and writes report.md, report.csv and
 report.html to --out after every run. After Ctrl-C or a kill, at most the running epoch is lost; run
-the same command to continue. Flags of amr_tf.train apply to every cell.
+the same command to continue. Flags of amr_tf.train apply to every cell; without them, a cell has
+the values of its flagfile instead of the defaults below.
 """
 
 import shlex
