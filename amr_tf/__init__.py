@@ -5,8 +5,8 @@ import pathlib
 import platform
 import sys
 
-# TensorFlow's C++ log talks about its own graph optimiser on standard error; errors reach Python
-# as exceptions all the same. Set the variable yourself to see it.
+# TensorFlow's C++ code logs messages about its graph optimizer to standard error. Errors reach
+# Python as exceptions anyway. Set the variable yourself to see the log.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from amr_tf._startup import check_backend, keep_programs, use_onednn, without_startup_lines

@@ -1,4 +1,4 @@
-"""What comes before the import of Keras: its backend, oneDNN, XLA's caches, TensorFlow's lines."""
+"""Preparations for importing Keras: its backend, oneDNN, XLA's caches, TensorFlow's messages."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ from amr_tf import processor
 from amr_tf.files import cache_folder
 
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
-# The processors on which TensorFlow uses oneDNN by itself.
+# TensorFlow uses oneDNN by default on processors with one of these.
 _WITH_ONEDNN = ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16")
-# TensorFlow reads its log level too late for these.
+# TensorFlow reads its log level too late to hide these.
 _AT_EVERY_START = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
     rb"|I\d{4} \d\d:\d\d:.* (port|cudart_stub|cuda_executor|cpu_feature_guard)\.cc:\d+\]"
@@ -24,9 +24,9 @@ _AT_EVERY_START = re.compile(
 
 
 def check_backend(name: str) -> None:
-    """Raises an ImportError unless `name` is the backend of Keras that this package runs on.
+    """Raises an ImportError unless `name` is the Keras backend that this package runs on.
 
-    A command that is being started ends with the error's sentence instead.
+    While a command starts, it prints a one-line error and exits instead.
     """
     if name == "tensorflow":
         return
@@ -34,7 +34,8 @@ def check_backend(name: str) -> None:
         f"amr_tf runs on Keras' TensorFlow backend, but KERAS_BACKEND (or ~/.keras/keras.json) "
         f"names '{name}'. Set KERAS_BACKEND=tensorflow."
     )
-    # `python -m amr_tf.train` has "-m" there until its module is found, the script its own path.
+    # For `python -m amr_tf.train`, argv[0] is "-m" until the module is found. For the script `amr`,
+    # it is the script's path.
     started = pathlib.Path(sys.argv[0]).name if sys.argv else ""
     if started in ("-m", "amr"):
         print(f"error: {message}", file=sys.stderr)
@@ -45,13 +46,13 @@ def check_backend(name: str) -> None:
 def use_onednn(environment: MutableMapping[str, str], machine: str, late: bool) -> None:
     """Makes TensorFlow compute convolutions with oneDNN on any x86 processor.
 
-    By itself, TensorFlow does so only on processors with AVX512-VNNI and the like. With AVX2, a
-    training step takes 2.4 times as long without (docs/performance.md).
+    By default, TensorFlow does so only on processors with AVX512-VNNI and the like. With AVX2, a
+    training step takes 2.4 times as long without oneDNN (docs/performance.md).
 
     Args:
-        environment: `os.environ`, which TensorFlow reads once. A value that is there is kept.
-        machine: as `platform.machine` names it.
-        late: whether TensorFlow has been imported, which is warned of where it matters.
+        environment: `os.environ`, which TensorFlow reads once. An existing value is kept.
+        machine: the machine type, as returned by `platform.machine`.
+        late: whether TensorFlow has already been imported, which causes a warning if it matters.
     """
     if machine.lower() not in ("x86_64", "amd64") or _ONEDNN in environment:
         return
@@ -65,14 +66,14 @@ def use_onednn(environment: MutableMapping[str, str], machine: str, late: bool) 
 
 
 def keep_programs(environment: MutableMapping[str, str], devices: pathlib.Path) -> None:
-    """Lets XLA keep what it compiles for a GPU, and the kernels it chose, between processes.
+    """Lets XLA cache the programs it compiles for a GPU, and the kernels it selects, on disk.
 
     A training step takes a minute or more to compile, and seconds to load (docs/performance.md).
-    Nothing is changed without a GPU, or where the environment has a cache of its own.
+    Nothing changes without a GPU, or if the environment already sets a cache.
 
     Args:
         environment: `os.environ`, from which TensorFlow reads its flags once.
-        devices: `/dev`, in which a GPU of NVIDIA has a file.
+        devices: `/dev`, in which an NVIDIA GPU has a file.
     """
     if not any(devices.glob("nvidia[0-9]*")):
         return
@@ -84,7 +85,7 @@ def keep_programs(environment: MutableMapping[str, str], devices: pathlib.Path) 
     options: dict[str, dict[str, Any]] = {
         "TF_XLA_FLAGS": {
             "tf_xla_persistent_cache_directory": folder,
-            # What the name must be is not documented: on a CPU it is the device's, not XLA's own.
+            # Both, since the right one is not documented. On a CPU, it is the device's, not XLA's.
             "tf_xla_persistent_cache_device_types": "GPU,XLA_GPU_JIT",
         },
         "XLA_FLAGS": {"xla_gpu_per_fusion_autotune_cache_dir": folder},
@@ -92,15 +93,15 @@ def keep_programs(environment: MutableMapping[str, str], devices: pathlib.Path) 
     for name, flags in options.items():
         given = environment.get(name, "")
         added = [f"--{flag}={value}" for flag, value in flags.items()]
-        if next(iter(flags)) not in given and " " not in str(folder):  # Flags end at a space.
+        if next(iter(flags)) not in given and " " not in str(folder):  # A space ends a flag.
             environment[name] = " ".join([given, *added]).strip()
 
 
 @contextlib.contextmanager
 def without_startup_lines() -> Iterator[None]:
-    """Around an import: what it writes to standard error appears after it, without these lines.
+    """Delays standard error during an import, and then writes it without the startup lines.
 
-    With `TF_CPP_MIN_LOG_LEVEL=0` in the environment nothing is left out.
+    With `TF_CPP_MIN_LOG_LEVEL=0` in the environment, nothing is left out.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or "tensorflow" in sys.modules:
         yield

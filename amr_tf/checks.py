@@ -38,7 +38,7 @@ def check_not_negative(name: str, value: Any) -> None:
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether a value is a number, and finite as a float. True and False are not numbers here."""
+    """Returns whether a value is a number and finite as a float; True and False are not numbers."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         return False
     try:
@@ -109,7 +109,7 @@ def check_shape(name: str, shape: Iterable, expected: Sequence[int | str]) -> No
 
 
 def is_floating(dtype: Any) -> bool:
-    """Whether a dtype is floating point, including bfloat16, which NumPy does not know."""
+    """Returns whether a dtype is floating point, including bfloat16, which NumPy does not know."""
     return np.issubdtype(dtype, np.floating) or dtype == ml_dtypes.bfloat16
 
 

@@ -1,4 +1,4 @@
-"""The devices that TensorFlow computes on: which they are, and what they can."""
+"""The devices that TensorFlow computes on, and their capabilities."""
 
 import os
 import pathlib
@@ -11,15 +11,15 @@ import tensorflow as tf
 
 from amr_tf import processor
 
-# What /proc/cpuinfo calls arithmetic in bfloat16.
+# Names of bfloat16 arithmetic in /proc/cpuinfo.
 _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 _DEVICE_FILES = pathlib.Path("/dev")
-_AMPERE = (8, 0)  # The first GPUs of NVIDIA that compute in bfloat16.
+_AMPERE = (8, 0)  # The first NVIDIA GPUs with bfloat16.
 _LIST_GPUS = "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
 
 
 def describe() -> str:
-    """The devices in words, such as "2 CPU threads (AMD EPYC, bfloat16)" or "1 GPU (H200)"."""
+    """Describes the devices, such as "2 CPU threads (AMD EPYC, bfloat16)" or "1 GPU (H200)"."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         names = sorted({_details(gpu).get("device_name", "unknown") for gpu in gpus})
@@ -32,7 +32,7 @@ def describe() -> str:
 
 
 def computes_bfloat16() -> bool:
-    """Whether all devices have bfloat16 in hardware."""
+    """Returns whether all devices have bfloat16 in hardware."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         found = [_details(gpu).get("compute_capability") or (0, 0) for gpu in gpus]
@@ -41,18 +41,18 @@ def computes_bfloat16() -> bool:
 
 
 def emulates_bfloat16() -> bool:
-    """Whether a device is known to have no arithmetic in bfloat16."""
+    """Returns whether a device is known to have no bfloat16 arithmetic."""
     known = tf.config.list_physical_devices("GPU") or "flags" in processor.facts()
     return bool(known) and not computes_bfloat16()
 
 
 def unused_gpu() -> str | None:
-    """Why TensorFlow does not use a GPU of this machine that is there, or None."""
+    """Returns the reason why TensorFlow does not use a GPU that this machine has, or None."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     there = any(_DEVICE_FILES.glob("nvidia[0-9]*"))
     if hidden or not there or tf.config.list_physical_devices("GPU"):
         return None
-    # TensorFlow has given its reason to a log that is switched off: it is asked once more.
+    # TensorFlow's log, which states the reason, is off. A new process repeats it.
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
     command = [sys.executable, "-c", _LIST_GPUS]
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -28,25 +28,24 @@ def train(
     allow_changed_data: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict | None:
-    """Trains a model, draws samples on the way, and evaluates its best epoch.
+    """Trains a model, draws samples during training, and evaluates the best epoch.
 
     Args:
         config: a `TrainingConfig`.
         resume: whether to continue the run in `config.run_dir`.
-        probes: names of the probes on frozen codes at the end, as `evaluate` takes them; empty
-            for none.
-        allow_changed_data: whether a resumed run may go on with data that have changed.
-        callbacks: of Keras or your own, such as a tracker's. They see each epoch's logs before the
-            checkpoint is saved, and the averages of the weights where `ema` is set; on workers
-            that are not the chief they are not called.
+        probes: names of the probes on frozen codes at the end, see `evaluate`; empty for none.
+        allow_changed_data: whether a resumed run may continue with data that have changed.
+        callbacks: further Keras callbacks, such as a tracker's. They see each epoch's logs before
+            the checkpoint is saved, and the averaged weights if `ema` is set. Only the chief calls
+            them.
 
     Returns:
-        The results: a dictionary, also written as `results.json`; an empty one on workers that are
-        not the chief. None after an interruption.
+        A dictionary of results, also written to `results.json`. It is empty on workers other than
+        the chief. None after an interruption.
 
     Raises:
-        ValueError: an unknown probe.
-        ValueError, FileNotFoundError, Diverged, OSError: as `amr_tf.runs.run.train`.
+        ValueError: a probe is unknown.
+        ValueError, FileNotFoundError, Diverged, OSError: see `amr_tf.runs.run.train`.
 
     Example:
 
@@ -91,7 +90,7 @@ def _best(trained: run.Trained) -> dict[str, Any]:
 def sample_grids(
     config: TrainingConfig, data: ImageData, folder: RunFolder
 ) -> list[keras.callbacks.Callback]:
-    """The callback that draws grids of samples, or an empty list where none are wanted."""
+    """Returns a list with the callback that draws sample grids, empty if none are wanted."""
     if not config.sample_every:
         return []
     count = _POINTS if data.image_size is None else _SAMPLES

@@ -1,15 +1,15 @@
-"""Files that are whole or not there, and files that someone else may have written."""
+"""Writes whole files or none, and reads files that someone else may have written."""
 
 import json
 import os
 import pathlib
 from typing import Any, NoReturn
 
-_MOST_BYTES = 10 * 2**20  # Of a text that is read whole: a run's have a few kilobytes.
+_MOST_BYTES = 10 * 2**20  # Limit for texts read whole; those of a run have a few kilobytes.
 
 
 def write_whole(path: str | pathlib.Path, content: str | bytes) -> None:
-    """Writes beside `path` and moves into place, so that a kill leaves the old file whole."""
+    """Writes beside `path` and then moves the file, so that a kill leaves the old one whole."""
     path = pathlib.Path(path)
     partial = path.with_name(f"partial-{path.name}")
     if isinstance(content, bytes):
@@ -20,7 +20,7 @@ def write_whole(path: str | pathlib.Path, content: str | bytes) -> None:
 
 
 def cache_folder() -> pathlib.Path:
-    """Where what can be made again is kept: `$AMR_TF_CACHE`, or `amr_tf` in the user's caches."""
+    """Returns the folder for caches: `$AMR_TF_CACHE`, or `amr_tf` in the user's cache folder."""
     own = os.environ.get("AMR_TF_CACHE")
     if own:
         return user_path(own)
@@ -28,7 +28,7 @@ def cache_folder() -> pathlib.Path:
 
 
 def user_path(text: str | os.PathLike) -> pathlib.Path:
-    """A `pathlib.Path` with ~ and ~NAME replaced; a NAME that is not a user is left as it is."""
+    """Returns a `pathlib.Path` with ~ and ~NAME expanded; unknown names are left as they are."""
     path = pathlib.Path(text)
     try:
         return path.expanduser()
@@ -37,10 +37,10 @@ def user_path(text: str | os.PathLike) -> pathlib.Path:
 
 
 def read_text(path: str | os.PathLike) -> str:
-    """The text of a file of at most 10 MiB in UTF-8.
+    """Reads a UTF-8 text file of at most 10 MiB.
 
     Raises:
-        ValueError: it is larger, or no such text.
+        ValueError: the file is larger, or is not UTF-8 text.
     """
     path = pathlib.Path(path)
     if path.stat().st_size > _MOST_BYTES:
@@ -54,20 +54,20 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def parse_json(text: str | bytes, finite: bool = True, what: str = "it") -> dict[str, Any]:
-    """The object of a JSON document from someone else.
+    """Parses a JSON document from someone else, which must hold an object.
 
     Args:
         text: the document.
-        finite: whether NaN and Infinity, which are no JSON but which Python reads and writes, are
-            refused.
-        what: what the text is called in errors, which are sentences without a full stop.
+        finite: whether to reject NaN and Infinity, which are not JSON but which Python reads and
+            writes.
+        what: name of the text in error messages, which are sentences without a full stop.
 
     Returns:
         A dictionary.
 
     Raises:
-        ValueError: the text is no JSON, nested too deeply, no object, or holds a number that is
-            not finite.
+        ValueError: the text is not JSON, is nested too deeply, is not an object, or holds a number
+            that is not finite.
     """
 
     def refuse(name: str) -> NoReturn:
@@ -85,7 +85,7 @@ def parse_json(text: str | bytes, finite: bool = True, what: str = "it") -> dict
 
 
 def read_json(path: str | os.PathLike, finite: bool = True) -> dict[str, Any]:
-    """The object of a JSON file, see `read_text` and `parse_json`; errors name the file."""
+    """Reads the object in a JSON file; errors name the file. See `read_text` and `parse_json`."""
     text = read_text(path)
     try:
         return parse_json(text, finite)

@@ -127,8 +127,8 @@ class SpaceToDepth(keras.layers.Layer):
 class ReplicationPadding2D(keras.layers.Layer):
     """Pads maps by one pixel on each side with copies of their border pixels.
 
-    `keras.layers.ZeroPadding2D` pads with zeros, as a "same" convolution does. Zeros are a contrast
-    to most maps, so that uniform maps get a border. The gradient is written by hand: that of
+    `keras.layers.ZeroPadding2D` pads with zeros, as a "same" convolution does. Zeros contrast with
+    most maps, so that uniform maps get a border. The gradient is written by hand, since that of
     TensorFlow's `MirrorPad` takes more than twice as long on a CPU.
 
     Call arguments:
@@ -184,7 +184,7 @@ def _fold(upstream: tf.Tensor, axis: int) -> tf.Tensor:
 class Blur2D(keras.layers.Layer):
     """Blurs maps with the binomial filter [1, 2, 1] / 4 along both axes.
 
-    Behind nearest-neighbour upsampling, a convolution can make a pattern that repeats every two
+    After nearest-neighbour upsampling, a convolution can produce a pattern that repeats every two
     pixels. The filter removes it, and makes the upsampling bilinear (Karras et al. 2020, "Analyzing
     and improving the image quality of StyleGAN").
 

@@ -80,7 +80,7 @@ def generator_loss(loss: Callable) -> Callable:
 
 
 def takes_logits(loss: Callable) -> bool:
-    """Whether a reconstruction loss takes the decoder's logits instead of its images.
+    """Returns whether a reconstruction loss takes the decoder's logits instead of its images.
 
     Such a function has an attribute `from_logits = True`. It cannot compare codes.
     """
@@ -88,7 +88,7 @@ def takes_logits(loss: Callable) -> bool:
 
 
 def compares_codes(loss: Callable) -> bool:
-    """Whether a reconstruction loss can compare codes, too.
+    """Returns whether a reconstruction loss can also compare codes.
 
     It cannot if it takes logits or has an attribute `only_images = True`.
     """
@@ -114,15 +114,15 @@ def _loss(registry: Registry, loss: str | Callable) -> Callable:
 def _replica_mean(loss: Callable) -> Callable:
     """Returns a Keras loss as a function of a replica's images, to be averaged over replicas.
 
-    Keras divides most means by the number of replicas, because gradients are summed. The step
-    divides every loss, so that a sum over all images is that of a replica times their number.
+    Keras divides most means by the number of replicas, because gradients are summed. Here, the
+    training step divides every loss, so a replica's sum is first multiplied by that number.
     """
     if not isinstance(loss, keras.losses.Loss) or loss.reduction in (None, "none"):
         return loss
 
     def reduced(target: Tensor, value: Tensor) -> Tensor:
         values = loss.call(*_float32(target, value))
-        # Keras' other reductions are the same mean where there are no sample weights.
+        # Without sample weights, Keras' other reductions are the same mean.
         return replicas.count() * ops.sum(values) if loss.reduction == "sum" else ops.mean(values)
 
     reduced.only_images = getattr(loss, "only_images", False)  # type: ignore[attr-defined]
@@ -223,7 +223,7 @@ def gan_hinge(logits: Tensor, target: Tensor | float) -> Tensor:
 
 
 def _signed_logits(logits: Tensor, target: Tensor | float) -> Tensor:
-    """Mean of `-s D`, with s as in `gan_hinge`."""
+    """Computes the mean of `-s D`, with s as in `gan_hinge`."""
     logits, target = _float32(logits, target)
     return ops.mean((1.0 - 2.0 * target) * logits)
 
@@ -232,7 +232,7 @@ gan_hinge.generator = _signed_logits  # type: ignore[attr-defined]
 
 
 def feature_distance(features: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-    """Mean absolute difference between lists of feature maps, averaged over the list.
+    """Computes the mean absolute difference between lists of feature maps, averaged over the list.
 
     It compares the discriminator's features of real images and their reconstructions (Larsen et
     al. 2016, "Autoencoding beyond pixels using a learned similarity metric").
@@ -246,18 +246,18 @@ def feature_distance(features: Sequence[Tensor], others: Sequence[Tensor]) -> Te
 
 
 def look_distance(mixes: Tensor, images: Tensor, permutations: Tensor, shares: Tensor) -> Tensor:
-    """Mean absolute difference between the looks of mixes and the looks that they should have.
+    """Computes the mean absolute difference between the actual and the desired looks of mixes.
 
-    The look of an image is here the mean and the standard deviation of each channel: its colours
-    and contrast. A mix should have the average of its parents' looks. Huang & Belongie 2017
+    Here, the look of an image is the mean and standard deviation of each channel: its colours and
+    contrast. A mix should have the average of its parents' looks. Huang & Belongie 2017
     (equation 13) compare such statistics in the features of a trained network. Images are first
     averaged over squares of 4x4 pixels, since noise would otherwise count as contrast.
 
     Args:
         mixes: (N, H, W, C).
-        images: those that are mixed, (N, H, W, C).
-        permutations: of the images in each mix, (k, N).
-        shares: of each parent in the look, (N, k).
+        images: the images that are mixed, (N, H, W, C).
+        permutations: indices of the images in each mix, (k, N).
+        shares: share of each parent in the look, (N, k).
 
     Returns:
         A float32 scalar.
@@ -284,7 +284,7 @@ def _look(images: Tensor) -> Any:
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(0, 1)), summed over each code and averaged over the batch.
+    """Computes KL(N(mean, variance) || N(0, 1)), summed over codes and averaged over the batch.
 
     See Kingma & Welling (2013), appendix B.
 
@@ -300,7 +300,7 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 def label_crossentropy(
     targets: Tensor, logits: Tensor, weights: Tensor, multi_label: bool = False
 ) -> Tensor:
-    """Mean cross-entropy over the known labels, or 0 if there are none.
+    """Computes the mean cross-entropy over the known labels, or 0 if there are none.
 
     Args:
         targets: (N, classes) probabilities: one-hot or mixed classes, or attributes in [0, 1].
@@ -320,7 +320,7 @@ def label_crossentropy(
 def label_accuracy(
     targets: Tensor, logits: Tensor, weights: Tensor, multi_label: bool = False
 ) -> Tensor:
-    """Share of known labels predicted correctly by the largest logit (or each logit's sign).
+    """Computes the accuracy of the largest logit (or each logit's sign) over the known labels.
 
     See `label_crossentropy` for the arguments.
     """
@@ -333,7 +333,7 @@ def label_accuracy(
 
 
 def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of `values` where `weights`, of the same shape, is 1; 0 if all weights are 0.
+    """Computes the mean of `values` where `weights`, of the same shape, is 1; 0 if all are 0.
 
     With several replicas, the divisor is the mean over replicas of the sum of weights, so that the
     mean of the replicas' results is the mean over the global batch.

@@ -126,7 +126,7 @@ class AdamL2(keras.optimizers.Adam):
         # Computes once what all variables share. Keras calls this in graphs and eagerly.
         self._shared = self._bias_corrections()
         rate = learning_rate
-        if isinstance(rate, keras.Variable):  # Read once. A schedule's rate is one per replica.
+        if isinstance(rate, keras.Variable):  # Read once. A schedule's rate is per replica.
             rate = tf.convert_to_tensor(rate)
         try:
             super()._distributed_tf_update_step(distribution, grads_and_vars, rate)

@@ -1,4 +1,4 @@
-"""A reconstruction loss in the features of a network that was trained for something else."""
+"""A reconstruction loss on the features of a network that was trained for another task."""
 
 import functools
 import sys
@@ -33,14 +33,14 @@ class PerceptualLoss(keras.losses.Loss):
     losses for training).
 
     The network is loaded when the loss is first computed, or by `prepare`. It is neither trained
-    nor saved with the model. A trained model can encode, decode and mix where the network is not
-    at hand, but `fit` and `evaluate` need it.
+    nor saved with the model. A trained model can encode, decode and mix without the network, but
+    `fit` and `evaluate` need it.
 
     Args:
         network: name of a Keras application, such as "VGG16"; or a `.keras` file of a functional or
             sequential model of images (N, H, W, C) in [-1, 1].
         layers: name or names of the layers whose outputs are compared. By default, those that
-            Johnson et al. chose for VGG16, which VGG19 has, too; required for other networks.
+            Johnson et al. chose for VGG16, which VGG19 also has; required for other networks.
         feature_weight: weight of the distance between features.
         weights: of a Keras application: "imagenet", which Keras downloads once, or a weights file.
 
@@ -102,7 +102,7 @@ class PerceptualLoss(keras.losses.Loss):
         return pixels + self.feature_weight * sum(distances) / len(distances)
 
     def prepare(self, image_shape: tuple[int | None, ...]) -> Callable:
-        """Loads the network unless it is loaded, so that errors come before any training.
+        """Loads the network if it is not loaded yet, so that errors occur before any training.
 
         A training run calls it before it writes anything.
 
@@ -117,7 +117,7 @@ class PerceptualLoss(keras.losses.Loss):
                 take such images.
         """
         if self._features is None:
-            # A thread of its own is outside of the graph that is being traced and of a strategy.
+            # A separate thread is outside the graph that is being traced, and outside a strategy.
             with futures.ThreadPoolExecutor(1) as thread:
                 self._features = thread.submit(self._load, image_shape).result()
         return self._features

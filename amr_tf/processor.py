@@ -6,7 +6,7 @@ CPUINFO = pathlib.Path("/proc/cpuinfo")
 
 
 def facts() -> dict[str, str]:
-    """The facts of the first processor in /proc/cpuinfo; an empty dictionary elsewhere."""
+    """Returns the first processor's entries in /proc/cpuinfo; an empty dictionary elsewhere."""
     try:
         first = CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
     except OSError:
@@ -16,5 +16,5 @@ def facts() -> dict[str, str]:
 
 
 def has_any(*flags: str) -> bool:
-    """Whether the processor has one of some instruction sets, as /proc/cpuinfo names them."""
+    """Returns whether the processor has any of the instruction sets named as in /proc/cpuinfo."""
     return not set(facts().get("flags", "").split()).isdisjoint(flags)

@@ -180,7 +180,7 @@ def _keywords(function: Callable) -> dict[str, inspect.Parameter]:
 
 
 def is_literal(value: Any) -> bool:
-    """Whether a value can be written in a call string."""
+    """Returns whether a value can be written in a call string."""
     if isinstance(value, (tuple, list)):
         return all(map(is_literal, value))
     if isinstance(value, float):
@@ -272,7 +272,7 @@ class Registry:
         return {key: value for key, value in found if key not in self.context}
 
     def takes(self, name: str, parameter: str) -> bool:
-        """Whether the entry `name` has a parameter, including those of the context."""
+        """Returns whether the entry `name` has a parameter, including those of the context."""
         return parameter in self._signature(name)
 
     def _signature(self, name: str) -> dict[str, inspect.Parameter]:
@@ -340,7 +340,7 @@ class Registry:
     def completed(self, text: str) -> str:
         """Adds to a text of `canonical` the parameters that did not exist when it was written.
 
-        An entry says in `older_defaults` which values stand for what it did without them.
+        An entry's `older_defaults` holds the values with which it behaves as it did without them.
         """
         name, arguments = self.parse(text)
         older = getattr(self.get(name), "older_defaults", {})

@@ -1,6 +1,6 @@
-"""What a computation must know of the other replicas of a `tf.distribute` strategy.
+"""The replicas of a `tf.distribute` strategy, and sums and means over them.
 
-Without a strategy, or outside of a replica, there is one replica and nothing is exchanged.
+Without a strategy, or outside a replica, there is one replica and nothing is exchanged.
 """
 
 from typing import Any
@@ -9,17 +9,17 @@ import tensorflow as tf
 
 
 def count() -> int:
-    """The number of replicas, an integer."""
+    """Returns the number of replicas, an integer."""
     return tf.distribute.get_strategy().num_replicas_in_sync if _context() else 1
 
 
 def index() -> int | tf.Tensor:
-    """This replica's number, from 0: an integer, or an integer scalar tensor."""
+    """Returns this replica's number, from 0: an integer, or an integer scalar tensor."""
     return _context().replica_id_in_sync_group if _context() else 0
 
 
 def total(value: tf.Tensor) -> tf.Tensor:
-    """The sum of a float tensor over the replicas; no gradient flows through it."""
+    """Returns the sum of a float tensor over replicas; under a strategy, it has no gradient."""
     if not _context():
         return value
     summed = _context().all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(value))
@@ -27,10 +27,10 @@ def total(value: tf.Tensor) -> tf.Tensor:
 
 
 def mean(value: tf.Tensor) -> tf.Tensor:
-    """The mean of a float tensor over the replicas; no gradient flows through it."""
+    """Returns the mean of a float tensor over replicas; under a strategy, it has no gradient."""
     return total(value) / count() if _context() else value
 
 
 def _context() -> Any:
-    """The replica context of a strategy, or None."""
+    """Returns the replica context of a strategy, or None."""
     return tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None

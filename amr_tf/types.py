@@ -1,4 +1,4 @@
-"""Names for the types that many annotations share."""
+"""Type aliases that many annotations share."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias

@@ -222,11 +222,11 @@ def _guarded(main: Callable[[], int | None]) -> Callable[[list[str]], int | None
 
 
 def is_from_own_code(error: BaseException | None) -> bool:
-    """Whether user-defined code, or a library that it calls, raised an error or its cause."""
+    """Returns whether user-defined code, or a library it calls, raised an error or its cause."""
     while isinstance(error, (ValueError, OSError)):
         frames = traceback.extract_tb(error.__traceback__)
         files = [path for path in map(_path_of, frames) if not _is_library(path)]
-        if files and not files[-1].is_relative_to(_PACKAGE):  # The innermost.
+        if files and not files[-1].is_relative_to(_PACKAGE):  # The innermost frame.
             return True
         error = error.__cause__
     return False
@@ -237,7 +237,7 @@ def _path_of(frame: traceback.FrameSummary) -> pathlib.Path:
 
 
 def _is_library(path: pathlib.Path) -> bool:
-    """Whether a file belongs to the Python installation or was generated."""
+    """Returns whether a file belongs to the Python installation or was generated."""
     if path.is_relative_to(_PACKAGE):
         return False
     written = path.is_absolute() and not path.name.startswith("__autograph_generated_file")

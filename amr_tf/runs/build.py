@@ -1,4 +1,4 @@
-"""The compiled model that a `TrainingConfig` describes."""
+"""Builds the compiled model that a `TrainingConfig` describes."""
 
 from typing import Any
 
@@ -18,19 +18,19 @@ def build_model(
     multi_label: bool = False,
     preprocessor: ImagePreprocessor | None = None,
 ) -> Any:
-    """The compiled model that a `TrainingConfig` describes.
+    """Builds the compiled model that a `TrainingConfig` describes.
 
     Args:
         config: a `TrainingConfig`.
         image_shape: (H, W, C), or (D,) for points.
-        num_classes: classes, or attributes, of the data, or None for unlabelled data.
+        num_classes: number of classes or attributes in the data, or None for unlabelled data.
         multi_label: whether labels are attributes.
-        preprocessor: of the data, to be saved with the model; or None.
+        preprocessor: the data's preprocessor, which is saved with the model; or None.
 
     Raises:
-        ValueError: settings that need labels without labels, or sizes, mixer and method that do
-            not fit each other, or a network of the reconstruction loss that cannot be loaded.
-        MemoryError: networks that do not fit into memory.
+        ValueError: a setting needs labels but the data have none; sizes, mixer and method do not
+            match; or the network of the reconstruction loss cannot be loaded.
+        MemoryError: the networks do not fit into memory.
     """
     config = config.resolve()
     method, created, compiled = METHODS.split(config.method)
@@ -47,7 +47,7 @@ def build_model(
                 **{name: getattr(config, name) for name in CREATED},
                 **created,
             )
-        # Not an argument: a method of one's own may not hand it on.
+        # Not an argument, since a user-defined method may not pass it on.
         model.check_preprocessor(preprocessor)
         model.preprocessor = preprocessor
         model.compile(
@@ -55,15 +55,15 @@ def build_model(
             **{name: getattr(config, name) for name in COMPILED},
             **compiled,
         )
-    except tf.errors.OpError as error:  # Several kinds, as the place is where memory ends.
+    except tf.errors.OpError as error:  # Its class depends on where memory runs out.
         raise MemoryError(f"{config.architecture} for images of {image_shape}.") from error
     if isinstance(model.reconstruction_loss, PerceptualLoss):
-        model.reconstruction_loss.prepare(image_shape)  # Its errors come before any training.
+        model.reconstruction_loss.prepare(image_shape)  # Errors occur before training.
     return model
 
 
 def _check_needs_no_labels(config: TrainingConfig, method: type[ResynthesisModel]) -> None:
-    """Raises a ValueError for a setting that only labelled data have a use for."""
+    """Raises a ValueError for a setting that requires labelled data."""
     default = config.replace(probe=None, probe_optimizer=None).resolve()
     for name, needed in (
         (f"method {config.method}", method.needs_labels),

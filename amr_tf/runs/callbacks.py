@@ -1,4 +1,4 @@
-"""Callbacks beside Keras' own: epoch curves, and stopping at the user's wish."""
+"""Callbacks for epoch curves, the progress bar, and stopping at a deadline or on a signal."""
 
 import shutil
 import signal
@@ -12,21 +12,21 @@ import keras
 
 
 class EpochTensorBoard(keras.callbacks.TensorBoard):
-    """Keras' TensorBoard callback, of which only the epochs' curves are drawn.
+    """Keras' TensorBoard callback, limited to curves over epochs.
 
-    With `update_freq="epoch"` Keras writes no curve over batches either, but calls the summary of
-    each metric after each batch all the same, which costs 5 KiB of memory a step for good.
+    With `update_freq="epoch"`, Keras writes no curves over batches either. But it still calls the
+    summary of each metric after each batch, which leaks 5 KiB of memory per step.
     """
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_batch_end(batch)  # Without logs there is nothing to summarise.
+        super().on_train_batch_end(batch)  # Without logs, there is nothing to summarise.
 
 
 class ProgressBar(keras.callbacks.ProgbarLogger):
-    """Keras' progress bar; before an epoch's end it shows only the metrics that fit in its line.
+    """Keras' progress bar, which shows only the metrics that fit on one line until the epoch ends.
 
-    A terminal cannot go back over a line that it has wrapped. With all metrics of an AMR, about 200
-    characters, Keras' bar leaves most of itself behind at each step.
+    A terminal cannot overwrite a line that it has wrapped. With all metrics of an AMR, about 200
+    characters, Keras' bar would leave most of itself on the screen at each step.
     """
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -34,7 +34,7 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
 
     def _fitting(self, logs: dict[str, Any]) -> dict[str, Any]:
         columns = shutil.get_terminal_size().columns
-        # "7/90 ", the bar of 20, " 10:00" and " 100ms/step".
+        # Without "7/90 ", the bar of 20 characters, " 10:00" and " 100ms/step".
         room = columns - (2 * len(str(self.target)) + 2) - 20 - 6 - 11
         fitting = {}
         for name in sorted(logs, key=lambda name: name != "reconstruction_loss"):
@@ -48,14 +48,14 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
 
 
 class StopAtDeadline(keras.callbacks.Callback):
-    """Ends the training after so many minutes, between two steps, as if its last epoch were over.
+    """Ends training after a number of minutes, between two steps, as if the last epoch were over.
 
-    What comes at an epoch's end is still done: validation, saving, figures. A resumed run goes on
-    behind the last step that was made.
+    Validation, saving and figures at the end of the epoch still take place. A resumed run continues
+    after the last completed step.
 
     Args:
-        minutes: from now on, above 0.
-        agree: the same as for `StopOnSignal`.
+        minutes: minutes from the creation of the callback, above 0.
+        agree: see `StopOnSignal`.
     """
 
     def __init__(self, minutes: float, agree: Callable[[Any], bool] = bool) -> None:
@@ -76,16 +76,16 @@ class Interrupted(Exception):
 class StopOnSignal(keras.callbacks.Callback):
     """Turns Ctrl-C, SIGTERM and SIGHUP into `Interrupted` between two training steps.
 
-    A context manager: the handlers hold while it is entered. A second Ctrl-C acts at once. SIGTERM
-    and SIGHUP stay ignored where they are, as under `nohup`. Outside of the main thread, where
-    Python allows no handlers, it does nothing.
+    As a context manager, it installs the signal handlers, and restores the previous ones at exit. A
+    second Ctrl-C acts at once. SIGTERM and SIGHUP stay ignored if they already are, as under
+    `nohup`. Outside the main thread, where Python allows no handlers, it does nothing.
 
     Args:
-        agree: function from this process' wish to that of all workers of a job, so that all stop
-            after the same step (`strategy.agreement`).
+        agree: function that takes whether this worker wants to stop and returns whether any worker
+            of the job does, so that all stop after the same step (`strategy.agreement`).
     """
 
-    # SIGHUP: the terminal was closed. Windows does not know it.
+    # SIGHUP means that the terminal was closed. Windows does not have it.
     _SIGNALS = tuple(
         getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
     )
@@ -100,8 +100,8 @@ class StopOnSignal(keras.callbacks.Callback):
         if threading.current_thread() is not threading.main_thread():
             return self
         for number in self._SIGNALS:
-            # nohup has SIGHUP ignored, so that a closed terminal stops nothing. SIGINT is ignored
-            # in every job of a script's background, where it is sent on purpose.
+            # nohup ignores SIGHUP, so that closing the terminal stops nothing. Background jobs of a
+            # script ignore SIGINT, too, but there it is only sent on purpose.
             if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._handle)
         return self
@@ -116,7 +116,7 @@ class StopOnSignal(keras.callbacks.Callback):
             signal.signal(other, handler)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # After an epoch's last step its validation comes first, or its figures would be lost.
+        # After an epoch's last step, validation runs first, or its results would be lost.
         if batch + 1 < self.params["steps"]:
             self._raise_if_asked()
 

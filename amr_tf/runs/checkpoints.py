@@ -26,23 +26,23 @@ _KERAS_KINDS = ("Operation", "Layer", "Functional", "Sequential", "Metric", "Opt
 class Checkpoints(keras.callbacks.Callback):
     """Saves `best.keras` and the two newest `last-*.keras` while training.
 
-    A `.keras` file holds the weights, the state of the optimizers and of the random generators
-    and the step counter. It is sealed (`seals`): damage to it is found before it is used, and the
-    run then continues from the other one. `state.json` names the file to resume from and holds
-    the best value; it is replaced after the files that it stands for, so at any moment it names a
-    whole checkpoint. A model with NaN or infinite numbers is never saved.
+    A `.keras` file holds the weights, the step counter, and the state of the optimizers and random
+    generators. It is sealed (see `seals`), so that damage is detected before the file is used. The
+    run then resumes from the other file. `state.json` names the file to resume from and holds the
+    best value. It is replaced after the files it refers to, so it always names a whole checkpoint.
+    A model with NaN or infinite numbers is never saved.
 
     Args:
-        directory: where the files go; made where it is missing.
-        monitor: the metric that chooses the best epoch.
+        directory: folder for the files; created if it does not exist.
+        monitor: the metric that selects the best epoch.
         mode: "max" or "min".
-        every: epochs between checkpoints to resume from.
-        tie_breaker: a metric that is best when small and decides between epochs of one value, or
-            None. Of epochs that are still equal the later one is kept.
-        patience: epochs without a better one after which the training stops, or None.
-        best: the best epoch so far, of a run that is resumed, or None.
-        previous: path of the checkpoint from which the run is resumed, or None.
-        rollbacks: how often the run went back to a checkpoint after it diverged.
+        every: number of epochs between checkpoints to resume from.
+        tie_breaker: a metric to minimise that decides between epochs with equal values, or None. If
+            epochs are still equal, the later one is kept.
+        patience: number of epochs without improvement after which training stops, or None.
+        best: the best epoch so far if the run is resumed, or None.
+        previous: path of the checkpoint that the run is resumed from, or None.
+        rollbacks: number of rollbacks to a checkpoint so far, after the run diverged.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Checkpoints(keras.callbacks.Callback):
             self.save()
 
     def _better(self, epoch: int, logs: dict[Any, Any]) -> bool:
-        """Whether an epoch is the best so far, which it then is."""
+        """Returns whether an epoch is the best so far, and records it if so."""
         value, tie = logs.get(self.monitor), logs.get(self.tie_breaker)
         if value is None or not math.isfinite(value):
             return False
@@ -100,16 +100,16 @@ class Checkpoints(keras.callbacks.Callback):
         return (best.value if self.mode == "max" else -best.value, tie)
 
     def _note(self) -> dict[str, Any]:
-        """What must be known, beside the model, to continue from a checkpoint."""
+        """Returns what is needed besides the model to resume from a checkpoint."""
         step = self.model.steps_made
         return {"step": step, "rollbacks": self.rollbacks, **_written(self.best)}
 
     def save(self) -> None:
-        """Saves the model as it is and makes it the one to resume from.
+        """Saves the model in its current state as the checkpoint to resume from.
 
         Raises:
             Diverged: the model holds NaN or infinite numbers.
-            OSError: it cannot be written; what was saved before is as it was.
+            OSError: a file cannot be written; previously saved files are unchanged.
         """
         check_finite(self.model)
         step = self.model.steps_made
@@ -130,10 +130,10 @@ class Best(NamedTuple):
     """The best epoch of a run.
 
     Attributes:
-        value: the monitored metric's.
-        tie: the tie breaker's, or None.
-        epoch: its number, from 1; 0 in files that do not say it.
-        since: the first epoch that was as good.
+        value: value of the monitored metric.
+        tie: value of the tie breaker, or None.
+        epoch: its number, from 1; 0 if the file does not record it.
+        since: number of the first epoch that was as good.
     """
 
     value: float
@@ -143,7 +143,7 @@ class Best(NamedTuple):
 
 
 def _written(best: Best | None) -> dict[str, Any]:
-    """A `Best` as files hold it, flat: "best" is its value."""
+    """Converts a `Best` to flat entries for a file; "best" is its value."""
     if best is None:
         return {"best": None}
     return {"best": best.value, **{f"best_{name}": getattr(best, name) for name in _OTHERS}}
@@ -166,14 +166,14 @@ _OPTIONAL_KINDS = {
 
 
 def read_state(directory: str | pathlib.Path) -> dict[str, Any] | None:
-    """The newest checkpoint of a run and what belongs to it.
+    """Reads from `state.json` which checkpoint of a run is the newest.
 
     Returns:
         A dictionary with "checkpoint" (path), "step" (training steps made) and "best" (a `Best`
-        or None), or None where no checkpoint was saved.
+        or None), or None if no checkpoint was saved.
 
     Raises:
-        ValueError: `state.json` is damaged or names a file that is not there.
+        ValueError: `state.json` is damaged or names a file that does not exist.
     """
     path = pathlib.Path(directory) / _STATE
     if not path.exists():
@@ -182,7 +182,7 @@ def read_state(directory: str | pathlib.Path) -> dict[str, Any] | None:
     problem = _problem_of(state, {"checkpoint": str, "step": int, **_BEST_KINDS})
     if problem is not None:
         raise ValueError(f"'{path}' is damaged: {problem}.")
-    # The name alone: a state from someone else may name a file anywhere.
+    # Only the name is used, since a state from someone else may name a file anywhere.
     name = pathlib.PurePath(state["checkpoint"]).name
     checkpoint = path.parent / name
     if not fnmatch.fnmatchcase(name, _LAST) or not checkpoint.is_file():
@@ -191,18 +191,18 @@ def read_state(directory: str | pathlib.Path) -> dict[str, Any] | None:
 
 
 def read_best(directory: str | pathlib.Path) -> tuple[Best | None, str]:
-    """The best epoch so far, or None where none is known, and the metric that chose it."""
+    """Returns the best epoch so far, or None if unknown, and the metric that selected it."""
     values = {}
-    with contextlib.suppress(ValueError, OSError):  # What is damaged tells nothing.
+    with contextlib.suppress(ValueError, OSError):  # Damaged files are ignored.
         values = read_json(pathlib.Path(directory) / _STATE)
-        # The file itself: it may be of a later epoch than the state.
+        # The model file's own note prevails: it may be from a later epoch than the state.
         values |= _checked_note(best_path(directory)) or {}
     problem = _problem_of(values, {**_BEST_KINDS, "monitor": str})
     return (None, "") if problem else (_best_of(values), values["monitor"])
 
 
 def _problem_of(values: dict[str, Any], kinds: dict[str, Any]) -> str | None:
-    """What is wrong with a dictionary that must have values of certain types; None if nothing."""
+    """Returns what is wrong with a dictionary whose values must have certain types, or None."""
     for name, kind in kinds.items():
         if name not in values:
             return f"it has no '{name}'"
@@ -215,14 +215,14 @@ def _problem_of(values: dict[str, Any], kinds: dict[str, Any]) -> str | None:
 
 
 def resumable_state(directory: str | pathlib.Path) -> dict[str, Any] | None:
-    """The newest checkpoint that is whole; what is damaged is named in a warning.
+    """Returns the state of the newest whole checkpoint, and warns about damaged files.
 
     Returns:
-        See `read_state`, with "rollbacks"; "best" is None, so that the next epoch becomes the
-        best, where `best.keras` is damaged.
+        See `read_state`, with an additional "rollbacks". If `best.keras` is damaged, "best" is
+        None, so that the next epoch becomes the best.
 
     Raises:
-        ValueError: there are checkpoints, and none of them is whole.
+        ValueError: there are checkpoints, but none of them is whole.
     """
     directory = pathlib.Path(directory)
     state, problems = None, []
@@ -248,7 +248,7 @@ def resumable_state(directory: str | pathlib.Path) -> dict[str, Any] | None:
 
 
 def _candidates(directory: pathlib.Path, state: dict[str, Any] | None) -> list[pathlib.Path]:
-    """Checkpoints to resume from, the best first: the named one and older, or all if none is."""
+    """Returns the checkpoints to try, newest first: those up to the one in `state`, or all."""
     paths = sorted(directory.glob(_LAST), reverse=True)
     if state is None:
         return paths
@@ -257,7 +257,7 @@ def _candidates(directory: pathlib.Path, state: dict[str, Any] | None) -> list[p
 
 
 def _state_of(path: pathlib.Path, named: dict[str, Any] | None) -> dict[str, Any]:
-    """The state of one checkpoint; `Damaged` if the checkpoint is, or none is known of it."""
+    """Returns the state of a checkpoint; raises `Damaged` if it is damaged or its state unknown."""
     note = _checked_note(path)
     if note is not None:
         kept = {key: note[key] for key in ("step", "rollbacks")}
@@ -268,7 +268,7 @@ def _state_of(path: pathlib.Path, named: dict[str, Any] | None) -> dict[str, Any
 
 
 def _checked_note(path: pathlib.Path) -> dict[str, Any] | None:
-    """As `seals.read_note`; `Damaged` too if the note is not one that `Checkpoints` writes."""
+    """Calls `seals.read_note`; also raises `Damaged` for a note not written by `Checkpoints`."""
     note = read_note(path)
     kinds = {"step": int, "rollbacks": int, **_BEST_KINDS}
     problem = None if note is None else _problem_of(note, kinds)
@@ -278,7 +278,10 @@ def _checked_note(path: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _with_best(directory: pathlib.Path, state: dict[str, Any]) -> dict[str, Any]:
-    """The state with the value of `best.keras`, which may be of a later epoch, or without."""
+    """Returns the state with "best" from `best.keras`, or None if that file is unusable.
+
+    The file may be from a later epoch than the state.
+    """
     path = best_path(directory)
     try:
         note = _checked_note(path)
@@ -293,23 +296,23 @@ def _with_best(directory: pathlib.Path, state: dict[str, Any]) -> dict[str, Any]
 
 
 def best_path(directory: str | pathlib.Path) -> pathlib.Path:
-    """Path of the best model that `Checkpoints` saved in `directory`."""
+    """Returns the path of the best model that `Checkpoints` saves in `directory`."""
     return pathlib.Path(directory) / _BEST
 
 
 def load_model(path: str | pathlib.Path) -> ResynthesisModel:
     """Loads a `.keras` file of this package, after verifying its seal if it has one.
 
-    Keras' safe mode is on: a file from someone else runs no code of its own.
+    Keras' safe mode is on, so that a file from someone else cannot run its own code.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged or not one of ours.
+        ValueError: the file is damaged or holds no model of this package.
     """
     _check_model_file(path)
     try:
         model = keras.saving.load_model(path, safe_mode=True)
-    except Exception as error:  # Keras, zipfile, h5py and json each raise their own.
+    except Exception as error:  # Keras, zipfile, h5py and json raise various exceptions.
         reason = " ".join(str(error).split())
         if "Could not locate" in reason:
             reason = (
@@ -323,9 +326,9 @@ def load_model(path: str | pathlib.Path) -> ResynthesisModel:
 
 
 def restore(model: ResynthesisModel, path: str | pathlib.Path) -> None:
-    """Gives a model the weights of a checkpoint of the same run.
+    """Loads the weights of a checkpoint of the same run into a model.
 
-    What TensorFlow has traced for it stays: a model that is loaded would be traced anew.
+    This keeps the model's traced functions, whereas a newly loaded model would be traced again.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -336,10 +339,10 @@ def restore(model: ResynthesisModel, path: str | pathlib.Path) -> None:
 
 
 def _check_model_file(path: str | pathlib.Path) -> None:
-    """Raises an error unless a file is there, and whole as far as its seal says."""
+    """Raises an error unless a `.keras` file exists and is whole as far as its seal shows."""
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"There is no model '{path}'.")
-    # By the ending Keras chooses its loader, and that of .h5 knows older forms of Lambda layers.
+    # Keras selects its loader by suffix, and that of .h5 accepts older forms of Lambda layers.
     if pathlib.Path(path).suffix != ".keras":
         raise ValueError(f"'{path}' cannot be loaded as a model: its name must end in .keras.")
     try:
@@ -349,7 +352,7 @@ def _check_model_file(path: str | pathlib.Path) -> None:
 
 
 def _save_whole(model: ResynthesisModel, path: pathlib.Path, note: dict[str, Any]) -> None:
-    """Saves beside `path` and moves into place, so that a kill leaves the old file whole."""
+    """Saves beside `path` and then moves the file, so that a kill leaves the old one whole."""
     partial = path.with_name(f"partial-{path.name}")
     _remember_what_keras_skips()
     with _told(path):
@@ -364,15 +367,15 @@ def _save_whole(model: ResynthesisModel, path: pathlib.Path, note: dict[str, Any
 
 
 def _remember_what_keras_skips() -> None:
-    """Lets Keras find the lists of attributes that it need not save, which it makes in each save.
+    """Lets Keras reuse its lists of attributes to skip, which it otherwise rebuilds in each save.
 
-    Keras 3.15 stores them as `saving_attr_skipset_...` and looks for `saving_attr_skiplist_...`
-    (`saving_lib.get_attr_skipset`), so that each save makes an optimizer to list its attributes,
-    and TensorFlow never frees all of a variable: 0.2 MiB a save with three optimizers.
+    Keras 3.15 stores them as `saving_attr_skipset_...` but looks for `saving_attr_skiplist_...`
+    (`saving_lib.get_attr_skipset`). So each save creates an optimizer to list its attributes, and
+    TensorFlow never frees all of a variable: three optimizers leak 0.2 MiB per save.
     """
     try:
         from keras.src.backend.common import global_state
-    except ImportError:  # Not a public module: a later Keras may have none, and no need of this.
+    except ImportError:  # Not a public module: a later Keras may lack it, and not need this.
         return
     for kind in _KERAS_KINDS:
         skipped = global_state.get_global_attribute(f"saving_attr_skipset_{kind}")
@@ -382,7 +385,7 @@ def _remember_what_keras_skips() -> None:
 
 @contextlib.contextmanager
 def _told(path: pathlib.Path) -> Iterator[None]:
-    """Makes one sentence that names the file of what the system says."""
+    """Converts an OSError to one whose message is a sentence that names the file."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Several training runs side by side: captions for them, and whether they can be compared."""
+"""Several training runs side by side: their captions, and whether they can be compared."""
 
 import collections
 import pathlib
@@ -13,12 +13,12 @@ from amr_tf.registry import Call, parse_call
 from amr_tf.runs.config import TrainingConfig, in_short
 from amr_tf.runs.folder import RunFolder, load_run, load_run_data
 
-# Data sets that have no name but their folder's.
+# Data sets that are named after their folder.
 _FOLDERS = ("image_folder", "attribute_folder")
 
 
 def data_caption_of(config: TrainingConfig) -> str:
-    """What a run's data are called in figures: the name of a folder, or the data set's.
+    """Returns the name of a run's data in figures: that of the data set or of its folder.
 
     Args:
         config: a `TrainingConfig`.
@@ -29,7 +29,7 @@ def data_caption_of(config: TrainingConfig) -> str:
 
 
 def caption_of(config: Any) -> str:
-    """What a run is called in figures, such as "AMR mixup k=2", "AE+GAN" or "ACAI".
+    """Returns a run's caption in figures, such as "AMR mixup k=2", "AE+GAN" or "ACAI".
 
     Args:
         config: a `TrainingConfig`.
@@ -46,7 +46,7 @@ def caption_of(config: Any) -> str:
 
 
 def captions_of(configs: Mapping[Any, TrainingConfig]) -> dict[Any, str]:
-    """A different caption for each run: `caption_of`, with the folder's name where it is needed.
+    """Returns a unique caption for each run: `caption_of`, with the folder's name if needed.
 
     Args:
         configs: dictionary from run folders to `TrainingConfig`s.
@@ -71,13 +71,13 @@ def load_runs(
     epoch: str = "best",
     allow_changed_data: bool = False,
 ) -> tuple[dict, Any, Any]:
-    """The models of runs on the same data, and these data.
+    """Loads the models of runs on the same data, and the data.
 
     Args:
         paths: run folders.
-        data_dir: in place of the runs' own, or None.
-        same_labels: whether the runs must have chosen the same attributes, too.
-        epoch: "best" or "last", as `load_run` takes it.
+        data_dir: folder of the data, or None for the runs' own.
+        same_labels: whether the runs must also have the same attributes.
+        epoch: "best" or "last", see `load_run`.
         allow_changed_data: whether the data may have changed since the runs were trained.
 
     Returns:
@@ -85,8 +85,8 @@ def load_runs(
         run's `TrainingConfig`.
 
     Raises:
-        FileNotFoundError: a folder holds no run or no model, or the data are not there.
-        ValueError: runs that cannot be compared, or a damaged file.
+        FileNotFoundError: a folder holds no run or no model, or the data do not exist.
+        ValueError: the runs cannot be compared, or a file is damaged.
     """
     duplicates = [path for path, count in collections.Counter(paths).items() if count > 1]
     if duplicates:
@@ -103,7 +103,7 @@ def load_runs(
     config = configs[paths[0]]
     data = load_run_data(paths[0], config, allow_changes=allow_changed_data)
     if data.test is None:
-        # The images held out for validation are drawn by these.
+        # These determine which images are held out for validation.
         _check_agree(configs, ("seed", "validation_fraction"))
     return models, data, config
 
@@ -127,7 +127,10 @@ def _check_agree(
 
 
 def _canonical(dataset: str, with_labels: bool) -> str:
-    """A data set's call string; without labels without the attributes, which choose these alone."""
+    """Returns a data set's canonical call string, without its attributes unless `with_labels`.
+
+    Attributes only select the labels.
+    """
     call = DATASETS.parse(DATASETS.canonical(dataset))
     if with_labels:
         return str(call)

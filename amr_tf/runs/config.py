@@ -231,13 +231,13 @@ class TrainingConfig:
         return self.replace(**values)
 
     def completed(self) -> "TrainingConfig":
-        """Returns a resolved config, as a run folder holds it, with parameters that are younger.
+        """Returns a run folder's resolved config with the parameters that were added since.
 
-        The run keeps doing what it did; see `Registry.completed`.
+        The run behaves as before; see `Registry.completed`.
         """
         values = {}
         for name, registry in REGISTRIES.items():
-            # "none", or an entry of the user's that is not registered in this process.
+            # Skips "none" and user-defined entries that are not registered in this process.
             with contextlib.suppress(TypeError, ValueError):
                 if getattr(self, name) is not None:
                     values[name] = registry.completed(getattr(self, name))
@@ -257,7 +257,7 @@ class TrainingConfig:
             config_checks.check_parts(self.resolve())
 
     def _check_types(self) -> None:
-        """Raises a ValueError for values of a wrong type, which a JSON file may hold."""
+        """Raises a ValueError for values of the wrong type, which a JSON file may hold."""
         hints = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
             kinds = typing.get_args(hints[field.name]) or (hints[field.name],)
@@ -344,7 +344,7 @@ class OtherVersion(ValueError):
 
 
 def _is_version(value: Any) -> bool:
-    """Whether a JSON value can be printed as a version."""
+    """Returns whether a JSON value can be printed as a version."""
     return isinstance(value, str) and value.isprintable() and 0 < len(value) < 40
 
 

@@ -1,4 +1,4 @@
-"""What the values of a `TrainingConfig` may be, each alone and together."""
+"""Checks the values of a `TrainingConfig`, each alone and in combination."""
 
 import contextlib
 import functools
@@ -22,12 +22,12 @@ from amr_tf.runs.trackers import check_trackers
 _LARGEST_INTEGER = 2**32 - 1  # NumPy's largest seed.
 _POSITIVE_INTEGERS = ("epochs", "batch_size", "checkpoint_every", "steps_per_execution")
 _NOT_NEGATIVE = ("seed", "sample_every")
-# Settings of every method that its `check_settings` checks.
+# Settings of every method that its `setting_checks` check.
 _NUMBERS = (
     *("lambda_", "beta", "supervision", "generator_update_every"),
     *("feature_matching", "look_matching", "adversarial_warmup", "ema"),
 )
-# What makes a part of its call string, to see whether it can be made.
+# Functions that create a part from its call string, to check that it can be created.
 _MAKE: dict[str, Callable] = {
     "augmentation": functools.partial(AUGMENTATIONS.build, seed=None),
     "autoencoder_optimizer": optimizers.get,
@@ -40,7 +40,7 @@ _MAKE: dict[str, Callable] = {
 
 
 def check_used(config: Any) -> None:
-    """Raises a ValueError for a setting that the chosen method or mixer has no use for."""
+    """Raises a ValueError for a setting that the chosen method or mixer does not use."""
     name = parse_call(config.method, "method").name
     method = METHODS.get(name)
     mixes = method.takes_mixer and config.mixer != "none"
@@ -111,10 +111,10 @@ def check_run(config: Any) -> None:
 
 
 def check_parts(config: Any) -> None:
-    """Raises a ValueError for what the method and the parts that it is built from refuse.
+    """Raises a ValueError for settings that the method or one of its parts rejects.
 
-    The parts are made and thrown away, so that each value is checked where it is used. Networks,
-    which take long and depend on the data, are checked when the model is built.
+    The parts are created and discarded, so that each value is checked where it is used. Networks
+    take long to create and depend on the data, so they are checked when the model is built.
 
     Args:
         config: a resolved `TrainingConfig`.
@@ -125,7 +125,8 @@ def check_parts(config: Any) -> None:
     with _naming("method", config.method):
         method.check_settings(**created, **compiled)
     for name in _NUMBERS:
-        if getattr(config, name) is not None:  # As the flag is called.
+        if getattr(config, name) is not None:
+            # Error messages use the flag's name.
             method.setting_checks[name](name.rstrip("_"), getattr(config, name))
     with _naming("mixer", config.mixer):
         mixer = make_mixer(method, config.mixer, config.k, config.seed)
@@ -143,9 +144,9 @@ def check_parts(config: Any) -> None:
 
 @contextlib.contextmanager
 def _naming(name: str, call: str) -> Iterator[None]:
-    """Makes a ValueError that names a call of what a constructor raises for a value's type.
+    """Converts a constructor's error about a value's type to a ValueError that names the call.
 
-    Keras checks few of its arguments' types, and a user's own constructor may check none.
+    Keras checks the types of few arguments, and a user-defined constructor may check none.
     """
     try:
         yield
@@ -161,7 +162,7 @@ def check_type(name: str, value: Any, kinds: tuple) -> None:
         raise ValueError(f"{name} must be of type {wanted}; got {value!r}.")
     if isinstance(value, numbers.Integral) and abs(int(value)) > _LARGEST_INTEGER:
         raise ValueError(f"{name} must be at most {_LARGEST_INTEGER}; got {value!r:.50}.")
-    # A flagfile would hold what follows a line break as a flag of its own.
+    # In a flagfile, text after a line break would be a flag of its own.
     if isinstance(value, str) and (value.splitlines() not in ([], [value]) or "\0" in value):
         raise ValueError(f"{name} must be one line of text; got {value!r}.")
 

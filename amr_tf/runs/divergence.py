@@ -1,4 +1,4 @@
-"""What happens when a loss or a weight is no longer a finite number."""
+"""Detects losses and weights that are not finite, and varies random draws after a rollback."""
 
 import math
 from typing import Any, NoReturn
@@ -10,20 +10,20 @@ from amr_tf.models import ResynthesisModel
 
 ON_NAN = ("stop", "rollback")
 MAX_ROLLBACKS = 3
-# Added to the seed of the order of images after a rollback: beyond every seed that a user can set.
+# Added to the seed of the order of images at each rollback. Users cannot set a seed this large.
 _SEED_STRIDE = 2**32
 
 
 class Diverged(ValueError):
-    """A loss or a weight became NaN or infinite; the message is one sentence without a stop."""
+    """Raised if a loss or a weight is NaN or infinite. This module's messages have no full stop."""
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
     """Raises `Diverged` at the first step after which a loss is not finite.
 
-    `fit` reports means over the epoch so far, which a single NaN or infinite value makes NaN or
-    infinite for good, so the first such report is the step's. With `steps_per_execution` above 1
-    Keras reports after so many steps, and the sentence names their range.
+    `fit` reports means over the epoch so far. A single NaN or infinite value makes all later means
+    NaN or infinite, so the first such report identifies the step. With `steps_per_execution` above
+    1, Keras reports only after that many steps, and the message names their range.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         raise Diverged(f"Training diverged {where}: {names[0]} is {logs[names[0]]}{others}")
 
     def _place(self, name: str) -> int:
-        """Losses in the order in which a step computes them; the total, made of all, is last."""
+        """Returns a loss's position in the order of computation; the total loss comes last."""
         order = self.model.METRICS[1:] + self.model.METRICS[:1]
         name = name.removeprefix("val_")
         return order.index(name) if name in order else len(order)
@@ -75,20 +75,20 @@ def check_finite(model: ResynthesisModel) -> None:
 
 
 def other_draws(model: ResynthesisModel, rollbacks: int) -> None:
-    """Gives all random generators of a model states that depend on the number of rollbacks.
+    """Changes the states of a model's random generators, depending on the number of rollbacks.
 
     Args:
-        model: a model that was just loaded.
-        rollbacks: how many rollbacks there were, at least 1.
+        model: a newly loaded model.
+        rollbacks: number of rollbacks so far, at least 1.
     """
     for variable in model.variables:
         if variable.name == "seed_generator_state":
-            # The state is (seed, counter); other seeds than those of sibling generators.
+            # The state is (seed, counter). The shift avoids the seeds of sibling generators.
             seed, counter = (int(part) for part in keras.ops.convert_to_numpy(variable))
             seed = (seed + (rollbacks << 24)) % 2**32
             variable.assign(np.array([seed, counter], variable.dtype))
 
 
 def order_seed(seed: int, rollbacks: int) -> int:
-    """The seed of the order of images after so many rollbacks, none included."""
+    """Returns the seed of the order of images after a number of rollbacks, which may be 0."""
     return seed + rollbacks * _SEED_STRIDE

@@ -1,4 +1,4 @@
-"""Flags from a config's fields, configs from flags, and files of flags."""
+"""Defines flags from a config's fields, creates configs from flags, and reads flagfiles."""
 
 import codecs
 import dataclasses
@@ -12,8 +12,8 @@ from absl import flags
 from amr_tf.files import user_path
 from amr_tf.runs.config import TrainingConfig, flag_name
 
-_MOST_FILES, _MOST_BYTES = 100, 2**20  # Of one command line, and of one file.
-# absl's own for developers: a debugger that reads .pdbrc, and a profile written to any path.
+_MOST_FILES, _MOST_BYTES = 100, 2**20  # Per command line and per file.
+# absl's flags for developers start a debugger that reads .pdbrc, or write a profile to any path.
 _DEBUGGING = (
     "run_with_pdb",
     "pdb_post_mortem",
@@ -56,13 +56,13 @@ def define_flags(
 
 
 def config_from_flags(config_class: type, flag_values: flags.FlagValues, base: Any = None) -> Any:
-    """A config of the flags' values.
+    """Creates a config from the flags' values.
 
     Args:
-        config_class: the dataclass that `define_flags` was given.
+        config_class: the dataclass passed to `define_flags`.
         flag_values: absl's flags.
-        base: a config that gives the values of flags that the user did not set, or None for the
-            flags' defaults.
+        base: a config with the values of flags that the user did not set, or None to use the flags'
+            defaults.
     """
     values = {}
     for field in dataclasses.fields(config_class):
@@ -75,7 +75,7 @@ def config_from_flags(config_class: type, flag_values: flags.FlagValues, base: A
 def flags_that_were_set(
     config_class: type, flag_values: flags.FlagValues, leave_out: Container[str] = ()
 ) -> dict[str, Any]:
-    """Names and values of the fields whose flags the user set; see `define_flags`."""
+    """Returns names and values of the fields whose flags the user set; see `define_flags`."""
     return {
         field.name: flag_values[flag_name(field)].value
         for field in dataclasses.fields(config_class)
@@ -86,20 +86,19 @@ def flags_that_were_set(
 def expand_flagfiles(arguments: Iterable[str]) -> list[str]:
     """Replaces each `--flagfile=FILE` by the flags in the file.
 
-    absl does so too, but looks for a file that another one names in the working directory; here it
-    is looked for beside the file that names it first, so that `configs/paper/` works from
-    anywhere. `configs/...` that is not in the working directory either is taken from the flagfiles
-    that come with the package.
+    absl looks for a flagfile that another one names in the working directory. This function looks
+    beside the naming file first, so that `configs/paper/` works from anywhere. If `configs/...` is
+    not in the working directory either, it is taken from the flagfiles shipped with the package.
 
-    A flagfile may be someone else's. It can set flags and nothing else: the flags with which absl
-    starts a debugger or a profiler are left to the command line.
+    A flagfile may come from someone else, so it can only set flags. The flags with which absl
+    starts a debugger or a profiler are allowed only on the command line.
 
     Args:
         arguments: command line arguments.
 
     Raises:
-        ValueError: a file is not there, is not text, is larger than 1 MiB, names itself or a flag
-            of absl's for debugging, or there are more than 100 files.
+        ValueError: a file does not exist, is not text, is larger than 1 MiB, includes itself or
+            sets a debugging flag of absl, or there are more than 100 files.
     """
     return _expand(arguments, None, (), iter(range(_MOST_FILES)))
 
@@ -110,10 +109,10 @@ def _expand(
     opened: tuple[pathlib.Path, ...],
     left: Iterator[int],
 ) -> list[str]:
-    """The arguments of a file in `folder`, or of the command line; `opened` files are being read.
+    """Expands the arguments of a file in `folder`, or of the command line if it is None.
 
-    Each file that is read takes one of the numbers that are `left`, so that files that name each
-    other many times over come to an end.
+    `opened` holds the files that are being read. Each file uses up one item of `left`, which ends
+    the expansion of files that name others many times.
     """
     expanded = []
     arguments = iter(arguments)
@@ -142,7 +141,7 @@ def _expand(
 
 
 def _unquoted(line: str) -> str:
-    """A flag without quotation marks around its value, which a shell would have taken away."""
+    """Removes quotation marks around a flag's value, as a shell would."""
     name, equals, value = line.partition("=")
     mark = value[:1]
     if mark in ("'", '"') and value.endswith(mark) and value.count(mark) == 2:
@@ -161,7 +160,7 @@ def _find_flagfile(path: pathlib.Path, folder: pathlib.Path | None) -> pathlib.P
 
 
 def shipped_configs() -> pathlib.Path:
-    """The folder of flagfiles that come with this package: in the wheel, or the checkout's."""
+    """Returns the folder of flagfiles shipped with this package, in the wheel or the checkout."""
     package = pathlib.Path(__file__).resolve().parents[1]
     installed = package / "configs"  # setup.py puts it there.
     return installed if installed.is_dir() else package.parent / "configs"
@@ -172,7 +171,7 @@ def _read_flagfile(path: pathlib.Path) -> list[str]:
         raise ValueError(f"Flagfile '{path}' is larger than {_MOST_BYTES:,} bytes.")
     try:
         content = path.read_bytes()
-        # What Windows' editors write begins with a mark.
+        # Windows editors may begin a file with a byte order mark.
         utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return content.decode("utf-16" if utf_16 else "utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -182,10 +181,10 @@ def _read_flagfile(path: pathlib.Path) -> list[str]:
 
 
 def read_flagfile(path: str | pathlib.Path) -> TrainingConfig:
-    """The `TrainingConfig` that `python -m amr_tf.train --flagfile=PATH` would train.
+    """Returns the `TrainingConfig` that `python -m amr_tf.train --flagfile=PATH` would train.
 
     Raises:
-        ValueError: the file, or one that it names, is not there, or sets what is not a flag.
+        ValueError: the file, or one that it names, does not exist or sets an unknown flag.
     """
     flag_values = flags.FlagValues()
     define_flags(TrainingConfig, flag_values)

@@ -1,4 +1,4 @@
-"""The folder of a run: its paths, its config and model, and what can be wrong with its disk."""
+"""The folder of a run: its paths, config, data, model and lock, and errors of its disk."""
 
 import contextlib
 import csv
@@ -27,7 +27,7 @@ from amr_tf.runs.checkpoints import (
 )
 from amr_tf.runs.config import OtherVersion, TrainingConfig
 
-# What TensorFlow's errors say of a disk: they are no OSErrors.
+# TensorFlow reports disk errors by these texts, and not as OSErrors.
 _DISK = tuple(
     os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 )
@@ -46,7 +46,7 @@ class RunFolder:
         results: `results.json`, written at the end.
         data: `data.json`, the fingerprint of the data that the run was trained on.
         trackers: `trackers.json`, the ids of the run in trackers such as MLflow.
-        lock: held by the process that trains the run.
+        lock: file whose lock is held by the process that trains the run.
     """
 
     def __init__(self, path: str | pathlib.Path) -> None:
@@ -63,11 +63,11 @@ class RunFolder:
         self.lock = self.path / "lock"
 
     def read_config(self) -> TrainingConfig:
-        """The run's `TrainingConfig`.
+        """Returns the run's `TrainingConfig`.
 
         Raises:
-            FileNotFoundError: the folder is not there or holds no run.
-            ValueError: `config.json` is damaged.
+            FileNotFoundError: the folder does not exist or holds no run.
+            ValueError: `config.json` is damaged or from another version.
         """
         if not self.config.is_file():
             raise FileNotFoundError(f"'{self.path}' is not a run folder: it has no config.json.")
@@ -80,7 +80,7 @@ class RunFolder:
 
 
 def load_data(config: TrainingConfig) -> ImageData:
-    """The `ImageData` of a `TrainingConfig`."""
+    """Loads the `ImageData` of a `TrainingConfig`."""
     return data_lib.load(
         config.dataset,
         data_dir=config.data_dir,
@@ -93,7 +93,7 @@ def load_data(config: TrainingConfig) -> ImageData:
 
 
 class ChangedData(ValueError):
-    """A run's data are not those that it was trained on."""
+    """Raised if a run's data are not those that it was trained on."""
 
 
 def load_run_data(
@@ -102,17 +102,17 @@ def load_run_data(
     data_dir: str | None = None,
     allow_changes: bool = False,
 ) -> ImageData:
-    """The data of a run, as long as they are those that it was trained on.
+    """Loads the data of a run, and checks that they are those that it was trained on.
 
     Args:
         path: the run's folder.
-        config: the run's.
-        data_dir: where the data lie, if not where the run found them.
+        config: the run's config.
+        data_dir: folder of the data, or None for the run's.
         allow_changes: whether images may have been added or removed since, or classes renamed.
 
     Raises:
         ChangedData: the data have changed.
-        ValueError, FileNotFoundError: they cannot be loaded.
+        ValueError, FileNotFoundError: the data cannot be loaded.
     """
     if data_dir is not None:
         config = config.replace(data_dir=data_dir)
@@ -122,18 +122,17 @@ def load_run_data(
 
 
 def check_same_data(folder: RunFolder, data: ImageData, allow_changes: bool = False) -> None:
-    """Raises `ChangedData` where data are not those that a run was trained on.
+    """Raises `ChangedData` unless data are those that a run was trained on.
 
-    Without the check, a new class folder would shift the numbers of the classes, and a new image
-    would draw other images for validation, among them some that the model has been trained on.
+    Without the check, a new class folder would shift the class numbers. A new image would change
+    which images are held out for validation, and the model was trained on some of these.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         data: an `ImageData`.
-        allow_changes: whether changes that leave the number of classes as it was are only warned
-            of.
+        allow_changes: whether changes that keep the number of classes only cause a warning.
     """
-    if not folder.data.exists():  # The run of an earlier version.
+    if not folder.data.exists():  # The run is from an earlier version.
         return
     before, now = read_json(folder.data), fingerprint(data)
     changed = difference(before, now)
@@ -155,15 +154,15 @@ EPOCHS = ("best", "last")
 
 
 def load_run(path: str | pathlib.Path, epoch: str = "best") -> tuple[TrainingConfig, Any]:
-    """A run's config and its model.
+    """Loads a run's config and its model.
 
     Args:
         path: the run's folder.
-        epoch: "best" for the best epoch's model, "last" for that of the newest checkpoint.
+        epoch: "best" for the model of the best epoch, "last" for that of the newest checkpoint.
 
     Raises:
         FileNotFoundError: the folder holds no run, or no model yet.
-        ValueError: another epoch, or a file of the run is damaged.
+        ValueError: `epoch` has another value, or a file of the run is damaged.
     """
     if epoch not in EPOCHS:
         raise unknown_name("epoch", epoch, EPOCHS)
@@ -178,12 +177,12 @@ def load_run(path: str | pathlib.Path, epoch: str = "best") -> tuple[TrainingCon
 
 
 def which_epoch(path: str | pathlib.Path, epoch: str, model: Any) -> str:
-    """Which model of a run `load_run` has loaded, in words.
+    """Describes the model that `load_run` loaded from a run.
 
     Args:
         path: the run's folder.
-        epoch: as `load_run` was given it.
-        model: what it returned.
+        epoch: the epoch passed to `load_run`.
+        model: the model returned by `load_run`.
     """
     step = f"step {model.steps_made:,}"
     if epoch == "last":
@@ -197,10 +196,10 @@ def which_epoch(path: str | pathlib.Path, epoch: str, model: Any) -> str:
 
 @contextlib.contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
-    """Around a training: refuses a second one in the same folder.
+    """Locks a run's folder in a context, so that no other process trains there.
 
-    The system takes the lock from a process that ends, however it ends. Where a disk knows no
-    locks, nothing is refused.
+    The operating system releases the lock when the process ends for any reason. On a disk without
+    locks, there is only a warning.
 
     Raises:
         ValueError: another process holds the lock.
@@ -220,14 +219,14 @@ def locked(folder: RunFolder) -> Iterator[None]:
 
 
 def check_writable(path: pathlib.Path) -> None:
-    """Raises an OSError unless files can be made at `path`, or it where it is not there yet."""
+    """Raises an OSError unless `path`, or its closest existing parent, can be written to."""
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not os.access(there, os.W_OK):
         raise OSError(f"'{there}' cannot be written to: it is read-only for this user.")
 
 
 def trim_log(path: pathlib.Path, epochs: int) -> None:
-    """Drops the rows of epochs that will be trained again: logged, but not checkpointed."""
+    """Removes the rows of epochs that were logged but not saved, and will be trained again."""
     if not path.exists():
         return
     try:
@@ -259,7 +258,7 @@ def _before(text: str, epochs: int) -> bool:
 
 
 def disk_error(error: Exception, folder: RunFolder) -> Exception:
-    """An OSError that says what is wrong with the disk and where the run can go on."""
+    """Returns an OSError with the problem and where to resume; returns unrelated errors as is."""
     reason = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, tf.errors.OpError):
         said = [text for text in _DISK if text in reason]

@@ -1,4 +1,4 @@
-"""Whether the discriminator still teaches and the code is still used, as metrics and warnings."""
+"""Metrics and warnings that show whether the discriminator and the code are still of use."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from amr_tf.models import ResynthesisModel
 
 IMAGES = 64
 PREFIX = "health_"
-# A discriminator that orders so many pairs rightly, for so many epochs, is warned of: at first,
-# while reconstructions are blurred, it is normal.
+# Warns if the discriminator orders this share of pairs correctly for this many epochs. At first,
+# while reconstructions are blurred, this is normal.
 _CERTAIN = 0.999
 _PATIENCE = 20
-# Outputs that vary less than this share of their size are constant, as are maps that vary less
-# than this share of what the liveliest map does.
+# Outputs are constant if they vary by less than this share of their size, and maps if they vary by
+# less than this share of the variation of the most variable map.
 _CONSTANT = 1e-3
 _ROUNDING = 1e-6
 # Burda et al. (2016): a latent of a VAE is inactive if its mean has a variance below 0.01.
@@ -24,27 +24,27 @@ _INACTIVE_DEVIATION = 0.1
 
 
 class HealthMonitor(keras.callbacks.Callback):
-    """Measures, after each epoch, how discriminator and latent maps fare on a few images.
+    """Measures the discriminator and the latent maps on a few images after each epoch.
 
-    It adds to the epoch's logs, so to what later callbacks write:
+    It adds these metrics to the epoch's logs, where later callbacks find them:
 
-    - `health_discriminator_accuracy`: the share of pairs of a real image and one that was made
-      which the discriminator orders rightly (so the area under its ROC curve): 0.5 by chance, 1
-      where no made image passes. It needs no threshold and is the same for every GAN loss. For
-      ACAI's critics, pairs of a mix and an image that was not mixed.
-    - `health_discriminator_spread`: the standard deviation of its outputs, as a share of their root
-      mean square: 0 if it says the same of every image.
-    - `health_dead_maps`: the share of latent maps (of a vector code: of its entries) that are the
-      same for all images.
+    - `health_discriminator_accuracy`: the share of pairs of a real and a fake image that the
+      discriminator orders correctly, which is the area under its ROC curve: 0.5 by chance, 1 if no
+      fake passes as real. It needs no threshold and means the same for every GAN loss. For ACAI's
+      critics, the pairs consist of a mix and an unmixed image.
+    - `health_discriminator_spread`: the standard deviation of the discriminator's outputs, as a
+      share of their root mean square: 0 if the output is the same for every image.
+    - `health_dead_maps`: the share of latent maps (or entries of a vector code) that are the same
+      for all images.
 
-    Methods without a discriminator, and GAIA whose discriminator returns images, have the last
-    one only; the first needs a group of real images (of mixes) among others. Mixes are drawn from a
-    fixed seed: the training's random numbers are left alone.
+    Methods without a discriminator, and GAIA, whose discriminator returns images, only have the
+    last metric. The first needs a group of real images (for critics: mixes) and another group.
+    Mixes are drawn with a fixed seed, so that the training's random numbers do not change.
 
     Args:
-        images: float images (N, H, W, C) in [-1, 1], N at least 2 and the mixer's k, or points.
+        images: float images (N, H, W, C) in [-1, 1], or points; N is at least 2 and the mixer's k.
         labels: see `fit`, or None.
-        write: whether to add to the logs; without, it only warns.
+        write: whether to add the metrics to the logs; otherwise it only warns.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class HealthMonitor(keras.callbacks.Callback):
 def health(
     model: ResynthesisModel, images: np.ndarray, labels: np.ndarray | None = None
 ) -> dict[str, float]:
-    """The measures of `HealthMonitor`, as a dictionary of floats without the prefix.
+    """Returns the metrics of `HealthMonitor` as a dictionary of floats, without the prefix.
 
     Args:
         model: a `ResynthesisModel`.
@@ -126,18 +126,18 @@ def _array(tensor: tf.Tensor) -> np.ndarray:
 
 
 def _pair_accuracy(outputs: dict[str, np.ndarray], high: str) -> float:
-    """The share of pairs in which the group `high` has the larger output; ties count for a half."""
+    """Returns the share of pairs in which group `high` has the larger output; ties count half."""
     others = np.concatenate([values for name, values in outputs.items() if name != high])
     difference = outputs[high][:, None] - others[None]
     return float(np.mean(0.5 * (np.sign(difference) + 1.0)))
 
 
 def _dead_maps(codes: np.ndarray, unit_prior: bool) -> float:
-    """The share of maps with no deviation over images that is worth the name.
+    """Returns the share of maps that hardly vary between images.
 
     Args:
         codes: (N, H, W, C), (N, D), or means of a VAE's posterior.
-        unit_prior: whether a prior gives the codes' scale; else the map that varies most does.
+        unit_prior: whether a prior sets the codes' scale; otherwise the most variable map does.
     """
     deviations = codes.std(axis=0)
     deviations = deviations.reshape(-1, deviations.shape[-1]).max(axis=0)

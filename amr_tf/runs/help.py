@@ -94,7 +94,7 @@ def _wrapped(title: str, entries: list[str]) -> list[str]:
     rows = [""]
     for entry in entries:
         longer = f"{rows[-1]}, {entry}" if rows[-1] else entry
-        if rows[-1] and len(indent + longer) >= _WIDTH:  # One is for the comma.
+        if rows[-1] and len(indent + longer) >= _WIDTH:  # Leaves room for a comma.
             rows[-1] += ","
             rows.append(entry)
         else:

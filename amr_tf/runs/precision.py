@@ -1,4 +1,4 @@
-"""Number formats of a training: Keras' policies, and the updates that loss scaling skips."""
+"""Number formats of a run: Keras' dtype policies, and updates that loss scaling skips."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ JIT_COMPILE = ("auto", "true", "false")
 
 
 def resolved_precision(name: str) -> str:
-    """The policy that `auto` stands for on this machine; other names as they are."""
+    """Returns the policy that `auto` stands for on this machine, and other names unchanged."""
     if name != "auto":
         return name
     return "mixed_bfloat16" if devices.computes_bfloat16() else "float32"
@@ -24,7 +24,7 @@ def resolved_precision(name: str) -> str:
 
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Makes layers that are created inside compute in a precision, and the old one come back."""
+    """Sets the dtype policy of layers created in a context, and then restores the previous one."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -34,7 +34,7 @@ def dtype_policy(name: str) -> Iterator[None]:
 
 
 def warn_of_precision(name: str) -> None:
-    """Warns of a format that the devices emulate, which is slower than float32.
+    """Warns about a precision that the devices emulate, which is slower than float32.
 
     Args:
         name: one of `PRECISIONS`.
@@ -54,21 +54,20 @@ def warn_of_precision(name: str) -> None:
 
 
 def jit_compile(choice: str) -> bool | str:
-    """What Keras' `compile` takes for "auto", "true" or "false"."""
+    """Converts "auto", "true" or "false" to an argument of Keras' `compile`."""
     return {"true": True, "false": False}.get(choice, choice)
 
 
 def skipped_updates(model: ResynthesisModel) -> dict[str, int]:
-    """How many updates loss scaling has skipped because a gradient was not finite.
+    """Returns how many updates loss scaling has skipped because a gradient was not finite.
 
-    A skipped update leaves an optimizer's counter of iterations as it is, the model's counter of
-    steps goes on.
+    A skipped update increases the model's step counter, but not the optimizer's `iterations`.
 
     Args:
-        model: a compiled `ResynthesisModel` that was trained on labelled batches if it has a probe.
+        model: a compiled `ResynthesisModel`. If it has a probe, it was trained on labelled batches.
 
     Returns:
-        Dictionary from "skipped_autoencoder_updates" and so on to integers, since the start of the
+        Dictionary from "skipped_autoencoder_updates" and so on to numbers since the start of
         training.
     """
     steps = model.steps_made
@@ -85,7 +84,7 @@ def skipped_updates(model: ResynthesisModel) -> dict[str, int]:
 
 
 class SkippedUpdates(keras.callbacks.Callback):
-    """Adds `skipped_updates` to an epoch's logs, so to what later callbacks write."""
+    """Adds `skipped_updates` to an epoch's logs, where later callbacks find them."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:

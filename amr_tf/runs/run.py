@@ -68,16 +68,16 @@ from amr_tf.runs.strategy import (
 
 
 class Trained(NamedTuple):
-    """A run that came to its end.
+    """A finished run.
 
     Attributes:
         folder: its `RunFolder`.
         data: its `ImageData`.
-        monitor: the metric that chose the best epoch.
-        best: the best epoch, or None where none had the metric.
-        chief: whether this process writes; false on the other workers of a job.
-        model: the model as its last step has left it, or None under a strategy.
-        trackers: callbacks, for `trackers.end`, which sends the results.
+        monitor: the metric that selected the best epoch.
+        best: the best epoch, or None if no epoch had the metric.
+        chief: whether this process writes files; false on the other workers of a job.
+        model: the model after its last step, or None under a strategy.
+        trackers: callbacks to which `trackers.end` sends the results.
     """
 
     folder: RunFolder
@@ -95,41 +95,41 @@ def train(
     make_callbacks: Callable | None = None,
     allow_changed_data: bool = False,
 ) -> Trained | None:
-    """Trains a model as `config` says and leaves everything in `config.run_dir`.
+    """Trains a model according to `config` and writes everything to `config.run_dir`.
 
-    Ctrl-C, SIGTERM or SIGHUP (a closed terminal) saves a checkpoint in the middle of an epoch;
-    `resume=True` goes on from there as if nothing had happened: the weights, optimizers, random
-    numbers, order of images and best value are those that an uninterrupted run would have had.
+    Ctrl-C, SIGTERM or SIGHUP (a closed terminal) saves a checkpoint in the middle of an epoch.
+    `resume=True` continues from there as if the run had never stopped: the weights, optimizers,
+    random numbers, order of images and best value are those of an uninterrupted run.
 
     Args:
         config: a `TrainingConfig`.
         resume: whether to continue the run in `config.run_dir`.
-        make_callbacks: called with the resolved config, the `ImageData` and the `RunFolder` for a
-            list of further callbacks; or None.
-        allow_changed_data: whether a resumed run may go on with data that have changed.
+        make_callbacks: function of the resolved config, the `ImageData` and the `RunFolder` that
+            returns a list of further callbacks; or None.
+        allow_changed_data: whether a resumed run may continue with data that have changed.
 
     Returns:
-        What was trained, or None after an interruption.
+        The finished run, or None after an interruption.
 
     Raises:
-        ValueError, FileNotFoundError: a value that is not allowed, data that are not there, or
-            a run folder that does not fit; raised before anything is trained or written.
-        Diverged: a loss or a weight became NaN or infinite, and `config.on_nan` is "stop", or
-            rolling back has not helped; the last good checkpoint is left as it was.
-        OSError: the folder cannot be written, or another worker of the job is gone; nothing that
+        ValueError, FileNotFoundError: a value is not allowed, the data do not exist, or the run
+            folder does not match; raised before anything is trained or written.
+        Diverged: a loss or a weight became NaN or infinite, and `config.on_nan` is "stop" or
+            rolling back did not help; the last good checkpoint is unchanged.
+        OSError: the folder cannot be written to, or another worker of the job is lost; nothing that
             was saved is lost.
     """
     config.validate(parts=False)
     config = config.resolve()
     folder = RunFolder(config.run_dir)
     state = _check_folder(folder, config, resume)
-    strategy = make_strategy(config.strategy)  # Before anything that starts TensorFlow.
+    strategy = make_strategy(config.strategy)  # Before anything that initialises TensorFlow.
     config.validate()
     check_shares(strategy, config.batch_size, config.k or 1)
     with contextlib.ExitStack() as lock:
         if resume and is_chief(strategy):
             lock.enter_context(locked(folder))
-            state = _check_folder(folder, config, resume)  # It may have gone on since.
+            state = _check_folder(folder, config, resume)  # The run may have continued since.
         return _train(
             config, folder, state, strategy, resume, make_callbacks, allow_changed_data, lock
         )
@@ -145,7 +145,7 @@ def _train(
     allow_changed_data: bool,
     lock: contextlib.ExitStack,
 ) -> Trained | None:
-    """The part of `train` that follows the checks of the config; `lock` is for a new run's."""
+    """Trains after the checks of the config; the lock of a new run is entered into `lock`."""
     warn_of_precision(config.precision)
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
@@ -161,7 +161,7 @@ def _train(
     if chief:
         if not resume:
             lock.enter_context(locked(folder))
-            _check_folder(folder, config, resume)  # Another process may have been faster.
+            _check_folder(folder, config, resume)  # Another process may have started it.
         _write_config(folder, config)
         write_whole(folder.data, json.dumps(fingerprint(data), indent=2) + "\n")
     callbacks = make_callbacks(config, data, folder) if chief and make_callbacks else []
@@ -169,7 +169,7 @@ def _train(
         print(_data_line(data))
     if chief and config.verbose and model.jit_compile:
         print("XLA compiles the training step, which can take minutes; a GPU keeps it for later.")
-    deadline = None  # One for all that follows a rollback, too.
+    deadline = None  # A rollback does not extend it.
     if config.max_minutes is not None:
         deadline = StopAtDeadline(config.max_minutes, agreement(strategy))
     trackers = trackers_lib.make_trackers(config, folder) if chief else []
@@ -182,7 +182,7 @@ def _train(
                 )
                 break
             except Diverged as error:
-                model = None  # Its memory is needed.
+                model = None  # Frees its memory for the next model.
                 state = _state_after(error, config, folder, state)
                 if chief:
                     forget_densities(folder.path)
@@ -197,7 +197,7 @@ def _train(
 
 
 def _data_line(data: ImageData) -> str:
-    """What was found: a folder that was read otherwise than it was meant is noticed at once."""
+    """Describes the data, so that users notice at once if a folder is not read as intended."""
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
     counts = [f"{len(split):,} for {use}" for use, split in splits.items() if split is not None]
     kind = "attributes" if data.multi_label else "classes"
@@ -212,7 +212,7 @@ def _model_of(
     data: ImageData,
     strategy: tf.distribute.Strategy | None = None,
 ) -> Any:
-    """The model of a checkpoint, or of a config where there is none."""
+    """Returns the model from a checkpoint, or a new model if there is none."""
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         if state is None or state["checkpoint"] is None:
             return build_model(
@@ -224,7 +224,7 @@ def _model_of(
 def _state_after(
     error: Exception, config: TrainingConfig, folder: RunFolder, state: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The state to roll back to; raises the error with what a user can do where that is all."""
+    """Returns the state to roll back to; raises `Diverged` with advice if there is no rollback."""
     last = resumable_state(folder.checkpoints)
     rollbacks = 0 if state is None else state["rollbacks"]
     where = "no checkpoint was saved before"
@@ -244,7 +244,7 @@ def _state_after(
 
 
 def _check_folder(folder: RunFolder, config: TrainingConfig, resume: bool) -> dict[str, Any] | None:
-    """The state to resume from, or None; refuses to overwrite or to mix runs."""
+    """Returns the state to resume from, or None; refuses to overwrite or to mix runs."""
     check_writable(folder.path)
     if resume:
         state = resumable_state(folder.checkpoints)
@@ -272,12 +272,12 @@ def _write_config(folder: RunFolder, config: TrainingConfig) -> None:
 
 
 class Monitor(NamedTuple):
-    """What chooses the best epoch.
+    """The metric that selects the best epoch.
 
     Attributes:
         name: a metric of the log.
         mode: "max" or "min".
-        tie_breaker: a metric to be small that decides between epochs of one value, or None.
+        tie_breaker: a metric to minimise that decides between epochs with equal values, or None.
     """
 
     name: str
@@ -286,13 +286,14 @@ class Monitor(NamedTuple):
 
 
 def monitor_of(config: TrainingConfig, model: Any) -> Monitor:
-    """What chooses a run's best epoch: `config.monitor`, or the probe, or the reconstruction.
+    """Returns the metric that selects a run's best epoch.
 
-    A probe's accuracy is a share of a few hundred images, so that epochs are often equal: the
-    error of reconstruction decides between them, and then the later epoch wins.
+    This is `config.monitor`, or by default the probe's accuracy, or without a probe the
+    reconstruction loss. Accuracy is measured on a few hundred images, so epochs often tie. Then the
+    epoch with the lower reconstruction loss is the best, or else the later one.
 
     Raises:
-        ValueError: the run logs no such metric, or its mode is not known and not given.
+        ValueError: the run logs no such metric, or its mode is neither known nor given.
     """
     error = "val_reconstruction_loss"
     if config.monitor is None:
@@ -327,7 +328,7 @@ def _fit(
     trackers: list[keras.callbacks.Callback],
     deadline: StopAtDeadline | None,
 ) -> bool:
-    """Runs the epochs that are left; returns whether it came to the end."""
+    """Runs the remaining epochs; returns False if it is interrupted, else True."""
     done, rollbacks = (0, 0) if state is None else (state["step"], state["rollbacks"])
     first_epoch, first_batch = divmod(done, steps)
     if _waited_enough(config, state, first_epoch):
@@ -339,7 +340,7 @@ def _fit(
         trim_log(folder.log, first_epoch)
         checkpoints = _checkpoints(model, config, folder, state, rollbacks)
         logging_ = _logging_callbacks(data, config, folder)
-        # Trackers last: an epoch that they have is saved and is not trained again.
+        # Trackers are last, so that an epoch they receive is already saved and not trained again.
         writing = [
             *logging_,
             *callbacks,
@@ -366,7 +367,7 @@ def _fit(
                 )
                 model.fit(
                     distribute(strategy, batches),
-                    shuffle=False,  # The batches are; Keras would warn that it cannot.
+                    shuffle=False,  # Already shuffled; Keras would warn that it cannot.
                     steps_per_epoch=count,
                     initial_epoch=epoch,
                     epochs=last_epoch,
@@ -402,15 +403,15 @@ def _fit(
 
 
 def _waited_enough(config: TrainingConfig, state: dict[str, Any] | None, epochs: int) -> bool:
-    """Whether a run that is resumed had come to its end by `patience`."""
+    """Returns whether a run that is resumed had already been ended by `patience`."""
     best = None if state is None else state["best"]
     return bool(config.patience and best and epochs - best.since >= config.patience)
 
 
 def _set_steps_per_execution(model: keras.Model, wanted: int, steps: int) -> None:
-    """Lets `fit` run up to `wanted` steps at a time: so many that they divide those of an epoch.
+    """Sets `steps_per_execution` to the largest divisor of an epoch's `steps` up to `wanted`.
 
-    Keras would round an epoch up to a multiple of them, and a resumed run would lose its place.
+    With other numbers, Keras rounds an epoch up to a multiple, and a resumed run loses its place.
     """
     number = next(number for number in range(min(wanted, steps), 0, -1) if steps % number == 0)
     if number != wanted:
@@ -422,16 +423,16 @@ def _set_steps_per_execution(model: keras.Model, wanted: int, steps: int) -> Non
         )
     if number != model.steps_per_execution:
         model.steps_per_execution = number
-        model.train_function = model.test_function = None  # Keras keeps them otherwise.
+        model.train_function = model.test_function = None  # Else Keras reuses them.
 
 
 def _check_finite_callback(model: keras.Model) -> keras.callbacks.Callback:
-    """What the chief's `Checkpoints` does after an epoch, for workers that save nothing."""
+    """Returns a callback that checks weights as the chief's `Checkpoints` does, but never saves."""
     return keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: check_finite(model))
 
 
 def _check_logged(monitor: str) -> keras.callbacks.Callback:
-    """Stops a run after its first epoch that never logs what is to choose the best one."""
+    """Returns a callback that raises an error after the first epoch if `monitor` is not logged."""
 
     def check(epoch: int, logs: dict[str, Any]) -> None:
         if monitor not in logs:
@@ -462,7 +463,7 @@ def _checkpoints(
 
 
 def _command() -> str:
-    """What trains: this package's command, or the script that called `train.run`."""
+    """Returns the command that trains: this package's, or the script that called `train.run`."""
     script = getattr(sys.modules["__main__"], "__spec__", None) is None  # Not started with -m.
     if script and sys.argv[0].endswith(".py"):
         return f"python {sys.argv[0]}"
@@ -474,7 +475,7 @@ def _command() -> str:
 def _segments(
     first_epoch: int, first_batch: int, epochs: int, steps: int
 ) -> Iterator[tuple[int, int, int]]:
-    """The calls of `fit` as (epoch, end, steps per epoch): the rest of a broken epoch first."""
+    """Yields `fit` calls as (epoch, end, steps per epoch): the rest of a partial epoch first."""
     if first_batch and first_epoch < epochs:
         yield first_epoch, first_epoch + 1, steps - first_batch
         first_epoch += 1
@@ -495,13 +496,13 @@ def _logging_callbacks(
 def _health_monitor(
     data: ImageData, config: TrainingConfig, folder: RunFolder
 ) -> list[HealthMonitor]:
-    """A list of the `HealthMonitor`, or of nothing where the images are too few to mix."""
+    """Returns a list with the `HealthMonitor`, empty if there are too few images to mix."""
     split = data.validation
     count = min(IMAGES, len(split))
     if count < max(2, config.k or 1):
         return []
     images = prepared(split, slice(count), data.image_size)
     labels = None if split.labels is None else np.asarray(split.labels[:count])
-    # A log has the columns of its first row, and a run from before these has none of them.
+    # A log keeps the columns of its first row, and that of an older run may lack these.
     write = not folder.log.exists() or PREFIX in folder.log.read_text(encoding="utf-8")
     return [HealthMonitor(images, labels, write=write)]

@@ -1,4 +1,4 @@
-"""New images from a run: mixes of training images, or a density of codes, fitted once and kept."""
+"""New images from a run: mixes of training images, or draws from a density that is fitted once."""
 
 import pathlib
 from collections.abc import Callable
@@ -15,19 +15,19 @@ _DENSITY = "density-{}.npz"
 
 
 def some_images(data: ImageData, count: int = _FITTED, seed: int = 0) -> np.ndarray:
-    """Up to `count` training images, float32 (N, H, W, C) in [-1, 1], drawn at random."""
+    """Returns up to `count` training images, float32 (N, H, W, C) in [-1, 1], drawn at random."""
     chosen = np.random.default_rng(seed).permutation(len(data.train))[:count]
     return prepared(data.train, np.sort(chosen), data.image_size)
 
 
 def mixes_of(model: Any, data: ImageData, count: int, seed: int = 0) -> np.ndarray:
-    """Mixes of training images drawn at random, with coefficients drawn as in training.
+    """Mixes randomly drawn training images, with coefficients drawn as in training.
 
     Args:
         model: a model with a mixer.
         data: its `ImageData`.
-        count: how many mixes. With more of them than images, images are taken several times.
-        seed: of the images, their partners and the coefficients.
+        count: number of mixes. If it exceeds the number of images, images are used several times.
+        seed: seed of the images, their partners and the coefficients.
 
     Returns:
         float32 (count, H, W, C).
@@ -42,7 +42,7 @@ def mixes_of(model: Any, data: ImageData, count: int, seed: int = 0) -> np.ndarr
 
 
 def forget_densities(path: str | pathlib.Path) -> None:
-    """Deletes what `add_density` kept: after a rollback, a step has other weights."""
+    """Deletes the files of `add_density`: after a rollback, a step has other weights."""
     for file in pathlib.Path(path).glob(_DENSITY.format("*")):
         file.unlink(missing_ok=True)
 
@@ -50,15 +50,15 @@ def forget_densities(path: str | pathlib.Path) -> None:
 def add_density(
     path: str | pathlib.Path, model: Any, data: ImageData, notify: Callable[[str], Any] = print
 ) -> None:
-    """Gives a run's model the density that `sample` draws from, unless it is a VAE.
+    """Sets the density that a model's `sample` draws from, unless the model is a VAE.
 
-    It is read from the run's folder, or fitted on training images and written there.
+    The density is read from the run's folder, or fitted on training images and written there.
 
     Args:
         path: the run's folder.
         model: a model of the run.
         data: the run's data.
-        notify: called with a sentence where the folder cannot be written.
+        notify: called with a message if the folder cannot be written to.
 
     Raises:
         ValueError: the file in the folder is damaged.

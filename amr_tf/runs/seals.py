@@ -1,7 +1,7 @@
-"""Archives that can tell whether they are whole: a note and a SHA-256 at the end of a zip file.
+"""Seals that show whether archives are whole: a note and a SHA-256 at the end of a zip file.
 
-The seal is the archive's comment, which every reader of zip files passes over, so a sealed
-`.keras` file is still one. File and seal are moved into place together: a kill cannot part them.
+The seal is the archive's comment, which every reader of zip files ignores, so a sealed `.keras`
+file is still one. File and seal are moved into place together, so a kill cannot separate them.
 """
 
 import hashlib
@@ -19,17 +19,17 @@ _CHUNK = 1 << 20
 
 
 class Damaged(ValueError):
-    """A file is not what was written."""
+    """Raised if a file is not what was written."""
 
 
 def seal(path: str | pathlib.Path, note: dict[str, Any]) -> None:
-    """Ends a zip archive with a note and the SHA-256 of all that comes before the digest.
+    """Appends a note and the SHA-256 of everything before the digest to a zip archive.
 
-    The file is on the disk, not only in the system's memory, when this returns.
+    When it returns, the file is on the disk, not only in the system's memory.
 
     Args:
         path: the archive.
-        note: a dictionary that JSON can hold, of less than 60,000 characters.
+        note: a JSON-serialisable dictionary of less than 60,000 characters.
     """
     path = pathlib.Path(path)
     with zipfile.ZipFile(path, "a") as archive:
@@ -42,11 +42,11 @@ def seal(path: str | pathlib.Path, note: dict[str, Any]) -> None:
 
 
 def read_note(path: str | pathlib.Path) -> dict[str, Any] | None:
-    """Verifies a zip archive and gives its note.
+    """Verifies a zip archive and returns its note.
 
     Returns:
-        The dictionary that `seal` was given; None for an archive without a seal (saved by Keras
-        itself, or before there were seals), whose members agree with their own checksums.
+        The dictionary passed to `seal`; or None for an archive without a seal (saved by Keras
+        itself, or before seals existed) whose members match their own checksums.
 
     Raises:
         Damaged: the archive was cut off or changed since it was saved.
@@ -68,7 +68,7 @@ def read_note(path: str | pathlib.Path) -> dict[str, Any] | None:
                 return parse_json(archive.comment[: -_DIGITS - len(_TAG)].decode())
             broken = archive.testzip()
             comment = archive.comment
-    except Exception as error:  # Damage makes zipfile and zlib raise nearly anything.
+    except Exception as error:  # For damaged files, zipfile and zlib raise nearly anything.
         raise Damaged("it is not a whole .keras archive") from error
     if comment:
         raise Damaged("its seal is broken")
@@ -78,7 +78,7 @@ def read_note(path: str | pathlib.Path) -> dict[str, Any] | None:
 
 
 def _digest(file: BinaryIO, count: int) -> bytes:
-    """The SHA-256 of the first `count` bytes, as hexadecimal digits."""
+    """Returns the SHA-256 of the first `count` bytes, as hexadecimal digits."""
     file.seek(0)
     found = hashlib.sha256()
     while count > 0:

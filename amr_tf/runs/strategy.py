@@ -1,11 +1,12 @@
 """Training on several devices or machines: `tf.distribute` strategies by name.
 
-Global-batch semantics. `batch_size` is that of the global batch; each of R replicas takes a
-contiguous R-th of it. Losses are means over the global batch and every replica makes the same
-update, so R replicas train as one device does, with one exception: examples are mixed within a
-replica's share, with random numbers of its own, so that no codes travel between devices.
+`batch_size` is the size of the global batch, of which each of R replicas takes a contiguous R-th.
+Losses are means over the global batch, and every replica makes the same update. So R replicas train
+like one device, with one exception: each replica mixes examples within its own share, with its own
+random numbers, so that no codes are sent between devices.
 
-Only the chief, the first worker, writes; all workers read the run folder, which must be shared.
+Only the chief, which is the first worker, writes files. All workers read the run folder, which must
+be shared.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from absl import logging
 
 STRATEGIES = ("none", "mirrored", "multi_worker")
 _JOBS = ("chief", "worker")
-# What TensorFlow raises in the others when a worker is gone.
+# Errors that TensorFlow raises in the other workers when one is lost.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -33,22 +34,22 @@ _LOST = (
 
 
 class WorkerLost(ConnectionError):
-    """Another worker of the job is gone; the message is one sentence."""
+    """Raised if another worker of the job is lost; the message is one sentence."""
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy | None:
-    """The strategy of a name; call it before TensorFlow has run anything.
+    """Creates a strategy by name; call it before TensorFlow has run anything.
 
     Args:
-        name: "none"; "mirrored": all GPUs of this machine, or all logical CPU devices where there
-            is none; "multi_worker": the workers of the environment variable TF_CONFIG.
+        name: "none"; "mirrored" for all GPUs of this machine, or all logical CPU devices if it has
+            none; "multi_worker" for the workers in the environment variable TF_CONFIG.
 
     Returns:
         A `tf.distribute.Strategy`, or None to train on one device: for "none", and for "mirrored"
         on a machine with a single device, with a warning.
 
     Raises:
-        ValueError: another name, or a TF_CONFIG that is missing or malformed.
+        ValueError: TF_CONFIG is missing or malformed.
     """
     if name == "multi_worker":
         check_tf_config(os.environ.get("TF_CONFIG"))
@@ -64,12 +65,12 @@ def make_strategy(name: str) -> tf.distribute.Strategy | None:
 
 
 def check_tf_config(text: str | None) -> None:
-    """Raises a ValueError unless `text` is a TF_CONFIG of workers.
+    """Raises a ValueError unless `text` is a valid TF_CONFIG.
 
     Args:
         text: a JSON document `{"cluster": {"worker": ["host:port", ...]}, "task": {"type":
-            "worker", "index": 0}}`, or None where the variable is not set. A job "chief" of one
-            host may stand beside the workers.
+            "worker", "index": 0}}`, or None if the variable is not set. Besides the workers, there
+            may be a job "chief" with one host.
     """
     if not text:
         raise ValueError(
@@ -99,7 +100,7 @@ def check_tf_config(text: str | None) -> None:
 
 
 def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
-    """Whether this process is the one that writes."""
+    """Returns whether this process is the one that writes files."""
     if strategy is None or not is_multi_worker(strategy):
         return True
     resolver = strategy.cluster_resolver
@@ -109,17 +110,17 @@ def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
-    """Whether a strategy, or None, spans several processes."""
+    """Returns whether a strategy, or None, spans several processes."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def check_shares(strategy: tf.distribute.Strategy | None, batch_size: int, k: int = 1) -> None:
-    """Raises a ValueError unless replicas get equal shares of a batch, of k examples or more.
+    """Raises a ValueError unless replicas get equal shares of a batch, of at least k examples.
 
     Args:
         strategy: a `tf.distribute.Strategy` or None.
-        batch_size: examples of the global batch.
-        k: how many examples a mix combines.
+        batch_size: size of the global batch.
+        k: number of examples in each mix.
     """
     count = 1 if strategy is None else strategy.num_replicas_in_sync
     if batch_size % count:
@@ -135,14 +136,14 @@ def check_shares(strategy: tf.distribute.Strategy | None, batch_size: int, k: in
 
 
 def distribute(strategy: tf.distribute.Strategy | None, batches: tf.data.Dataset) -> Any:
-    """Batches as the replicas take them: replica r the r-th of R contiguous shares.
+    """Distributes batches: replica r gets the r-th of R contiguous shares.
 
     Args:
         strategy: a `tf.distribute.Strategy` or None.
         batches: a `tf.data.Dataset` of global batches, the same on all workers.
 
     Returns:
-        `batches` for None, else a `tf.distribute.DistributedDataset`.
+        `batches` if `strategy` is None, else a `tf.distribute.DistributedDataset`.
     """
     if strategy is None:
         return batches
@@ -150,7 +151,7 @@ def distribute(strategy: tf.distribute.Strategy | None, batches: tf.data.Dataset
 
 
 def _shares(batches: tf.data.Dataset, context: tf.distribute.InputContext) -> tf.data.Dataset:
-    """The shares of one worker's replicas, one after the other."""
+    """Returns the shares of one worker's replicas, one after the other."""
     count = context.num_replicas_in_sync
     local = count // context.num_input_pipelines
     first = local * context.input_pipeline_id
@@ -174,7 +175,7 @@ def _shares(batches: tf.data.Dataset, context: tf.distribute.InputContext) -> tf
         total = tf.shape(batch[0], out_type="int64")[0]
 
         def share(replica: tf.Tensor) -> Any:
-            # Of a smaller last batch the first replicas get one more.
+            # If a smaller last batch cannot be divided evenly, the first replicas get one more.
             start, end = (
                 place * (total // count) + tf.minimum(place, total % count)
                 for place in (replica, replica + 1)
@@ -189,9 +190,9 @@ def _shares(batches: tf.data.Dataset, context: tf.distribute.InputContext) -> tf
 
 @contextlib.contextmanager
 def no_end_warning(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
-    """Silences what Keras warns of at the end of each distributed validation set.
+    """Silences Keras' warning at the end of each distributed validation set.
 
-    A `DistributedDataset` does not tell its steps, so Keras takes its end for one too early.
+    A `DistributedDataset` has no known length, so Keras takes its end for a premature one.
     """
     with warnings.catch_warnings():
         if strategy is not None:
@@ -200,13 +201,13 @@ def no_end_warning(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
 
 
 def agreement(strategy: tf.distribute.Strategy | None) -> Callable[[Any], bool]:
-    """A function that tells each worker whether any of them says yes.
+    """Returns a function that tells each worker whether any of them votes yes.
 
     Args:
         strategy: a `tf.distribute.Strategy` or None.
 
     Returns:
-        A function from a truth value to a truth value that all workers must call together.
+        A function from a truth value to a truth value, which all workers must call together.
     """
     if not is_multi_worker(strategy):
         return bool
@@ -215,11 +216,11 @@ def agreement(strategy: tf.distribute.Strategy | None) -> Callable[[Any], bool]:
 
 
 def check_same_step(strategy: tf.distribute.Strategy | None, step: int) -> None:
-    """Raises a ValueError on a worker that resumes from another step than the others.
+    """Raises a ValueError on a worker that resumes from a different step than the others.
 
     Args:
-        strategy: a `tf.distribute.Strategy` or None; all workers must call together.
-        step: the number of steps that this worker's model has made.
+        strategy: a `tf.distribute.Strategy` or None. All workers must call this together.
+        step: number of steps that this worker's model has made.
     """
     if is_multi_worker(strategy) and _mean_over_workers(strategy)(step) != step:
         raise ValueError(
@@ -229,7 +230,7 @@ def check_same_step(strategy: tf.distribute.Strategy | None, step: int) -> None:
 
 
 def _mean_over_workers(strategy: Any) -> Callable[[float], float]:
-    """A function from a number on each worker to their mean."""
+    """Returns a function from a number on each worker to their mean."""
 
     @tf.function
     def mean(number: tf.Tensor) -> tf.Tensor:
@@ -241,7 +242,7 @@ def _mean_over_workers(strategy: Any) -> Callable[[float], float]:
 def lost_worker(
     error: Exception, strategy: tf.distribute.Strategy | None, run_dir: str | pathlib.Path
 ) -> WorkerLost | None:
-    """A `WorkerLost` for what TensorFlow raises when another worker is gone, otherwise None."""
+    """Returns a `WorkerLost` if an error of TensorFlow means that a worker is lost, else None."""
     if strategy is None or not is_multi_worker(strategy) or not isinstance(error, _LOST):
         return None
     resolver = strategy.cluster_resolver

@@ -1,4 +1,4 @@
-"""Trackers: where the curves of a run are shown, beside the files in its folder."""
+"""Trackers, which show the metrics of a run in addition to the files in its folder."""
 
 import contextlib
 import csv
@@ -21,33 +21,33 @@ from amr_tf.registry import Registry, split_calls
 from amr_tf.runs.callbacks import EpochTensorBoard
 
 TRACKERS = Registry("tracker", context={"folder": "--run_dir", "config": "the run"})
-# How a training has ended.
+# How training has ended.
 FINISHED, INTERRUPTED, FAILED = "finished", "interrupted", "failed"
-_RESULTS = "results/"  # Before the names of what `results.json` holds.
+_RESULTS = "results/"  # Prefix of the names in `results.json`.
 _PROJECT = "amr_tf"
-_LONGEST = 300  # Of an error's text in a warning.
+_LONGEST = 300  # Characters of an error in a warning.
 
 
 class Tracker(keras.callbacks.Callback):
-    """Sends a run's metrics, grids of samples and results somewhere else.
+    """Base class for callbacks that send a run's metrics, sample grids and results elsewhere.
 
-    The files of the run's folder are the record: when a training begins or goes on, `begin` says
-    how many epochs the tracker has, and it gets those that it lacks from `log.csv`. So a resumed
-    run doubles no epoch, and a tracker that is added later, or was out of reach, has them all.
+    The files in the run's folder are the record. When training begins or resumes, `begin` returns
+    how many epochs the tracker has, and the missing ones are sent from `log.csv`. So a resumed run
+    sends no epoch twice, and a tracker that was added later or out of reach gets all epochs.
 
-    An error in one of the methods below ends no training: it is told in one warning, and this
+    An error in one of the methods below does not end training. It causes one warning, and this
     process sends nothing more. `--resume` sends what is missing.
 
-    A subclass defines `begin` and `log_epoch`; `log_image`, `log_results` and `end` do nothing
-    unless it defines them. Its constructor may have further parameters, which a call string sets.
+    A subclass must define `begin` and `log_epoch`. `log_image`, `log_results` and `end` do nothing
+    by default. The constructor may have further parameters, which a call string sets.
 
     Args:
         folder: the run's `amr_tf.runs.folder.RunFolder`.
         config: its `TrainingConfig`, with defaults written out.
 
     Attributes:
-        title: the tracker's name in sentences; the run's id is kept under it.
-        extra: the extra of amr-tf that installs what it needs, or None.
+        title: the tracker's name in messages; the run's id is stored under it.
+        extra: the extra of amr-tf that installs its packages, or None.
     """
 
     title = "Tracker"
@@ -63,18 +63,18 @@ class Tracker(keras.callbacks.Callback):
 
     @classmethod
     def packages(cls) -> tuple[str, ...]:
-        """The packages that must be installed."""
+        """Returns the packages that must be installed."""
         return ()
 
     def begin(self) -> int:
-        """Makes the tracker's run, or continues it; returns how many epochs are there."""
+        """Creates or continues the tracker's run; returns the number of epochs that it has."""
         raise NotImplementedError
 
     def log_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Sends the metrics of an epoch.
 
         Args:
-            epoch: its number, from 0, the same as in `log.csv`.
+            epoch: its number, from 0, as in `log.csv`.
             values: dictionary from names to values.
         """
         raise NotImplementedError
@@ -83,7 +83,7 @@ class Tracker(keras.callbacks.Callback):
         """Sends the grid of samples that was drawn after an epoch.
 
         Args:
-            epoch: that of the last `log_epoch`.
+            epoch: the epoch of the last `log_epoch`.
             image: a PNG file.
         """
 
@@ -103,19 +103,19 @@ class Tracker(keras.callbacks.Callback):
         """
 
     def remembered_id(self) -> str | None:
-        """The id that `remember_id` has kept in the run's folder, or None.
+        """Returns the id that `remember_id` stored in the run's folder, or None.
 
         Raises:
             ValueError: the file is damaged.
         """
         found = self._ids().get(self.title)
-        # W&B makes a path of it, and the folder may be someone else's.
+        # W&B uses it in a path, and the folder may come from someone else.
         if found is not None and not re.fullmatch(r"[\w-]{1,64}", str(found)):
             raise ValueError(f"'{self.folder.trackers}' is damaged: {found!r:.50} is no id")
         return found
 
     def remember_id(self, run_id: str) -> None:
-        """Keeps the id of the tracker's run in the run's folder, for `--resume`."""
+        """Stores the id of the tracker's run in the run's folder, for `--resume`."""
         ids = {**self._ids(), self.title: run_id}
         write_whole(self.folder.trackers, json.dumps(ids, indent=2) + "\n")
 
@@ -129,7 +129,7 @@ class Tracker(keras.callbacks.Callback):
         self._attempt(lambda: self._send(epoch, _numbers(logs or {})))
 
     def finish(self, state: str, results: dict[str, Any] | None = None) -> None:
-        """Sends the results, where there are some, and ends the tracker's run."""
+        """Sends the results, if any, and ends the tracker's run."""
         self._attempt(lambda: self._finish(state, results))
 
     def _attempt(self, action: Callable[[], Any]) -> None:
@@ -137,7 +137,7 @@ class Tracker(keras.callbacks.Callback):
             return
         try:
             action()
-        except Exception as error:  # Each library raises its own.
+        except Exception as error:  # Libraries raise various exceptions.
             self._gave_up = True
             reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
             logging.warning(
@@ -156,7 +156,7 @@ class Tracker(keras.callbacks.Callback):
             self._send(epoch, values)
 
     def _send(self, epoch: int, values: dict[str, float]) -> None:
-        # Trained again after a kill, with the same figures, or after a rollback.
+        # The epoch was trained again after a kill, with the same results, or after a rollback.
         if epoch < self._epochs:
             return
         self.log_epoch(epoch, values)
@@ -171,18 +171,18 @@ class Tracker(keras.callbacks.Callback):
 
     def _finish(self, state: str, results: dict[str, Any] | None) -> None:
         if state == FINISHED:
-            self._begin_once()  # Where no epoch was left to train.
+            self._begin_once()  # In case no epoch was left to train.
         if not self._begun:
             return
         last = self._epochs - 1
-        self._send_image(last)  # A training that ends early draws its last one late.
+        self._send_image(last)  # Drawn late if training ends early.
         if results is not None:
             self.log_results(last, _flat(results))
         self.end(state)
 
 
 def _logged_epochs(log: pathlib.Path) -> list[tuple[int, dict[str, float]]]:
-    """The epochs of a `log.csv` and their metrics; what is no number is left out."""
+    """Returns the epochs of a `log.csv` and their metrics; omits values that are not numbers."""
     if not log.exists():
         return []
     with log.open(newline="", encoding="utf-8") as file:
@@ -193,14 +193,14 @@ def _logged_epochs(log: pathlib.Path) -> list[tuple[int, dict[str, float]]]:
 def _numbers(values: dict[str, Any]) -> dict[str, float]:
     found = {}
     for name, value in values.items():
-        # "NA", which Keras writes for what is missing, and what a callback has put there.
+        # Skips "NA", which Keras writes for missing values, and other values of callbacks.
         with contextlib.suppress(ValueError, TypeError):
             found[name] = float(value)
     return found
 
 
 def _flat(results: dict[str, Any], prefix: str = _RESULTS) -> dict[str, float]:
-    """The numbers in nested dictionaries, by names with slashes."""
+    """Returns the numbers in nested dictionaries, by names with slashes."""
     found: dict[str, float] = {}
     for name, value in results.items():
         if isinstance(value, dict):
@@ -220,13 +220,13 @@ def tensorboard(folder: Any) -> keras.callbacks.Callback:
 class MLflow(Tracker):
     """MLflow; without `MLFLOW_TRACKING_URI` an SQLite file beside the run's folder, `mlflow.db`.
 
-    Parameters are the config's settings as the run began, metrics those of `log.csv` and
-    `results.json`; artifacts are `config.json`, `results.json` and the grids of samples.
+    The parameters are the config's settings when the run began. The metrics are those of `log.csv`
+    and `results.json`. The artifacts are `config.json`, `results.json` and the sample grids.
 
     Args:
         folder: see `Tracker`.
         config: see `Tracker`.
-        experiment: the experiment's name; by default that of `MLFLOW_EXPERIMENT_NAME`, or "amr_tf".
+        experiment: the experiment's name; defaults to `MLFLOW_EXPERIMENT_NAME`, or "amr_tf".
     """
 
     title = "MLflow"
@@ -247,7 +247,7 @@ class MLflow(Tracker):
     def begin(self) -> int:
         import mlflow
 
-        # By default MLflow tries for minutes to reach a server, in which the training stands still.
+        # By default, MLflow tries for minutes to reach a server, during which training would stall.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         beside = self.folder.path.resolve().parent
         local = not mlflow.is_tracking_uri_set()
@@ -261,7 +261,7 @@ class MLflow(Tracker):
         return 1 + max(map(self._last_step, self._names()), default=-1)
 
     def _continued_run(self) -> str | None:
-        """The id of this folder's run, if the server has it."""
+        """Returns the id of this folder's run if the server has it, else None."""
         from mlflow.exceptions import MlflowException
 
         run_id = self.remembered_id()
@@ -276,7 +276,7 @@ class MLflow(Tracker):
         return run_id if run.info.lifecycle_stage == "active" else None
 
     def _new_run(self, beside: pathlib.Path | None) -> str:
-        """Makes a run, and the experiment where it is not there; in `beside` go artifacts."""
+        """Creates a run, and the experiment if it does not exist, with artifacts in `beside`."""
         from mlflow.entities import Param
 
         experiment = self._client.get_experiment_by_name(self.experiment)
@@ -294,7 +294,7 @@ class MLflow(Tracker):
         return run.info.run_id
 
     def _names(self) -> list[str]:
-        """The metrics of epochs that the run has."""
+        """Returns the names of the run's epoch metrics."""
         names = self._client.get_run(self._run_id).data.metrics
         return [name for name in names if not name.startswith(_RESULTS)]
 
@@ -325,14 +325,14 @@ class MLflow(Tracker):
 class WandB(Tracker):
     """Weights & Biases; without `WANDB_MODE` offline, in the run's folder `wandb/`.
 
-    Of a run that is resumed offline, each training leaves a folder with all epochs from the first
-    on: `wandb sync` of the last one sends the whole run.
+    If a run is resumed offline, each training process leaves a folder with all epochs since the
+    first. `wandb sync` of the last folder sends the whole run.
 
     Args:
         folder: see `Tracker`.
         config: see `Tracker`.
-        project: the project's name; by default that of `WANDB_PROJECT`, or "amr_tf".
-        entity: the user or team; by default that of `WANDB_ENTITY`, or of the account.
+        project: the project's name; defaults to `WANDB_PROJECT`, or "amr_tf".
+        entity: the user or team; defaults to `WANDB_ENTITY`, or that of the account.
     """
 
     title = "W&B"
@@ -367,9 +367,9 @@ class WandB(Tracker):
             config=self.config.as_flags(),
             allow_val_change=True,  # A resumed run may have more epochs.
             mode=mode,
-            # Offline there is nothing that could be asked.
+            # Offline, there is no server to ask for the run.
             resume="allow" if mode == "online" else None,
-            reinit="create_new",  # Beside a run of the caller's own.
+            reinit="create_new",  # Does not end a run of the caller.
             settings=wandb.Settings(console="off"),
         )
         self._save(self.folder.config)
@@ -395,19 +395,19 @@ class WandB(Tracker):
 
 
 def tracker_calls(text: str) -> list[str]:
-    """The call strings in a list of trackers.
+    """Splits a list of trackers into call strings.
 
     Args:
         text: such as "tensorboard,mlflow(experiment='digits')"; "none" or "" for no tracker.
 
     Raises:
-        ValueError: the text cannot be read.
+        ValueError: the text is malformed.
     """
     return [] if text.strip() in ("", "none") else split_calls(text, "trackers")
 
 
 def tracks_with(name: str, text: str) -> bool:
-    """Whether a list of trackers has the one of that name."""
+    """Returns whether a list of trackers includes the one called `name`."""
     return name in (TRACKERS.parse(call).name for call in tracker_calls(text))
 
 
@@ -434,12 +434,12 @@ def _check_installed(name: str) -> None:
 
 def _is_installed(package: str) -> bool:
     found = importlib.util.find_spec(package)
-    # A folder of that name, such as W&B makes in the working directory, is no package.
+    # A folder of that name, such as W&B's in the working directory, is not a package.
     return found is not None and found.origin is not None
 
 
 def make_trackers(config: Any, folder: Any) -> list[keras.callbacks.Callback]:
-    """The callbacks of a run's trackers.
+    """Creates the callbacks of a run's trackers.
 
     Args:
         config: the run's `TrainingConfig`, with defaults written out.
@@ -454,12 +454,12 @@ def end(
     state: str,
     results: dict[str, Any] | None = None,
 ) -> None:
-    """Ends the trackers' runs; other callbacks among them need no end.
+    """Ends the trackers' runs; ignores other callbacks in the list.
 
     Args:
-        trackers: what `make_trackers` returned.
+        trackers: the list returned by `make_trackers`.
         state: "finished", "interrupted" or "failed".
-        results: what `results.json` holds, or None.
+        results: the contents of `results.json`, or None.
     """
     for tracker in trackers:
         if isinstance(tracker, Tracker):
@@ -468,7 +468,7 @@ def end(
 
 @contextlib.contextmanager
 def told_of_failures(trackers: Iterable[keras.callbacks.Callback]) -> Iterator[None]:
-    """Ends the trackers' runs as failed if an error, or Ctrl-C, comes."""
+    """Ends the trackers' runs as failed if an error, or Ctrl-C, occurs in the context."""
     try:
         yield
     except BaseException:

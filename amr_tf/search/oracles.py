@@ -1,4 +1,4 @@
-"""KerasTuner's ways of searching, made to survive a kill at any moment, and a grid."""
+"""KerasTuner's oracles, made to survive a kill at any moment, and a grid."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ class KillSafe(keras_tuner.Oracle):
     separately, and dismisses workers before the last trial is finished.
     """
 
-    # Of `keras_tuner.Oracle`.
+    # Attributes of `keras_tuner.Oracle`.
     trials: dict[str, Any]
     _retry_queue: list[str]
 
@@ -37,24 +37,24 @@ class KillSafe(keras_tuner.Oracle):
         write_whole(path, json.dumps(trial.get_state()))
 
     def reload(self) -> None:
-        """Goes back to the last save.
+        """Restores the last save.
 
-        A trial that was finished in a kill's moment stays finished; one that no worker had got yet
-        is taken back, and will be made again with the same values.
+        A trial that finished at the moment of a kill stays finished. A trial that no worker had
+        received yet is removed, and will be created again with the same values.
         """
         super().reload()
         self._retry_queue = [name for name in self._retry_queue if self._is_running(name)]
         for name in [name for name in self.trials if self._is_running(name)]:
             if name not in self._retry_queue:
                 del self.trials[name]
-        self.trials = dict(sorted(self.trials.items()))  # The files come in any order.
+        self.trials = dict(sorted(self.trials.items()))  # Files are read in any order.
 
     def _is_running(self, trial_id: str) -> bool:
         return self.trials[trial_id].status == "RUNNING"
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Any:
-        """The next trial; a worker waits while others have trials that it may have to take over."""
+        """Returns the next trial; a worker waits while it may have to take over another's trial."""
         trial = super().create_trial(tuner_id)
         if trial.status == "STOPPED" and self.ongoing_trials:
             trial.status = "IDLE"
@@ -63,20 +63,20 @@ class KillSafe(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def give_back(self) -> None:
-        """After `reload`: trials that were running belong to their workers as before."""
+        """Gives running trials back to their workers, after `reload`."""
         saved = json.loads(pathlib.Path(self._get_oracle_fname()).read_text(encoding="utf-8"))
         for tuner_id, trial_id in saved["ongoing_trials"].items():
             if trial_id in self._retry_queue:
                 self._retry_queue.remove(trial_id)
                 self.ongoing_trials[tuner_id] = self.trials[trial_id]
-                self._display.on_trial_begin(self.trials[trial_id])  # At whose end it needs that.
+                self._display.on_trial_begin(self.trials[trial_id])  # Needed at the trial's end.
 
     @keras_tuner.synchronized
     def give_up(self, tuner_id: str) -> str | None:
-        """Lets a lost worker's trial go to another.
+        """Makes a lost worker's trial available to another.
 
         Returns:
-            The trial's name, or None if the worker had none that is not finished.
+            The trial's name, or None if the worker had no unfinished trial.
         """
         self.tuner_ids.discard(tuner_id)
         trial = self.ongoing_trials.pop(tuner_id, None)
@@ -155,5 +155,5 @@ def _common(space: SearchSpace, seed: int) -> dict[str, Any]:
         "objective": keras_tuner.Objective(OBJECTIVE, "max"),
         "hyperparameters": space.hyperparameters(),
         "seed": seed,
-        "max_consecutive_failed_trials": None,  # Values that diverge do not end a search.
+        "max_consecutive_failed_trials": None,  # Diverging trials do not end a search.
     }

@@ -1,8 +1,8 @@
-"""KerasTuner's chief/worker service, with signs of life: workers and chiefs may be killed.
+"""KerasTuner's chief/worker service with heartbeats, so that workers and chiefs may be killed.
 
-KerasTuner 1.4 keeps the trial of a worker that is gone for ever, so that the chief never ends, and
-a worker whose chief is gone waits for an hour. Here a worker says every few seconds that it is
-there, over the same gRPC service; a chief gives the trial of one that is silent to another.
+In KerasTuner 1.4, a lost worker keeps its trial forever, so the chief never ends. A worker whose
+chief is lost waits for an hour. Here, a worker sends a heartbeat every few seconds over the same
+gRPC service, and the chief gives the trial of a silent worker to another.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_chief
 
 VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-# How many times `worker_timeout` a chief without workers, or a worker without chief, waits.
+# A chief without workers, or a worker without a chief, waits this many times `worker_timeout`.
 PATIENCE = 10
-_SIGNS = 6  # Signs of life in `worker_timeout`.
+_SIGNS = 6  # Heartbeats per `worker_timeout`.
 
 
 def role() -> str:
-    """What this process is: "alone", "chief" or "worker", by KerasTuner's variables.
+    """Returns this process's role, "alone", "chief" or "worker", from KerasTuner's variables.
 
     Raises:
-        ValueError: only some of the variables are set, or one to a value that is not allowed.
+        ValueError: only some of the variables are set, or a value is not allowed.
     """
     values: dict[str, Any] = {name: os.environ.get(name) for name in VARIABLES}
     if all(value is None for value in values.values()):
@@ -53,15 +53,15 @@ def _address() -> str:
 
 
 class _Service(oracle_chief.OracleServicer):
-    """KerasTuner's service; notes when each worker was heard of, and refuses one that was given up.
+    """KerasTuner's service, which records each worker's last call and rejects lost workers.
 
-    A worker's calls carry its name and a number of its process: of two processes of one name the
-    one that asked for a trial last is the worker.
+    A worker's calls carry its name and an id of its process. If two processes share a name, the one
+    that last asked for a trial is the worker.
     """
 
     def __init__(self, oracle: Any) -> None:
         super().__init__(oracle)
-        self.heard: dict[Any, float] = {}  # From workers' names to when they were heard of.
+        self.heard: dict[Any, float] = {}  # From workers' names to the times of their last calls.
         self._processes: dict[Any, str | None] = {}
 
     def CreateTrial(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -85,7 +85,7 @@ class _Service(oracle_chief.OracleServicer):
         caller = _metadata(context)
         name, process = caller.get("worker"), caller.get("process")
         trial = self.oracle.ongoing_trials.get(name)
-        # A chief that was started again does not know the processes yet.
+        # A restarted chief does not know the processes yet.
         if self._processes.setdefault(name, process) != process:
             context.abort(grpc.StatusCode.ABORTED, f"another process is called {name}")
         if trial is None or trial.trial_id != trial_id:
@@ -98,11 +98,11 @@ def _metadata(context: grpc.ServicerContext) -> dict[str, Any]:
 
 
 def serve(oracle: Any, worker_timeout: float) -> None:
-    """The chief: hands out trials until all are finished and the workers know it.
+    """Runs the chief, which hands out trials until all are finished and the workers know it.
 
     Args:
         oracle: a `keras_tuner.Oracle` that is `KillSafe`.
-        worker_timeout: seconds of silence after which a worker is taken for lost.
+        worker_timeout: seconds without contact after which a worker is considered lost.
 
     Raises:
         OSError: the address cannot be used, or there was no worker for `PATIENCE` times
@@ -151,7 +151,7 @@ def _give_up(oracle: Any, name: str, worker_timeout: float) -> None:
 
 
 class Connection:
-    """A worker's way to the chief.
+    """A worker's connection to the chief.
 
     Args:
         client: KerasTuner's `OracleClient`, which will use this connection.
@@ -161,7 +161,7 @@ class Connection:
     def __init__(self, client: Any, worker_timeout: float) -> None:
         self.patience = PATIENCE * worker_timeout
         self._interval = worker_timeout / _SIGNS
-        # gRPC itself would try again only every two minutes after a while.
+        # By default, gRPC eventually retries only every two minutes.
         wait = max(100, int(1000 * min(5, self._interval)))
         options = [
             ("grpc.max_reconnect_backoff_ms", wait),
@@ -178,7 +178,7 @@ class Connection:
         """Waits for the chief.
 
         Raises:
-            OSError: it does not answer for `PATIENCE` times `worker_timeout`.
+            OSError: the chief does not answer for `PATIENCE` times `worker_timeout`.
         """
         try:
             grpc.channel_ready_future(self._channel).result(timeout=self.patience)
@@ -190,9 +190,10 @@ class Connection:
 
     @contextlib.contextmanager
     def signs_of_life(self, trial_id: str) -> Iterator[None]:
-        """Tells the chief, as long as the context lasts, that this worker has the trial.
+        """Sends heartbeats for the worker's trial to the chief as long as the context lasts.
 
-        The process ends if the chief has given it up: the run's folder is another worker's then.
+        The process exits if the chief considers it lost, since the run's folder then belongs to
+        another worker.
         """
         over = threading.Event()
         thread = threading.Thread(target=self._tell, args=(trial_id, over), daemon=True)
@@ -211,18 +212,18 @@ class Connection:
             except grpc.RpcError as error:
                 if error.code() == grpc.StatusCode.ABORTED:
                     print(f"error: {lost(error)}", file=sys.stderr, flush=True)
-                    os._exit(2)  # Not to write another byte to that folder.
+                    os._exit(2)  # Writes nothing more to that folder.
 
 
 def lost(error: Any) -> str:
-    """What a `grpc.RpcError` means, in a sentence."""
+    """Returns a sentence that explains a `grpc.RpcError`."""
     if error.code() == grpc.StatusCode.ABORTED:
         return f"This worker ends, since its chief says: {error.details()}."
     return f"The chief at {_address()} failed: {error.details()}; the same command goes on."
 
 
 class _Signature(grpc.UnaryUnaryClientInterceptor):
-    """Adds who calls to each call."""
+    """Adds the caller's name and process to each call."""
 
     def __init__(self, caller: tuple[tuple[str, str], ...]) -> None:
         self._caller = caller

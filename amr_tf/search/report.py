@@ -14,8 +14,8 @@ from amr_tf.figures.sheet import shortened
 from amr_tf.files import write_whole
 from amr_tf.runs.config import TrainingConfig
 
-_LONGEST = 40  # Characters of a tick's name.
-_ACROSS = 30  # Characters of all ticks' names that stand side by side.
+_LONGEST = 40  # Characters of a tick's label.
+_ACROSS = 30  # Characters of all ticks' labels that fit side by side.
 
 
 def finished_trials(tuner: Any) -> list:
@@ -25,7 +25,7 @@ def finished_trials(tuner: Any) -> list:
 
 
 def failures(tuner: Any) -> list[str]:
-    """A sentence for each trial that failed, with the reason."""
+    """Returns a sentence for each trial that failed, with the reason."""
     sentences = []
     for trial in tuner.oracle.trials.values():
         if trial.status == "FAILED":
@@ -36,7 +36,7 @@ def failures(tuner: Any) -> list[str]:
 
 
 def best_config(tuner: Any, run_dir: str | pathlib.Path) -> TrainingConfig:
-    """The `TrainingConfig` of the best trial, to be trained in `run_dir` for all epochs.
+    """Returns the `TrainingConfig` of the best trial, to be trained in `run_dir` for all epochs.
 
     Raises:
         ValueError: no trial is finished.
@@ -93,7 +93,7 @@ def tuning_figure(tuner: Any, names: Sequence[str]) -> Figure:
 
 
 def _name_ticks(axes: Axes, texts: Sequence[str]) -> None:
-    """Names the places 0, 1, ... of the x axis, aslant where call strings would overlap."""
+    """Labels the ticks 0, 1, ... of the x axis, slanted if the labels would overlap."""
     shown = [shortened(text, _LONGEST) for text in texts]
     aslant = sum(map(len, shown)) > _ACROSS
     slant: dict[str, Any] = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
@@ -107,7 +107,7 @@ def write_results(tuner: Any, names: Sequence[str], directory: str | pathlib.Pat
     Args:
         tuner: a `RunTuner` with at least one finished trial.
         names: the fields that were searched.
-        directory: where to.
+        directory: folder for the files.
 
     Returns:
         The path of `best.cfg`.

@@ -1,4 +1,4 @@
-"""What makes a search: kept in its folder, so that it is not continued as another one."""
+"""Settings of a search, stored in its folder so that it is not continued with others."""
 
 import dataclasses
 import json
@@ -16,13 +16,13 @@ _FREE = ("run_dir", "data_dir", "verbose", "trackers", "monitor")
 def search_settings(
     config: TrainingConfig, space: SearchSpace, oracle: str, executions: int
 ) -> dict[str, Any]:
-    """A dictionary of everything that decides what a search's trials are and compute.
+    """Returns a dictionary of all settings that determine a search's trials and their results.
 
     Args:
         config: the `TrainingConfig` that trials change.
         space: a `SearchSpace`.
-        oracle: the name of the way of searching.
-        executions: runs of each trial.
+        oracle: name of the oracle.
+        executions: number of runs per trial.
     """
     settings = dataclasses.asdict(config)
     searched = {**space.choices, **space.ranges}
@@ -50,6 +50,6 @@ def check_settings(directory: str | pathlib.Path, settings: dict[str, Any]) -> N
 
 
 def write_settings(directory: str | pathlib.Path, settings: dict[str, Any]) -> None:
-    """Writes them into the folder, which is made if it is not there."""
+    """Writes the settings into the folder, which is created if it does not exist."""
     pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
     write_whole(pathlib.Path(directory) / "search.json", json.dumps(settings, indent=2) + "\n")

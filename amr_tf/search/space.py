@@ -13,9 +13,9 @@ import keras_tuner
 from amr_tf.registry import parse_call, unknown_name
 from amr_tf.runs.config import REGISTRIES, TrainingConfig, flag_name
 
-# What a search decides or where its files go.
+# Fields that the search sets itself, or that only concern paths and output.
 _FIXED = ("run_dir", "seed", "data_dir", "epochs", "verbose", "monitor")
-_CHECKED = 500  # Combinations; each takes 20 ms.
+_CHECKED = 500  # Combinations to check; each takes 20 ms.
 _WORDS = {"true": True, "false": False, "none": None}
 _BRACKETS = {"(": 1, "[": 1, ")": -1, "]": -1}
 _QUOTES = ("'", '"')
@@ -42,8 +42,8 @@ class SearchSpace:
         inside brackets or quotes belong to a value.
 
         Raises:
-            ValueError: a text of another form, a flag that is not there or cannot be searched, or
-                a value that is not of the flag's type or comes twice.
+            ValueError: a text is malformed, a flag is unknown or cannot be searched, or a value has
+                the wrong type or is given twice.
         """
         choices: dict[str, tuple] = {}
         ranges: dict[str, tuple] = {}
@@ -73,7 +73,7 @@ class SearchSpace:
         return (*self.choices, *self.ranges)
 
     def hyperparameters(self) -> keras_tuner.HyperParameters:
-        """KerasTuner's `HyperParameters`."""
+        """Returns the space as KerasTuner's `HyperParameters`."""
         space = keras_tuner.HyperParameters()
         for name, values in self.choices.items():
             kept = _kept(values)
@@ -84,10 +84,10 @@ class SearchSpace:
         return space
 
     def changes(self, values: dict[str, Any]) -> dict[str, Any]:
-        """What a trial changes in a `TrainingConfig`: arguments of `with_values`.
+        """Returns what a trial changes in a `TrainingConfig`, for `with_values`.
 
         Args:
-            values: of a trial's hyperparameters; what is not of this space is left out.
+            values: the trial's hyperparameters; those that are not in this space are ignored.
         """
         changes = {name: values[name] for name in self.names}
         for name, choices in self.choices.items():
@@ -106,7 +106,7 @@ class SearchSpace:
 
 
 def _combinations(searched: dict[str, tuple]) -> Iterator[dict[str, Any]]:
-    """Dictionaries from names to values: all, or of many each value once and the first ones."""
+    """Yields the combinations for `SearchSpace.check`: dictionaries from names to values."""
     if math.prod(map(len, searched.values())) > _CHECKED:
         first = {name: values[0] for name, values in searched.items()}
         for name, values in searched.items():
@@ -116,14 +116,14 @@ def _combinations(searched: dict[str, tuple]) -> Iterator[dict[str, Any]]:
 
 
 def _kept(values: tuple) -> list:
-    """Values as KerasTuner keeps them: it takes integers, floats or texts, all of one type."""
+    """Converts values for KerasTuner, which takes integers, floats or texts, all of one type."""
     if {type(value) for value in values} in ({int}, {float}):
         return list(values)
     return [str(value) for value in values]
 
 
 def _field_name(flag: str) -> str:
-    """The field that a flag stands for, or field and parameter: "mixer.sigma"."""
+    """Returns the field of a flag, or its field and parameter, such as "mixer.sigma"."""
     names = {
         flag_name(field): field.name
         for field in dataclasses.fields(TrainingConfig)
@@ -143,7 +143,7 @@ def _field_name(flag: str) -> str:
 
 
 def _defaults(field: str) -> dict[str, list]:
-    """The parameters of everything that a field may name, with the defaults that they have."""
+    """Returns the parameters of all entries that a field may name, with their defaults."""
     registry = REGISTRIES[field]
     found: dict[str, list] = {}
     for name in registry.names():
@@ -155,7 +155,7 @@ def _defaults(field: str) -> dict[str, list]:
 
 
 def _kind_of(name: str) -> type:
-    """int, float, bool or str: the type of a field's values."""
+    """Returns the type of a field's values: int, float, bool or str."""
     hint = typing.get_type_hints(TrainingConfig)[name]
     return (typing.get_args(hint) or (hint,))[0]  # The first of `int | None`.
 
@@ -173,7 +173,7 @@ def _parse_choices(name: str, flag: str, text: str) -> tuple:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas that are outside of brackets and quotes."""
+    """Splits a text at the commas outside brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
@@ -190,7 +190,7 @@ def _split(text: str) -> list[str]:
 
 
 def _literal(text: str) -> Any:
-    """A value as in a call string, or as on a command line: true, none, a text without quotes."""
+    """Parses a value as in a call string or on a command line (true, none, unquoted text)."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     try:
@@ -200,7 +200,7 @@ def _literal(text: str) -> Any:
 
 
 def _one_type(values: tuple) -> tuple:
-    """Numbers as floats where one of them is."""
+    """Converts integers to floats if the values include both."""
     if {type(value) for value in values} != {int, float}:
         return values
     try:
@@ -232,7 +232,7 @@ def _parse_range(name: str, flag: str, text: str) -> tuple:
 
 
 def _end(name: str, flag: str, text: str, shown: str) -> int | float:
-    """One end of a range of integers or floats."""
+    """Parses one end of a range of integers or floats."""
     kinds = {type(value) for value in _defaults_of(name)}
     if kinds & {str, bool, tuple}:
         raise ValueError(f"{flag} takes names, of which there is no range; got {shown!r}.")
@@ -243,7 +243,7 @@ def _end(name: str, flag: str, text: str, shown: str) -> int | float:
 
 
 def _defaults_of(name: str) -> list:
-    """The defaults that tell what a name's values are."""
+    """Returns defaults that show the type of a name's values."""
     field, dot, parameter = name.partition(".")
     return _defaults(field)[parameter] if dot else [_kind_of(name)()]
 

@@ -70,10 +70,11 @@ def make_tuner(
     space.check(config)
     settings = search_settings(config, space, oracle, executions)
     check_settings(directory, settings)
-    if role != "chief":  # Which trains nothing, and need not have the data.
+    if role != "chief":  # The chief trains nothing, and need not have the data.
         first = {name: values[0] for name, values in {**space.choices, **space.ranges}.items()}
         _check_labels(config.with_values(first))
-    made = make_oracle(space, max_trials, config.epochs, config.seed + 1)  # It takes 0 for none.
+    # KerasTuner takes a seed of 0 for none.
+    made = make_oracle(space, max_trials, config.epochs, config.seed + 1)
     if role != "worker":
         write_settings(directory, settings)
     return RunTuner(made, config, space, executions, directory, settings, worker_timeout)
@@ -93,11 +94,11 @@ class RunTuner(base_tuner.BaseTuner):
     Args:
         oracle: a `keras_tuner.Oracle` that is `KillSafe`, with the objective "val_probe_accuracy".
         config: the `TrainingConfig` that trials change.
-        space: the `SearchSpace` of what they change.
-        executions: runs of each trial.
-        directory: folder for everything.
-        settings: what `search_settings` made; a worker's must be its chief's.
-        worker_timeout: seconds of silence after which a worker is taken for lost.
+        space: the `SearchSpace` of the trials.
+        executions: number of runs per trial.
+        directory: folder for KerasTuner's state and the trials' runs.
+        settings: the result of `search_settings`; a worker's must equal its chief's.
+        worker_timeout: seconds without contact after which a worker is considered lost.
 
     Attributes:
         role: "alone", "chief" or "worker".
@@ -126,11 +127,12 @@ class RunTuner(base_tuner.BaseTuner):
             self._chief = parallel.Connection(self.oracle, worker_timeout)
 
     def search(self, verbose: int = 1) -> None:
-        """Makes the trials that are left; the chief hands them out, a worker makes some.
+        """Runs the remaining trials; the chief hands them out, and a worker runs some.
 
         Raises:
-            ValueError: data that are not there, or settings that are not the chief's.
-            OSError: a folder that cannot be written, a chief that does not answer, or no workers.
+            ValueError: the data do not exist, or the settings are not the chief's.
+            OSError: the folder cannot be written to, the chief does not answer, or there are no
+                workers.
         """
         if self.role == "chief":
             self.oracle.verbose = verbose
@@ -148,22 +150,22 @@ class RunTuner(base_tuner.BaseTuner):
         except grpc.RpcError as error:
             raise OSError(parallel.lost(error)) from error
         if fatal is not None:
-            raise fatal  # What ended a trial, with its traceback.
+            raise fatal  # The error that ended a trial, with its traceback.
 
     def pre_create_trial(self) -> None:
-        """Lets a second pass between a worker's requests: KerasTuner's asks without a pause."""
+        """Waits a second between a worker's requests; KerasTuner's worker asks without a pause."""
         if self._chief:
             time.sleep(max(0.0, self._next_request - time.monotonic()))
             self._next_request = time.monotonic() + 1
 
     def run_trial(self, trial: Any, verbose: int = 1) -> float:
-        """The mean of a trial's best validation accuracies; `verbose` is KerasTuner's."""
+        """Runs a trial; returns the mean of its best validation accuracies. `verbose` is unused."""
         try:
             with self._signs_of_life(trial):
                 scores = [self._run(trial, number) for number in range(self.executions)]
             if self._chief:
                 self._chief.wait()
-        except Diverged as error:  # These values are no good; others may be.
+        except Diverged as error:  # Other values may not diverge.
             raise errors.FailedTrialError(str(error)) from error
         except (ValueError, OSError) as error:
             raise errors.FatalError(str(error)) from error
@@ -184,7 +186,7 @@ class RunTuner(base_tuner.BaseTuner):
         return results["best_" + OBJECTIVE]
 
     def trial_config(self, trial: Any, execution: int = 0) -> TrainingConfig:
-        """The `TrainingConfig` of one run of a trial."""
+        """Returns the `TrainingConfig` of one run of a trial."""
         values = trial.hyperparameters.values
         return self.config.with_values(self.space.changes(values)).replace(
             epochs=values.get(_EPOCHS, self.config.epochs),
@@ -194,13 +196,13 @@ class RunTuner(base_tuner.BaseTuner):
         )
 
     def _run_dir(self, trial_id: str, execution: int) -> pathlib.Path:
-        # It comes from KerasTuner's files, and what it names is replaced and removed.
+        # The id comes from KerasTuner's files, and folders named after it are replaced and removed.
         if not trial_id.isalnum():
             raise errors.FatalError(f"A trial's name must not be a path; got '{trial_id}'.")
         return pathlib.Path(self.directory) / "runs" / f"trial{trial_id}_run{execution}"
 
     def _continue_earlier(self, trial: Any, config: TrainingConfig, execution: int) -> None:
-        """Hyperband's later rounds go on from a copy of the run of an earlier trial."""
+        """Copies the run of an earlier trial, which Hyperband's later rounds continue."""
         earlier = trial.hyperparameters.values.get(_EARLIER)
         folder = RunFolder(config.run_dir)
         if earlier is None or read_state(folder.checkpoints) is not None:
@@ -208,12 +210,12 @@ class RunTuner(base_tuner.BaseTuner):
         shutil.rmtree(folder.path, ignore_errors=True)
         partial = folder.path.with_name(f"partial-{folder.path.name}")
         shutil.rmtree(partial, ignore_errors=True)
-        # The copy is a run of its own to trackers.
+        # To trackers, the copy is a run of its own.
         ignored = shutil.ignore_patterns(folder.trackers.name)
         shutil.copytree(self._run_dir(earlier, execution), partial, ignore=ignored)
         partial.rename(folder.path)
 
-    # The oracle's state is all there is, and runs are saved by `train`.
+    # The tuner has no state besides the oracle's, and `train` saves the runs.
 
     def _get_tuner_fname(self) -> str:
         return self.oracle._get_oracle_fname()
@@ -224,21 +226,21 @@ class RunTuner(base_tuner.BaseTuner):
             self.oracle.save()
 
     def reload(self) -> None:
-        """Goes on with what the oracle saved; trials of a chief's workers stay theirs."""
+        """Restores what the oracle saved; a chief's workers keep their trials."""
         if self.role != "worker":
             self.oracle.reload()
         if self.role == "chief":
             self.oracle.give_back()
 
     def save_model(self, trial_id: str, model: Any, step: int = 0) -> None:
-        """Nothing: `train` saves its checkpoints."""
+        """Does nothing, since `train` saves checkpoints."""
 
     def load_model(self, trial: Any) -> Any:
-        """The best model of a trial's first run."""
+        """Returns the best model of a trial's first run."""
         return load_run(self._run_dir(trial.trial_id, 0))[1]
 
 
 def _free_memory() -> None:
-    """Lets go of the model before; a search makes many in one process."""
+    """Frees the previous model, since a search creates many in one process."""
     keras.backend.clear_session()
     gc.collect()
