@@ -186,7 +186,7 @@ def _load(path: pathlib.Path) -> Any:
         IndexError,
         tf.errors.OpError,
     ) as error:  # Truncated files raise an IndexError.
-        raise ValueError(f"'{path}' is no SavedModel that can be loaded: {error}") from error
+        raise ValueError(f"'{path}' is not a SavedModel that can be loaded: {error}") from error
 
 
 def _definitions(path: pathlib.Path, signatures: Iterable[str]) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _read_examples(path: pathlib.Path, image_shape: tuple[int, ...]) -> bytes | 
         with Image.open(path, formats=("PNG",)) as image:
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"'{path}' is no PNG that can be read.") from error
+        raise ValueError(f"'{path}' is not a PNG that can be read.") from error
     if image.height != height or image.width % width:
         raise ValueError(
             f"'{path}' must be images of {width}x{height} side by side; it is "

@@ -193,5 +193,5 @@ def read_flagfile(path: str | pathlib.Path) -> TrainingConfig:
     except flags.Error as error:
         raise ValueError(f"Flagfile '{path}': {error}") from error
     if len(rest) > 1:
-        raise ValueError(f"Flagfile '{path}' holds '{rest[1]}', which is no --name=value.")
+        raise ValueError(f"Flagfile '{path}' holds '{rest[1]}', which is not --name=value.")
     return config_from_flags(TrainingConfig, flag_values)

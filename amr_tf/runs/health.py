@@ -87,7 +87,7 @@ class HealthMonitor(keras.callbacks.Callback):
         self._warn_once(
             "certain",
             self._certain_epochs >= _PATIENCE,
-            f"For {_PATIENCE} epochs the discriminator has told what was made from what is real "
+            f"For {_PATIENCE} epochs the discriminator has told real images from fakes "
             "without an error: the auto-encoder may learn little from it.",
         )
 

@@ -111,7 +111,7 @@ class Tracker(keras.callbacks.Callback):
         found = self._ids().get(self.title)
         # W&B uses it in a path, and the folder may come from someone else.
         if found is not None and not re.fullmatch(r"[\w-]{1,64}", str(found)):
-            raise ValueError(f"'{self.folder.trackers}' is damaged: {found!r:.50} is no id")
+            raise ValueError(f"'{self.folder.trackers}' is damaged: {found!r:.50} is not an id")
         return found
 
     def remember_id(self, run_id: str) -> None:

@@ -235,7 +235,7 @@ def _end(name: str, flag: str, text: str, shown: str) -> int | float:
     """Parses one end of a range of integers or floats."""
     kinds = {type(value) for value in _defaults_of(name)}
     if kinds & {str, bool, tuple}:
-        raise ValueError(f"{flag} takes names, of which there is no range; got {shown!r}.")
+        raise ValueError(f"{flag} takes names, so a range is not possible; got {shown!r}.")
     value = _value(_kind_of(name), flag, text) if "." not in name else _literal(text)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"A range goes from number to number; got {flag}:{shown}.")

@@ -294,12 +294,12 @@ def test_folders_that_cannot_be_served(tmp_path, break_it, sentence):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("saved_model.pb", b"nonsense", "no SavedModel that can be loaded"),
-        ("variables/variables.data-00000-of-00001", b"short", "no SavedModel that can be loaded"),
+        ("saved_model.pb", b"nonsense", "not a SavedModel that can be loaded"),
+        ("variables/variables.data-00000-of-00001", b"short", "not a SavedModel that can be loaded"),
         ("metadata.json", b"{", "is not JSON"),
         ("metadata.json", b"[]", "must hold a JSON object"),
-        ("examples.png", b"nonsense", "is no PNG"),
-        ("examples.png", picture(16, 4)[:-40], "is no PNG"),
+        ("examples.png", b"nonsense", "is not a PNG"),
+        ("examples.png", picture(16, 4)[:-40], "is not a PNG"),
         ("examples.png", picture(6, 4), "must be images of 4x4 side by side; it is 6x4"),
     ],
 )

@@ -85,11 +85,11 @@ def test_a_version_that_is_being_copied_is_left_alone(folder, app, newest, capsy
 @pytest.mark.parametrize(
     ("missing", "reason"),
     [
-        ("variables/variables.index", "is no SavedModel that can be loaded"),
-        ("variables/variables.data-00000-of-00001", "is no SavedModel that can be loaded"),
-        ("saved_model.pb", "is no SavedModel that can be loaded"),
+        ("variables/variables.index", "is not a SavedModel that can be loaded"),
+        ("variables/variables.data-00000-of-00001", "is not a SavedModel that can be loaded"),
+        ("saved_model.pb", "is not a SavedModel that can be loaded"),
         ("metadata.json", "is damaged"),
-        ("examples.png", "is no PNG that can be read"),
+        ("examples.png", "is not a PNG that can be read"),
     ],
 )
 def test_half_a_version_is_never_served(folder, app, newest, capsys, missing, reason):

@@ -112,7 +112,7 @@ def test_a_file_elsewhere_is_read_as_flags_only(tmp_path):
     folder.mkdir()
     path = folder / "a.cfg"
     write(path, "--flagfile=../secret")
-    with pytest.raises(ValueError, match="which is no --name=value") as caught:
+    with pytest.raises(ValueError, match="which is not --name=value") as caught:
         flagfiles.read_flagfile(path)
     assert_sentence(caught)
     assert "hunter2" not in str(caught.value)
