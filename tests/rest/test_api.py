@@ -294,8 +294,8 @@ def test_folders_that_cannot_be_served(tmp_path, break_it, sentence):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("saved_model.pb", b"nonsense", "not a SavedModel that can be loaded"),
-        ("variables/variables.data-00000-of-00001", b"short", "not a SavedModel that can be loaded"),
+        ("saved_model.pb", b"nonsense", "not a SavedModel"),
+        ("variables/variables.data-00000-of-00001", b"short", "not a SavedModel"),
         ("metadata.json", b"{", "is not JSON"),
         ("metadata.json", b"[]", "must hold a JSON object"),
         ("examples.png", b"nonsense", "is not a PNG"),
