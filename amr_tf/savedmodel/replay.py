@@ -6,6 +6,7 @@ line of JSON, a dictionary from signatures to the largest differences. The array
 named `SIGNATURE/input/NAME` and `SIGNATURE/output/NAME`.
 """
 
+import functools
 import json
 import pathlib
 import sys
@@ -40,7 +41,7 @@ def differences(folder: str | pathlib.Path, record: str | pathlib.Path) -> dict[
     Raises:
         ValueError: an output has another shape or type, or a signature was not recorded.
     """
-    signatures = tf.saved_model.load(folder).signatures
+    signatures = _signatures(folder)
     found: dict[str, float] = {}
     for name, (inputs, outputs) in read_requests(record).items():
         answers = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
@@ -53,6 +54,11 @@ def differences(folder: str | pathlib.Path, record: str | pathlib.Path) -> dict[
     if missing:
         raise ValueError(f"No requests were recorded for {', '.join(missing)}.")
     return found
+
+
+@functools.lru_cache(maxsize=1)  # Several records of one folder follow each other.
+def _signatures(folder: str | pathlib.Path) -> Any:
+    return tf.saved_model.load(folder).signatures
 
 
 def read_requests(record: str | pathlib.Path) -> Requests:
