@@ -82,7 +82,7 @@ def main(given: flags.FlagValues, arguments: list[str]) -> int:
         write_report(plan, command)
 
     if not reproduce(plan, report, log=lambda line: print(line, flush=True)):
-        print("Stopped; the same command goes on from here.")
+        print("Stopped; run the same command to continue.")
         return 130
     print("\n" + write_report(plan, command))
     print(f"Wrote {plan.out}/report.md, report.csv and report.html.")

@@ -378,7 +378,7 @@ def _fit(
                 if deadline is not None and deadline.passed:
                     print(
                         f"Stopped after max_minutes = {config.max_minutes:g}, at step "
-                        f"{model.steps_made}. --resume goes on."
+                        f"{model.steps_made}. Continue with --resume."
                     )
                     break
                 if model.stop_training:

@@ -141,8 +141,8 @@ class Tracker(keras.callbacks.Callback):
             self._gave_up = True
             reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
             logging.warning(
-                "%s has failed (%s). The run goes on and sends it nothing more; --resume sends "
-                "what is missing.",
+                "%s has failed (%s). Training continues without it; --resume sends what is "
+                "missing.",
                 self.title,
                 reason[:_LONGEST],
             )
@@ -212,13 +212,13 @@ def _flat(results: dict[str, Any], prefix: str = _RESULTS) -> dict[str, float]:
 
 @TRACKERS.register("tensorboard")
 def tensorboard(folder: Any) -> keras.callbacks.Callback:
-    """Event files for TensorBoard in the run's folder, and the grids of samples."""
+    """Writes event files for TensorBoard, with the sample grids, to the run's folder."""
     return EpochTensorBoard(folder.tensorboard, write_graph=False)
 
 
 @TRACKERS.register("mlflow")
 class MLflow(Tracker):
-    """MLflow; without `MLFLOW_TRACKING_URI` an SQLite file beside the run's folder, `mlflow.db`.
+    """Logs to MLflow, to `MLFLOW_TRACKING_URI` or else to `mlflow.db` next to the run's folder.
 
     The parameters are the config's settings when the run began. The metrics are those of `log.csv`
     and `results.json`. The artifacts are `config.json`, `results.json` and the sample grids.
@@ -323,7 +323,7 @@ class MLflow(Tracker):
 
 @TRACKERS.register("wandb")
 class WandB(Tracker):
-    """Weights & Biases; without `WANDB_MODE` offline, in the run's folder `wandb/`.
+    """Logs to Weights & Biases, offline, to the run's folder, unless `WANDB_MODE` is set.
 
     If a run is resumed offline, each training process leaves a folder with all epochs since the
     first. `wandb sync` of the last folder sends the whole run.

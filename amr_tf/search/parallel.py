@@ -137,7 +137,7 @@ def _watch(oracle: Any, service: _Service, worker_timeout: float) -> None:
             finished = sum(trial.status == "COMPLETED" for trial in oracle.trials.values())
             raise OSError(
                 f"No worker was heard of for {PATIENCE * worker_timeout:g} s. {finished} trials "
-                "are finished; the same command goes on."
+                "are finished; run the same command to continue."
             )
 
 
@@ -219,7 +219,7 @@ def lost(error: Any) -> str:
     """Returns a sentence that explains a `grpc.RpcError`."""
     if error.code() == grpc.StatusCode.ABORTED:
         return f"This worker ends, since its chief says: {error.details()}."
-    return f"The chief at {_address()} failed: {error.details()}; the same command goes on."
+    return f"The chief at {_address()} failed: {error.details()}; run the same command to continue."
 
 
 class _Signature(grpc.UnaryUnaryClientInterceptor):

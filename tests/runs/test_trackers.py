@@ -302,8 +302,8 @@ def test_a_failure_is_one_warning_and_the_next_training_sends_what_is_missing(
     run = Trained(config)
     run.epochs(0, 2)
     assert warnings_of(caplog) == [
-        f"Memory has failed (ConnectionError: no route to {place}). The run goes on and sends it "
-        "nothing more; --resume sends what is missing."
+        f"Memory has failed (ConnectionError: no route to {place}). Training continues without "
+        "it; --resume sends what is missing."
     ]
     monkeypatch.setattr(Memory, "down", "")
     run.epochs(2, 3)
