@@ -361,7 +361,10 @@ def test_a_run_that_stops_after_minutes(tmp_path, monkeypatch, unevaluated, eage
     assert first == json.loads(folder.results.read_text())
     assert read_state(folder.checkpoints)["step"] == 3
     assert [row["epoch"] for row in read_log(folder.log)] == [0, 1]
-    assert "Stopped after max_minutes = 1, at step 3. Continue with --resume." in capsys.readouterr().out
+    assert (
+        "Stopped after max_minutes = 1, at step 3. Continue with --resume."
+        in capsys.readouterr().out
+    )
     train(config, resume=True)
     states = [read_state(RunFolder(each.run_dir).checkpoints) for each in (config, whole)]
     assert_same_checkpoint(states[0]["checkpoint"], states[1]["checkpoint"])
