@@ -1,9 +1,11 @@
 """amr_tf: auto-encoders whose latent codes can be mixed (adversarial mixup resynthesis)."""
 
+import importlib
 import os
 import pathlib
 import platform
 import sys
+from typing import Any
 
 # TensorFlow's C++ code logs messages about its graph optimizer to standard error. Errors reach
 # Python as exceptions anyway. Set the variable yourself to see the log.
@@ -50,6 +52,16 @@ from amr_tf.models import (
 from amr_tf.optimizers import AdamL2
 from amr_tf.perceptual import PerceptualLoss
 from amr_tf.version import __version__
+
+# Imported on first use: `amr_tf.hub.push_to_hub` works after `import amr_tf`.
+_LAZY = ("experiments", "figures", "hub", "metrics", "rest", "runs", "savedmodel", "search")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "ACAI",

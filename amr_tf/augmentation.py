@@ -117,7 +117,7 @@ class ImageAugmentation(SeedStateSaving, keras.layers.Layer):
             )
         super().build(input_shape)
 
-    def call(self, images: Tensor, training: bool = False) -> Tensor:
+    def call(self, images: Tensor, training: bool = True) -> Tensor:
         if not training:
             return ops.cast(images, "float32")
         changed = (ops.cast(images, "float32") + 1.0) / 2.0
@@ -193,6 +193,7 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
     Call arguments:
         images: (groups * N, H, W, C).
         groups: number of groups of N images.
+        training: whether to change the images, as in Keras' own augmentation layers.
 
     Returns:
         Images of the same shape and dtype.
@@ -231,7 +232,9 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
         _check_images(input_shape)
         super().build(input_shape)
 
-    def call(self, images: Tensor, groups: int = 1) -> Tensor:
+    def call(self, images: Tensor, groups: int = 1, training: bool = True) -> Tensor:
+        if not training:
+            return images
         x = ops.cast(images, "float32")
         count = ops.shape(images)[0] // groups
         if self.brightness:
@@ -253,7 +256,9 @@ class DiffAugment(SeedStateSaving, keras.layers.Layer):
         drawn = keras.random.uniform((count, 1, 1, 1), -largest, largest, seed=self.seed_generator)
         return ops.tile(drawn, (groups, 1, 1, 1))
 
-    def compute_output_spec(self, images: keras.KerasTensor, groups: int = 1) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, images: keras.KerasTensor, groups: int = 1, training: bool = True
+    ) -> keras.KerasTensor:
         return keras.KerasTensor(images.shape, images.dtype)
 
     def get_config(self) -> dict[str, Any]:

@@ -22,13 +22,16 @@ GAN_LOSSES = Registry("GAN loss", skip=2)
 """Functions of logits and targets, by the names that `--gan_loss` takes."""
 
 _LEAST_VARIANCE = 1e-4  # Of images in [-1, 1].
+_SHORT_NAMES = {"mae": "mean_absolute_error", "mse": "mean_squared_error"}  # As in Keras.
+_TARGETS = ("y_true", "target", "targets")  # First parameters of functions in Keras' order.
 
 
 def reconstruction_loss(loss: str | Callable) -> Callable:
     """Returns a reconstruction loss, a function of (images, reconstructions) to a scalar.
 
     Args:
-        loss: a call string of `RECONSTRUCTION_LOSSES`, a function, or a `keras.losses.Loss`.
+        loss: a call string of `RECONSTRUCTION_LOSSES`, "mae" or "mse", a function, or a
+            `keras.losses.Loss`.
 
     Raises:
         ValueError: a name or parameter is unknown, or the loss is a Keras cross-entropy, whose
@@ -48,13 +51,14 @@ def gan_loss(loss: str | Callable) -> Callable:
 
     Args:
         loss: a call string of `GAN_LOSSES`, a function of (logits, target), or a Keras loss, with
-            arguments in Keras' order (y_true, y_pred).
+            arguments in Keras' order (y_true, y_pred). A function whose first parameter is named
+            `y_true`, `target` or `targets` is called in that order, too.
 
     Raises:
         ValueError: a name or parameter is unknown, or a Keras loss expects probabilities.
     """
     function = _loss(GAN_LOSSES, loss)
-    if not isinstance(function, keras.losses.Loss) and _first_parameter(function) != "y_true":
+    if not isinstance(function, keras.losses.Loss) and _first_parameter(function) not in _TARGETS:
         return function
     if _keras_from_logits(function) is False:
         raise ValueError(
@@ -98,13 +102,13 @@ def compares_codes(loss: Callable) -> bool:
 
 def _loss(registry: Registry, loss: str | Callable) -> Callable:
     if not isinstance(loss, str):
-        if not callable(loss):
+        if not callable(loss) or isinstance(loss, type):
             raise ValueError(
                 f"A {registry.kind} must be a name ({', '.join(registry.names())}) or a function; "
                 f"got {loss!r}."
             )
         return loss
-    name, arguments = registry.parse(loss)
+    name, arguments = registry.parse(_SHORT_NAMES.get(loss, loss))
     entry = registry.get(name)
     if isinstance(entry, type):
         return entry(**arguments)
@@ -155,6 +159,7 @@ def _float32(*tensors: Any) -> tuple:
 
 
 @RECONSTRUCTION_LOSSES.register("mean_absolute_error")
+@keras.saving.register_keras_serializable(package="amr_tf")
 def mean_absolute_error(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Mean of `|x - g(f(x))|` over all elements, used for the paper's published tables."""
     images, reconstructions = _float32(images, reconstructions)
@@ -162,6 +167,7 @@ def mean_absolute_error(images: Tensor, reconstructions: Tensor) -> Tensor:
 
 
 @RECONSTRUCTION_LOSSES.register("mean_squared_error")
+@keras.saving.register_keras_serializable(package="amr_tf")
 def mean_squared_error(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Mean of `(x - g(f(x)))^2` over all elements, as in Berthelot et al. (2019)."""
     images, reconstructions = _float32(images, reconstructions)
@@ -169,6 +175,7 @@ def mean_squared_error(images: Tensor, reconstructions: Tensor) -> Tensor:
 
 
 @RECONSTRUCTION_LOSSES.register("binary_crossentropy")
+@keras.saving.register_keras_serializable(package="amr_tf")
 def binary_crossentropy(images: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy of Bernoulli pixels, summed over pixels (used for dSprites).
 
@@ -190,6 +197,7 @@ binary_crossentropy.from_logits = True  # type: ignore[attr-defined]
 
 
 @GAN_LOSSES.register("binary_crossentropy")
+@keras.saving.register_keras_serializable(package="amr_tf")
 def gan_binary_crossentropy(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean cross-entropy of the discriminator's logits against `target` (paper, equation 2).
 
@@ -205,6 +213,7 @@ def gan_binary_crossentropy(logits: Tensor, target: Tensor | float) -> Tensor:
 
 
 @GAN_LOSSES.register("least_squares")
+@keras.saving.register_keras_serializable(package="amr_tf")
 def gan_least_squares(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean of `(D - target)^2` (Mao et al. 2017); see `gan_binary_crossentropy` for arguments."""
     logits, target = _float32(logits, target)
@@ -212,6 +221,7 @@ def gan_least_squares(logits: Tensor, target: Tensor | float) -> Tensor:
 
 
 @GAN_LOSSES.register("hinge")
+@keras.saving.register_keras_serializable(package="amr_tf")
 def gan_hinge(logits: Tensor, target: Tensor | float) -> Tensor:
     """Mean of `max(0, 1 - s D)`, with s = 1 for real and -1 for fake (Lim & Ye 2017).
 

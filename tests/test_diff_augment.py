@@ -107,6 +107,14 @@ def test_a_saved_layer_goes_on_with_its_draws(tmp_path):
     assert not np.array_equal(first, model(IMAGES))
 
 
+def test_nothing_changes_outside_training():
+    layer = DiffAugment(seed=0)
+    np.testing.assert_array_equal(layer(IMAGES, training=False), IMAGES)
+    inputs = keras.Input((8, 8, 3))
+    predicted = keras.Model(inputs, layer(inputs)).predict(np.asarray(IMAGES), verbose=0)
+    np.testing.assert_array_equal(predicted, IMAGES)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_dtypes_are_kept(dtype):
     assert DiffAugment(seed=0)(tf.cast(IMAGES, dtype)).dtype == dtype

@@ -366,9 +366,12 @@ def test_unknown_names():
             assert "must be a name (" in error(make, given)
 
 
-@pytest.mark.parametrize("name", ["mean_absolute_error", "mean_squared_error"])
-def test_reconstruction_losses_by_name(name):
+@pytest.mark.parametrize(
+    ("name", "short"), [("mean_absolute_error", "mae"), ("mean_squared_error", "mse")]
+)
+def test_reconstruction_losses_by_name(name, short):
     assert losses.reconstruction_loss(name) is getattr(losses, name)
+    assert losses.reconstruction_loss(short) is getattr(losses, name)
     own = losses.reconstruction_loss(lambda images, others: 3.0)
     assert own(IMAGES, OTHERS) == 3.0
 
@@ -430,6 +433,31 @@ def test_losses_of_keras_have_their_arguments_in_keras_order(loss, by_hand, targ
     found = losses.gan_loss(loss)(tf.constant(LOGITS), target)
     expected = by_hand(LOGITS.astype("float64"), target).mean()
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("first", ["y_true", "target", "targets"])
+def test_the_name_of_the_first_parameter_tells_the_order(first):
+    source = f"lambda {first}, logits: tf.reduce_mean({first} + 10.0 * logits)"
+    loss = losses.gan_loss(eval(source, {"tf": tf}))
+    assert float(loss(tf.constant([3.0, 5.0]), 1.0)) == pytest.approx(41.0)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        *(losses.mean_absolute_error, losses.mean_squared_error, losses.binary_crossentropy),
+        *(losses.gan_binary_crossentropy, losses.gan_least_squares, losses.gan_hinge),
+    ],
+)
+def test_a_function_of_the_library_comes_back_from_a_file(loss):
+    serialized = keras.saving.serialize_keras_object(loss)
+    assert keras.saving.deserialize_keras_object(serialized) is loss
+
+
+@pytest.mark.parametrize("make", [losses.reconstruction_loss, losses.gan_loss])
+def test_a_class_instead_of_a_loss(make):
+    with pytest.raises(ValueError, match=r"must be a name \(.*\) or a function; got <class"):
+        make(keras.losses.MeanSquaredError)
 
 
 def test_a_loss_of_logits_and_target_keeps_its_order():

@@ -160,3 +160,11 @@ def test_tensorflow_is_told_to_use_onednn():
     )
     if done.stdout.strip() == "x86_64":
         assert "oneDNN custom operations are on" in done.stderr
+
+
+def test_submodules_are_imported_on_first_use():
+    import amr_tf
+
+    assert amr_tf.hub.push_to_hub.__module__ == "amr_tf.hub"
+    with pytest.raises(AttributeError, match="'amr_tf' has no attribute 'hubs'"):
+        amr_tf.hubs  # noqa: B018

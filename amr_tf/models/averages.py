@@ -6,11 +6,13 @@ the averages for hundreds of steps. Averages and weights are swapped without rou
 so a model can be validated, saved and used with the averages and resume training from the weights.
 """
 
+import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -39,10 +41,37 @@ def keep_averages(optimizer: keras.Optimizer, momentum: float) -> None:
 
 def start_averages(optimizer: keras.Optimizer) -> None:
     """Sets the averages to the weights before the first update; Keras starts them at zero."""
-    inner = _inner(optimizer)
-    if not int(ops.convert_to_numpy(inner.iterations)):
-        for variable, average in _pairs(inner):
-            average.assign(ops.convert_to_numpy(variable))
+    if not int(ops.convert_to_numpy(_inner(optimizer).iterations)):
+        restart_averages(optimizer)
+
+
+def restart_averages(optimizer: keras.Optimizer) -> None:
+    """Sets the averages to the variables' present values."""
+    for variable, average in _pairs(_inner(optimizer)):
+        average.assign(ops.convert_to_numpy(variable))
+
+
+@contextlib.contextmanager
+def restored_or_restarted(optimizer: keras.Optimizer) -> Iterator[None]:
+    """Sets the averages to the variables unless a file, which is loaded meanwhile, has averages.
+
+    Keras skips the state of an optimizer that does not match the file, with a warning only. Yields
+    a list, which is empty unless the averages were restarted.
+    """
+    averages = [average for _, average in _pairs(_inner(optimizer))]
+    before = [ops.convert_to_numpy(average) for average in averages]
+    for average in averages:
+        average.assign(np.full(average.shape, np.nan))
+    restarted: list[bool] = []
+    try:
+        yield restarted
+    except BaseException:
+        for average, values in zip(averages, before):
+            average.assign(values)
+        raise
+    if any(np.isnan(ops.convert_to_numpy(average)).all() for average in averages):
+        restart_averages(optimizer)
+        restarted.append(True)
 
 
 def exchange(optimizer: keras.Optimizer) -> None:

@@ -11,7 +11,13 @@ from amr_tf import checks, losses, optimizers, replicas
 from amr_tf.data.preprocessing import ImagePreprocessor
 from amr_tf.mixers import Mixer
 from amr_tf.models import building, compiling, inference
-from amr_tf.models.averages import exchange, keep_averages, start_averages
+from amr_tf.models.averages import (
+    exchange,
+    keep_averages,
+    restart_averages,
+    restored_or_restarted,
+    start_averages,
+)
 from amr_tf.models.compiling import Player
 from amr_tf.models.data_checks import (
     check_validation_split,
@@ -177,12 +183,26 @@ class ResynthesisModel(keras.Model):
         self.check_mixer(mixer, self.mixed_shape)
         self._check_augmentation()
         self._trackers = {name: _tracker(name) for name in self.METRICS}
+        self._computed_metrics: tuple[str, ...] = ()  # Those that the latest step has computed.
         # Counts training steps. It is saved, since `generator_update_every` depends on it.
         self.step_counter = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
         self.create_state()
         self.build((None, *self.image_shape))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValueError as error:
+            if "add new elements of state" not in str(error):
+                raise
+            kind = type(self).__name__
+            raise ValueError(
+                f"{name} cannot be set, since the {kind} is already built. To replace a network, "
+                f"create a new model: {kind}(model.encoder, model.decoder, ...). A method creates "
+                "its own layers and variables in `create_state`."
+            ) from error
 
     # Building models from names.
 
@@ -336,6 +356,19 @@ class ResynthesisModel(keras.Model):
         own = list(self._trackers.values())
         return [*own, self._compile_metrics] if self._has_compile_metrics() else own
 
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of the values that `evaluate` returns, in order.
+
+        Before the first step, these are the names of all metrics.
+        """
+        names = [
+            name for name in self._trackers if name in (self._computed_metrics or self._trackers)
+        ]
+        if self._has_compile_metrics():
+            names += [metric.name for metric in self._compile_metrics.metrics]
+        return names
+
     def _has_compile_metrics(self) -> bool:
         return getattr(self, "_compile_metrics", None) is not None
 
@@ -450,8 +483,8 @@ class ResynthesisModel(keras.Model):
         Args:
             autoencoder_optimizer: optimizer of encoder, decoder and mixer: a Keras optimizer, or a
                 call string such as "adam_l2" (as in the paper) or "adam(learning_rate=1e-3)". It
-                is also `model.optimizer`, which Keras' callbacks control. The learning rates of
-                the other players follow it in proportion.
+                is also `model.optimizer`, which Keras' callbacks control. During `fit`, the
+                learning rates of the other players follow it in proportion.
             discriminator_optimizer: optimizer of the discriminator.
             probe_optimizer: optimizer of the probe.
             reconstruction_loss: a call string: "mean_absolute_error" (used for the published
@@ -563,7 +596,7 @@ class ResynthesisModel(keras.Model):
         compiling.build_optimizers(self.players)
         if ema:
             start_averages(self.autoencoder_optimizer)
-        if self.autoencoder_optimizer is not previous:
+        if self.autoencoder_optimizer is not previous or not ema:
             self.holds_averages = False  # The old optimizer held the swapped-out weights.
         compiling.finalize_all(self)
         made = {f"{name}_optimizer": player.optimizer for name, player in self.players.items()}
@@ -582,6 +615,23 @@ class ResynthesisModel(keras.Model):
         if self.ema and self.holds_averages != wanted:
             exchange(self.autoencoder_optimizer)
             self.holds_averages = wanted
+
+    def set_weights(self, weights: list[np.ndarray]) -> None:
+        """Sets all weights, as in Keras, and with `ema` also the averages of the auto-encoder's."""
+        super().set_weights(weights)
+        if self.ema:
+            restart_averages(self.autoencoder_optimizer)
+
+    def load_weights(self, filepath: Any, **kwargs: Any) -> None:
+        """Loads weights, as in Keras; with `ema`, averages that the file lacks start from them."""
+        if not self.ema:
+            super().load_weights(filepath, **kwargs)
+            self.holds_averages = False  # The file's weights, averages or not, are the model's now.
+            return
+        with restored_or_restarted(self.autoencoder_optimizer) as restarted:
+            super().load_weights(filepath, **kwargs)
+        if restarted:
+            self.holds_averages = False
 
     def remember(self, **settings: Any) -> None:
         """Stores a method's own settings of `compile`, as attributes and for the saved file."""
@@ -790,6 +840,7 @@ class ResynthesisModel(keras.Model):
             )
         for name, value in results.items():
             self._trackers[name].update_state(value, sample_weight=weights[name])
+        self._computed_metrics = tuple(results)
         tracked = {name: self._trackers[name].result() for name in results}
         if self._has_compile_metrics():
             self._compile_metrics.update_state(step.images, step.reconstructions)

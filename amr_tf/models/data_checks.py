@@ -154,7 +154,7 @@ def _not_images(prefix: str, got: str) -> str:
 def _checked_generator(batches: Iterator, check: Callable) -> Iterator:
     for number, batch in enumerate(batches):
         check(batch, number)
-        yield batch
+        yield batch if isinstance(batch, tuple) else (batch,)  # Keras takes only tuples.
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):

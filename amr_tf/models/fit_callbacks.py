@@ -11,6 +11,9 @@ def with_own(callbacks: Any, model: Any) -> Any:
     Args:
         callbacks: as `fit` takes them: None, a callback, a list, or a `CallbackList`.
         model: the `ResynthesisModel` to be trained.
+
+    Raises:
+        ValueError: `SwapEMAWeights` would undo the switching to averages that `ema` implies.
     """
     own = SharedLearningRate()
     first: list[keras.callbacks.Callback] = [Averages()] if model.ema else []
@@ -26,6 +29,11 @@ def with_own(callbacks: Any, model: Any) -> Any:
         given = [callback for callback in given if callback is not None]
         both = [*first, *given, own]
     for callback in given:
+        if model.ema and isinstance(callback, keras.callbacks.SwapEMAWeights):
+            raise ValueError(
+                f"With ema = {model.ema:g}, `fit` already uses the averages for validation and "
+                "saving: leave out SwapEMAWeights."
+            )
         if getattr(callback, "mode", None) == "auto":
             _set_mode(callback, model)
     return both

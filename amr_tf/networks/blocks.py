@@ -209,9 +209,14 @@ def check_image_shape(image_shape: tuple[int, ...], code_width: int) -> int:
     """Returns the number of halvings from an image's width to `code_width`.
 
     Raises:
-        ValueError: images are not square, or their width is not `code_width` times a power of two,
-            at least 2.
+        ValueError: Keras' image data format is not "channels_last", images are not square, or their
+            width is not `code_width` times a power of two, at least 2.
     """
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "Images are (height, width, channels): call "
+            "keras.config.set_image_data_format('channels_last')."
+        )
     if len(image_shape) != 3:
         raise ValueError(f"image_shape must be (height, width, channels); got {image_shape}.")
     height, width, channels = image_shape

@@ -143,6 +143,77 @@ def test_without_averages_nothing_is_exchanged():
     assert same(before, everything(model))
 
 
+@pytest.mark.parametrize("fitted", [False, True])
+def test_weights_that_are_set_are_what_is_trained_on(fitted):
+    model = averaged()
+    if fitted:
+        fit(model, 1)
+    wanted = [2 * value for value in model.get_weights()]
+    model.set_weights(wanted)
+    assert same(model.get_weights(), wanted)
+    model.use_averages(not model.holds_averages)
+    assert same(model.get_weights(), wanted)
+
+
+def test_the_best_epoch_that_early_stopping_restores_is_trained_on():
+    model, log = averaged(), Log()
+    stop = keras.callbacks.EarlyStopping("loss", mode="max", patience=1, restore_best_weights=True)
+    fit(model, 5, [log, stop])
+    assert stop.best_epoch < len(log.epochs) - 1
+    for _ in range(2):
+        assert same(weights_of(model), log.epochs[stop.best_epoch])
+        model.use_averages(not model.holds_averages)
+
+
+@pytest.mark.parametrize("saved_held", [False, True])
+def test_a_file_of_weights(tmp_path, saved_held):
+    """The model has what was saved, averages too; where they do not fit, they start from it."""
+    model = averaged()
+    fit(model, 2)
+    model.use_averages(saved_held)
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = averaged()
+    again.load_weights(tmp_path / "model.weights.h5")
+    assert same(everything(again), everything(model))
+    assert again.holds_averages is saved_held
+    without = make_dense()
+    frozen = make_dense()
+    frozen.decoder.trainable = False
+    frozen.compile(ema=EMA, run_eagerly=True)
+    for other in (without, frozen):
+        with pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):
+            other.load_weights(tmp_path / "model.weights.h5")
+        for _ in range(2):
+            assert not other.holds_averages
+            assert same(weights_of(other), weights_of(model)[: len(weights_of(other))])
+            other.use_averages(True)
+            other.use_averages(False)
+        other.train_on(X, Y)
+
+
+def test_a_file_that_is_not_there_changes_nothing(tmp_path):
+    model = averaged()
+    fit(model, 1)
+    before = everything(model)
+    with pytest.raises((ValueError, OSError)):
+        model.load_weights(tmp_path / "missing.weights.h5")
+    assert same(everything(model), before)
+
+
+def test_compiled_again_without_averages(tmp_path):
+    model = averaged()
+    fit(model, 1)
+    held = weights_of(model)
+    model.compile(model.autoencoder_optimizer, run_eagerly=True)
+    assert same(weights_of(model), held)
+    model.train_on(X, Y)  # It no longer holds averages.
+
+
+def test_callbacks_of_keras_that_swap_averages_are_refused():
+    with pytest.raises(ValueError, match=r"already uses the averages .*leave out SwapEMAWeights"):
+        fit(averaged(), 1, [keras.callbacks.SwapEMAWeights()])
+
+
 @pytest.mark.parametrize("ema", [-0.1, 1.0, "often"])
 def test_bad_momentum(ema):
     with pytest.raises(ValueError, match="^ema must be a"):

@@ -85,6 +85,7 @@ UNLABELLED = {
     "images": {"x": X, "batch_size": 4},
     "dataset of images": {"x": batched(X)},
     "generator of images": {"x": generator(labels=None)},
+    "generator of bare images": {"x": (images for (images,) in generator(labels=None))},
 }
 
 
