@@ -336,3 +336,21 @@ def test_labels_without_a_probe_are_no_classes():
     results = model.train_on(X, Y)
     assert not any("probe" in name for name in results)
     assert values(model.weights)
+
+
+def test_a_network_of_a_built_model_cannot_be_replaced():
+    model = AMR.create(SHAPE, "mlp(hidden=(4,))", num_classes=3)
+    message = r"^probe cannot be set, since the AMR is already built. To replace a network, create"
+    with pytest.raises(ValueError, match=message):
+        model.probe = build_linear_probe(model.latent_shape, 5)
+    assert model.num_classes == 3
+    model.ema = 0.5  # What is not state can be set.
+
+
+def test_images_are_channels_last():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match=r"set_image_data_format\('channels_last'\)"):
+            AMR.create((1, 8, 8))
+    finally:
+        keras.config.set_image_data_format("channels_last")

@@ -334,6 +334,15 @@ def test_metrics(tmp_path):
         one.save(path)
 
 
+def test_the_names_are_those_of_the_values():
+    model = make_dense(compile_kwargs={"metrics": ["mae"]})
+    model.evaluate(X, Y, verbose=0)
+    named = dict(zip(model.metrics_names, model.evaluate(X, Y, verbose=0), strict=True))
+    assert named == model.evaluate(X, Y, verbose=0, return_dict=True)
+    assert "mae" in named
+    assert "consistency_loss" not in named
+
+
 def test_metrics_start_anew_with_each_epoch():
     model = make_dense(compile_kwargs={"metrics": ["mae"]})
     first = model.evaluate(X, verbose=0, return_dict=True)["mae"]
