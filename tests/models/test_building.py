@@ -29,7 +29,7 @@ from amr_tf.networks import (
     build_mlp_probe,
 )
 from amr_tf.networks.architectures import ARCHITECTURES, Networks
-from tests.models.helpers import SHAPE, X, Y, values
+from tests.models.helpers import SHAPE, X, Y, make_dense, values
 
 layers = keras.layers
 
@@ -339,7 +339,7 @@ def test_labels_without_a_probe_are_no_classes():
 
 
 def test_a_network_of_a_built_model_cannot_be_replaced():
-    model = AMR.create(SHAPE, "mlp(hidden=(4,))", num_classes=3)
+    model = make_dense()
     message = r"^probe cannot be set, since the AMR is already built. To replace a network, create"
     with pytest.raises(ValueError, match=message):
         model.probe = build_linear_probe(model.latent_shape, 5)
