@@ -33,6 +33,15 @@ def eager():
         yield
 
 
+@pytest.fixture(scope="module")
+def tiny():
+    """The name of `tests.runs.tiny`, which `--architecture` takes in the module's tests alone."""
+    from tests.runs.tiny import registered
+
+    with registered() as name:
+        yield name
+
+
 def pytest_configure(config):
     """xdist would deal the files out by their number of tests alone; see below."""
     if hasattr(config.option, "loadscopereorder"):

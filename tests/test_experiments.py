@@ -13,9 +13,11 @@ from amr_tf.runs.checkpoints import best_path, load_model
 from amr_tf.runs.folder import RunFolder, load_data
 from tests.runs.conftest import read_log, tiny_config
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
 
 def test_final_probes_can_be_chosen_or_left_out(tmp_path):
-    config = tiny_config(tmp_path / "run", epochs=1)
+    config = tiny_config(tmp_path / "run", architecture="tiny", epochs=1)
     results = train(config, probes=())
     assert list(results) == ["best_val_probe_accuracy", "best_epoch", "validation", "test"]
     assert json.loads(RunFolder(config.run_dir).results.read_text()) == results
@@ -25,7 +27,7 @@ def test_final_probes_can_be_chosen_or_left_out(tmp_path):
 
 
 def test_callbacks_of_ones_own_see_each_epoch(tmp_path):
-    config = tiny_config(tmp_path / "run", epochs=2)
+    config = tiny_config(tmp_path / "run", architecture="tiny", epochs=2)
     seen = []
     callback = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: seen.append((epoch, logs["val_probe_accuracy"]))

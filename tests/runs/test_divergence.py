@@ -11,6 +11,8 @@ from amr_tf.runs.divergence import Diverged, StopOnNonFinite, order_seed, other_
 from amr_tf.runs.folder import RunFolder
 from tests.runs.conftest import read_log, tiny_config
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
 
 class Counter:
     """As much of a model as the callback reads."""
@@ -96,7 +98,7 @@ def spoil(monkeypatch, step, parts):
 def test_a_run_stops(tmp_path, monkeypatch):
     """Four steps an epoch; the seventh step of all is the second epoch's third."""
     spoil(monkeypatch, 6, 1)
-    config = tiny_config(tmp_path / "run")
+    config = tiny_config(tmp_path / "run", architecture="tiny")
     folder = RunFolder(config.run_dir)
     message = (
         r"^Training diverged in step 7: reconstruction_loss is nan \(and with it .*loss\); the "
@@ -119,7 +121,8 @@ def test_a_run_rolls_back(tmp_path, monkeypatch, caplog, unevaluated):
         return deadlines[-1]
 
     monkeypatch.setattr(run_lib, "StopAtDeadline", deadline)
-    config = tiny_config(tmp_path / "run", on_nan="rollback", max_minutes=60.0)
+    changes = {"architecture": "tiny", "on_nan": "rollback", "max_minutes": 60.0}
+    config = tiny_config(tmp_path / "run", **changes)
     folder = RunFolder(config.run_dir)
     folder.path.mkdir()
     stale = folder.path / "density-00000008.npz"  # Of step 8 before the rollback.
@@ -141,7 +144,7 @@ def test_a_run_rolls_back(tmp_path, monkeypatch, caplog, unevaluated):
 def test_a_run_that_diverges_again_and_again(tmp_path, monkeypatch):
     """Before the first checkpoint: each time it begins anew, three times."""
     spoil(monkeypatch, 1, 9)
-    config = tiny_config(tmp_path / "run", on_nan="rollback", epochs=1)
+    config = tiny_config(tmp_path / "run", architecture="tiny", on_nan="rollback", epochs=1)
     message = r"in step 2: .*; no checkpoint was saved before, and 3 rollbacks have not helped\.$"
     with pytest.raises(Diverged, match=message):
         train(config)

@@ -10,6 +10,8 @@ from amr_tf.runs.folder import RunFolder, locked
 from amr_tf.runs.run import train
 from tests.runs.conftest import tiny_config
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
 HOLD = """\
 import fcntl, sys, time
 file = open(sys.argv[1], "a")
@@ -18,7 +20,12 @@ print("held", flush=True)
 time.sleep(600)
 """
 # One step and one batch for validation.
-SHORT = {"epochs": 1, "train_subset": 32, "validation_fraction": 0.02}
+SHORT = {
+    "architecture": "tiny",
+    "epochs": 1,
+    "train_subset": 32,
+    "validation_fraction": 0.02,
+}
 MESSAGE = "is being trained by another process: wait for its end, or choose another --run_dir.$"
 
 

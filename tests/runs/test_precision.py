@@ -153,9 +153,10 @@ def test_steps_at_a_time_divide_an_epoch(wanted, steps, expected, caplog):
 
 
 @pytest.mark.slow
-def test_several_steps_at_a_time_change_nothing_and_resume(tmp_path, monkeypatch):
-    one = tiny_config(tmp_path / "one", epochs=2)
-    two = tiny_config(tmp_path / "two", epochs=2, steps_per_execution=2)
+def test_several_steps_at_a_time_change_nothing_and_resume(tmp_path, monkeypatch, tiny):
+    changes = {"architecture": tiny, "epochs": 2}
+    one = tiny_config(tmp_path / "one", **changes)
+    two = tiny_config(tmp_path / "two", **changes, steps_per_execution=2)
     expected = train(one)
 
     class Interrupting(StopOnSignal):

@@ -27,6 +27,8 @@ from amr_tf.runs.trackers import (
 )
 from tests.runs.conftest import read_log, tiny_config
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
 SERVER = "MLFLOW_TRACKING_URI"
 
 
@@ -83,7 +85,8 @@ def registered(monkeypatch):
 
 @pytest.fixture
 def config(tmp_path):
-    return tiny_config(tmp_path / "run", epochs=2, trackers="memory", sample_every=2)
+    changes = {"architecture": "tiny", "trackers": "memory", "sample_every": 2}
+    return tiny_config(tmp_path / "run", epochs=2, **changes)
 
 
 def sent(kind):

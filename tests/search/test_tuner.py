@@ -51,8 +51,8 @@ def trained(monkeypatch):
     return configs
 
 
-def search(directory, space=SPACE, **arguments):
-    made = make_tuner(tiny_config("unused"), space, directory, **arguments)
+def search(directory, space=SPACE, config=None, **arguments):
+    made = make_tuner(config or tiny_config("unused"), space, directory, **arguments)
     made.search(verbose=0)
     return made
 
@@ -351,11 +351,11 @@ def test_every_way_of_searching_is_tested():
 
 
 @pytest.mark.slow
-def test_real_runs(tmp_path, monkeypatch):
+def test_real_runs(tmp_path, monkeypatch, tiny):
     """Their scores are those of their results, and best.cfg runs as it is."""
     monkeypatch.setattr(experiments, "evaluate", lambda model, data, probes: {})
     space = SearchSpace.parse(["mixer:mixup,bernoulli(probability='example')", "k:2"])
-    made = search(tmp_path, space)
+    made = search(tmp_path, space, tiny_config("unused", architecture=tiny))
     for trial in made.oracle.trials.values():
         folder = RunFolder(made.trial_config(trial).run_dir)
         results = json.loads(folder.results.read_text())
