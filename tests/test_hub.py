@@ -31,6 +31,12 @@ def server(monkeypatch, tmp_path):
         yield running
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that is refused before anything is exported."""
+    return make_run(tmp_path_factory.mktemp("run") / "run")
+
+
 def front_page(server, tmp_path, name=NAME):
     """The settings and the text of a repository's `README.md`."""
     path = tmp_path / "page.md"
@@ -100,8 +106,7 @@ def test_a_run(server, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["digits", "a/b/c", "", "hf://ada/digits", "ada/di gits"])
-def test_names_that_are_none(server, tmp_path, name):
-    run = make_run(tmp_path / "run")
+def test_names_that_are_none(server, run, tmp_path, name):
     with pytest.raises((ValueError, OSError)) as caught:
         export_run(run.path, tmp_path / "served", hub=name)
     assert name in str(caught.value)
@@ -109,9 +114,8 @@ def test_names_that_are_none(server, tmp_path, name):
     assert server.asked == []
 
 
-def test_a_token_that_may_not_write_is_told_before_any_work(server, tmp_path, monkeypatch):
+def test_a_token_that_may_not_write_is_told_before_any_work(server, run, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_reader")
-    run = make_run(tmp_path / "run")
     with pytest.raises(OSError, match=rf"^'{NAME}' on the Hugging Face Hub: .*401") as caught:
         export_run(run.path, tmp_path / "served", hub=NAME)
     assert "\n" not in str(caught.value)

@@ -270,7 +270,7 @@ def test_classifier_needs_labels():
         train_classifier(make_data(labelled=False))
 
 
-def test_the_classifier_leaves_the_global_random_state_alone():
+def test_the_classifier_leaves_the_global_random_state_alone(eager):
     data = make_data()
     states = []
     for trains in (False, True):
@@ -281,7 +281,7 @@ def test_the_classifier_leaves_the_global_random_state_alone():
     assert states[0] == states[1]
 
 
-def test_the_seed_of_the_classifier():
+def test_the_seed_of_the_classifier(eager):
     data, logits = make_data(), []
     for caller, seed in ((1, 0), (2, 0), (1, 5)):
         keras.utils.set_random_seed(caller)
@@ -300,7 +300,7 @@ def test_a_classifier_of_few_images_is_trained_on_all_of_them():
     assert (classifier.predict(images, verbose=0).argmax(axis=1) == labels).all()
 
 
-def test_a_classifier_is_not_trained_on_images_without_a_label():
+def test_a_classifier_is_not_trained_on_images_without_a_label(eager):
     """Two of three images have none, and the one that is left of a class decides."""
     data = make_data()
     hidden = np.where(np.arange(60) % 2, -1, data.train.labels)

@@ -240,8 +240,9 @@ def test_the_table():
 
 @pytest.mark.filterwarnings("ignore:.*images are few")
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_measures_of_partly_labelled_data(data, multi_label):
+def test_measures_of_partly_labelled_data(data, multi_label, monkeypatch):
     """As `--labelled` and tables with gaps leave them."""
+    monkeypatch.setattr("amr_tf.metrics.label_mixing._STEPS", 40)
     if multi_label:
         data, classes = with_attributes(data), 2
     else:
@@ -260,7 +261,8 @@ def test_measures_of_partly_labelled_data(data, multi_label):
 
 
 @pytest.mark.filterwarnings("ignore:.*images are few")
-def test_measuring_leaves_the_global_random_state_alone(model, data):
+def test_measuring_leaves_the_global_random_state_alone(model, data, monkeypatch):
+    monkeypatch.setattr("amr_tf.metrics.label_mixing._STEPS", 40)
     states = []
     for measures in (False, True):
         keras.utils.set_random_seed(7)

@@ -318,6 +318,11 @@ def test_mix_labels_with_a_seed():
     assert not same(state, values([model.label_mixer.seed_generator.state]))
 
 
+@pytest.fixture(scope="module")
+def untrained():
+    return supervised()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -329,14 +334,14 @@ def test_mix_labels_with_a_seed():
         (X[:4], X[:4], ONE_HOT[:4], ONE_HOT[:4], Y[:4]),
     ],
 )
-def test_mix_labels_refuses_other_shapes(arguments):
+def test_mix_labels_refuses_other_shapes(untrained, arguments):
     with pytest.raises(
         ValueError, match=r"must agree in N, labels of shape \(4, 3\); got 4 and [34]"
     ):
-        supervised().mix_labels(*arguments)
+        untrained.mix_labels(*arguments)
 
 
-# What is refused.
+# What is refused: a model may be shared, for nothing is trained.
 
 
 @pytest.mark.parametrize(
@@ -355,18 +360,17 @@ def test_mix_labels_refuses_other_shapes(arguments):
         ({"x": X, "y": 1 - ONE_HOT}, "labels must be one-hot"),
     ],
 )
-def test_bad_labels_are_refused_before_training(data, message):
-    model = supervised()
-    before = values(model.weights)
+def test_bad_labels_are_refused_before_training(untrained, data, message):
+    before = values(untrained.weights)
     with pytest.raises(ValueError, match=message) as error:
-        model.fit(**data, verbose=0)
+        untrained.fit(**data, verbose=0)
     assert "\n" not in str(error.value)
-    assert same(before, values(model.weights))
+    assert same(before, values(untrained.weights))
 
 
-def test_a_batch_without_labels():
+def test_a_batch_without_labels(untrained):
     with pytest.raises(ValueError, match="mixes by labels, but the batch has none"):
-        supervised().train_on(X)
+        untrained.train_on(X)
 
 
 def test_bad_attributes():

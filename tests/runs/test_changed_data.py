@@ -11,7 +11,9 @@ from amr_tf.runs.comparison import load_runs
 from amr_tf.runs.folder import RunFolder, load_run, load_run_data
 from amr_tf.runs.run import train
 from amr_tf.savedmodel.run_export import export_run
+from tests.conftest import without_graphs
 from tests.runs.conftest import tiny_config
+from tests.savedmodel.test_card import quick_exports
 
 
 def add(folder, name, number):
@@ -36,7 +38,8 @@ def trained(tmp_path_factory):
         batch_size=8,
         epochs=1,
     )
-    train(config)
+    with without_graphs():
+        train(config)
     return path
 
 
@@ -59,25 +62,30 @@ def evaluated(run, photos, allow=False):
     return load_run_data(run, config, str(photos), allow)
 
 
+def exported(run, photos, allow):
+    with quick_exports():
+        return export_run(
+            run,
+            pathlib.Path(run).with_name("served"),
+            formats=(),
+            data_dir=str(photos),
+            notify=lambda said: None,
+            allow_changed_data=allow,
+        )
+
+
 USES = {
     "resume": lambda run, photos, allow: resume(run, photos, allow_changed_data=allow),
     "evaluate": evaluated,
     "interpolate": lambda run, photos, allow: load_runs(
         [str(run)], str(photos), allow_changed_data=allow
     ),
-    "export": lambda run, photos, allow: export_run(
-        run,
-        pathlib.Path(run).with_name("served"),
-        formats=(),
-        data_dir=str(photos),
-        notify=lambda said: None,
-        allow_changed_data=allow,
-    ),
+    "export": exported,
 }
 
 
 @pytest.mark.parametrize("use", USES)
-def test_another_image_is_named_and_can_be_accepted(photos, tmp_path, use, caplog):
+def test_another_image_is_named_and_can_be_accepted(photos, tmp_path, use, caplog, eager):
     add(photos, "cat", 20)
     message = (
         r"^The data of '.*run' have changed since it was trained: the train split had 18 images "
@@ -108,7 +116,7 @@ def test_a_run_of_an_earlier_version(photos, tmp_path):
     assert len(evaluated(tmp_path / "run", photos).train) == 19
 
 
-def test_an_accepted_change_is_what_the_run_knows_now(photos, tmp_path):
+def test_an_accepted_change_is_what_the_run_knows_now(photos, tmp_path, eager):
     add(photos, "cat", 20)
     resume(tmp_path / "run", photos, allow_changed_data=True)
     assert len(evaluated(tmp_path / "run", photos).train) == 19

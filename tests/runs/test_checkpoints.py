@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -21,14 +22,21 @@ from amr_tf.runs.checkpoints import (
     resumable_state,
 )
 from amr_tf.runs.divergence import Diverged
+from tests.models.helpers import make_dense
 from tests.runs.conftest import assert_same_checkpoint, checkpoint_arrays
 
 
+@pytest.fixture(scope="module")
+def dense():
+    """A small model, which is saved a hundred times."""
+    return make_dense()
+
+
 @pytest.fixture
-def model(model):
+def model(dense):
     """The module's model, back at step 0."""
-    model.step_counter.assign(0)
-    return model
+    dense.step_counter.assign(0)
+    return dense
 
 
 def run_epochs(callback, model, values, epochs=None, steps=4, first=0):
@@ -319,10 +327,20 @@ def flip(path):
     path.write_bytes(content)
 
 
+@pytest.fixture(scope="module")
+def two_saved(tmp_path_factory, dense):
+    """What `two` is a copy of."""
+    folder = tmp_path_factory.mktemp("two")
+    dense.step_counter.assign(0)
+    run_epochs(Checkpoints(folder, "val_x", "max"), dense, (0.5, 0.6))
+    return folder
+
+
 @pytest.fixture
-def two(tmp_path, model):
+def two(tmp_path, model, two_saved):
     """A folder with the checkpoints of steps 4 and 8; the second epoch was the best."""
-    run_epochs(Checkpoints(tmp_path, "val_x", "max"), model, (0.5, 0.6))
+    shutil.copytree(two_saved, tmp_path, dirs_exist_ok=True)
+    model.step_counter.assign(8)
     return tmp_path
 
 

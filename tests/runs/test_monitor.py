@@ -10,15 +10,14 @@ from amr_tf.runs.checkpoints import Best, Checkpoints, best_path, load_model, re
 from amr_tf.runs.config import TrainingConfig
 from amr_tf.runs.folder import load_run, which_epoch
 from amr_tf.runs.run import Monitor, monitor_of, train
+from tests.models.helpers import make_dense
 
 ERROR = "val_reconstruction_loss"
 
 
 @pytest.fixture(scope="module")
 def labelled():
-    model = AMR.convolutional((8, 8, 1), depth=2, num_classes=3)
-    model.compile()
-    return model
+    return make_dense()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The model card and metadata of a run's export, and the command that writes them."""
 
+import contextlib
 import hashlib
 import html.parser
 import json
@@ -51,20 +52,36 @@ def run(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def quick(monkeypatch):
+@contextlib.contextmanager
+def quick_exports():
     """Exports whose SavedModel has the decoder alone, unverified."""
     endpoints = export.endpoints
     few = ("decode", "interpolate")
-    monkeypatch.setattr(
-        export, "endpoints", lambda model: {name: endpoints(model)[name] for name in few}
-    )
-    monkeypatch.setattr(export, "replay_in_fresh_process", lambda pairs: [{}])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            export, "endpoints", lambda model: {name: endpoints(model)[name] for name in few}
+        )
+        patch.setattr(export, "replay_in_fresh_process", lambda pairs: [{}])
+        yield
 
 
-def test_the_card(run, tmp_path, quick):
+@pytest.fixture
+def quick():
+    with quick_exports():
+        yield
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    """The folder of the run's export, and what it said."""
     said = []
-    version = export_run(run.path, tmp_path / "numbers", notify=said.append)
+    with quick_exports():
+        folder = tmp_path_factory.mktemp("exported") / "numbers"
+        return export_run(run.path, folder, notify=said.append), said
+
+
+def test_the_card(run, exported):
+    version, said = exported
     assert [text for text in said if "warm-up" not in text] == [
         f"Exporting the best epoch (step 0) of '{run.path}'."
     ]
@@ -173,10 +190,9 @@ class Cells(html.parser.HTMLParser):
             self.cells[-1] += text
 
 
-def test_names_that_would_be_markup(run, tmp_path, quick):
+def test_names_that_would_be_markup(exported, tmp_path):
     """What a Markdown renderer shows that lets HTML through is the names, and nothing else."""
-    version = export_run(run.path, tmp_path / "served", notify=lambda text: None)
-    facts = json.loads((version / "metadata.json").read_text())
+    facts = json.loads((exported[0] / "metadata.json").read_text())
     facts |= {"name": "<i>|name", "class_names": NAMES, "num_classes": len(NAMES)}
     write_card(tmp_path, None, facts)
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
@@ -190,9 +206,8 @@ def test_names_that_would_be_markup(run, tmp_path, quick):
     assert shown.tags == plain
 
 
-def test_names_that_are_no_utf8(run, tmp_path, quick):
-    version = export_run(run.path, tmp_path / "served", notify=lambda text: None)
-    facts = json.loads((version / "metadata.json").read_text())
+def test_names_that_are_no_utf8(exported, tmp_path):
+    facts = json.loads((exported[0] / "metadata.json").read_text())
     facts |= {"class_names": [os.fsdecode(b"caf\xe9")], "num_classes": 1}
     write_card(tmp_path, None, facts)
     assert "| classes | 1: caf\\udce9 |" in (tmp_path / "README.md").read_text(encoding="utf-8")
