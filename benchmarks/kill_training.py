@@ -16,6 +16,7 @@ import io
 import os
 import pathlib
 import random
+import shlex
 import signal
 import sys
 import tempfile
@@ -44,10 +45,10 @@ FLAGS = (
 WRITE_WINDOW = 0.03
 
 
-def start(folder, epochs):
+def start(folder, given):
     """Forks a process that starts or resumes training in `folder`; returns its PID."""
     resume = (folder / "config.json").exists()
-    flags = [f"--run_dir={folder}", "--resume"] if resume else [*FLAGS, f"--run_dir={folder}"]
+    flags = ["--resume"] if resume else shlex.split(given.flags)
     process = os.fork()
     if process:
         return process
@@ -56,7 +57,7 @@ def start(folder, epochs):
         log = os.open(f"{folder}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        sys.argv = ["amr_tf.train", *flags, f"--epochs={epochs}"]
+        sys.argv = ["amr_tf.train", *flags, f"--run_dir={folder}", f"--epochs={given.epochs}"]
         train.run()
     except SystemExit as end:
         code = end.code or 0
@@ -95,12 +96,12 @@ def wait(process, until):
     return None
 
 
-def kill_once(folder, epochs, generator, lifetime, in_write):
+def kill_once(folder, given, generator, lifetime, in_write):
     """Starts the command and kills it; returns the kill's phase, or "end" if it came too late."""
     before = step_of(folder)
     for left in (folder / "checkpoints").glob("partial-*"):
-        left.unlink()  # Left by an earlier kill; files found afterwards are from this one.
-    process = start(folder, epochs)
+        left.unlink()  # Of an earlier kill, so that what is found afterwards is of this one.
+    process = start(folder, given)
     moment = generator.uniform(0, lifetime)
     code = wait(process, lambda: processor_seconds(process) >= moment)
     if in_write and code is None:
@@ -121,9 +122,9 @@ def kill_once(folder, epochs, generator, lifetime, in_write):
     return "in training" if step_of(folder) > before else "before the first checkpoint"
 
 
-def finish(folder, epochs):
+def finish(folder, given):
     """Runs the command to its end; returns the processor seconds until its first checkpoint."""
-    process = start(folder, epochs)
+    process = start(folder, given)
     code = wait(process, (folder / "checkpoints" / "state.json").exists)
     if code is None:
         seconds = processor_seconds(process)
@@ -176,6 +177,7 @@ def main():
     parser.add_argument("--chains", type=int, default=5, help="runs that share them")
     parser.add_argument("--epochs", type=int, default=60, help="epochs of each run")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--flags", default=" ".join(FLAGS), help="the training's, as in a shell")
     parser.add_argument("--out", help="folder for the runs; by default one that is removed")
     given = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -189,7 +191,7 @@ def _measure(given, out):
     began = time.monotonic()
     generator = random.Random(given.seed)
     expected = out / "uninterrupted"
-    seconds = finish(expected, given.epochs)
+    seconds = finish(expected, given)
     print(f"The first checkpoint came after {seconds:.1f} s of processor time.", flush=True)
     print("| chain | kills | in a write | in training | before the first checkpoint | differs |")
     print("|---|---|---|---|---|---|", flush=True)
@@ -201,12 +203,12 @@ def _measure(given, out):
         for number in range(min(share, left)):
             in_write = bool(number % 2)
             # Longer than the first checkpoint takes, so that kills come before and after it.
-            where = kill_once(folder, given.epochs, generator, 1.6 * seconds, in_write)
+            where = kill_once(folder, given, generator, 1.6 * seconds, in_write)
             if where == "end":
                 break
             counts[where] = counts.get(where, 0) + 1
             left -= 1
-        finish(folder, given.epochs)
+        finish(folder, given)
         found = differences(folder, expected)
         wrong += found
         kinds = ("in a write", "in training", "before the first checkpoint")

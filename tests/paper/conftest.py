@@ -6,6 +6,7 @@ import pytest
 
 from amr_tf.paper import Plan, find_cells
 from amr_tf.runs.folder import RunFolder
+from tests.runs import tiny
 from tests.runs.conftest import tiny_config
 
 CELLS = {
@@ -18,9 +19,15 @@ CELLS = {
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory):
     """A folder of three flagfiles: two cells of a table of the paper's, one of another's."""
-    folder = tmp_path_factory.mktemp("cells")
+    with tiny.registered() as architecture:
+        yield write_cells(tmp_path_factory.mktemp("cells"), architecture=architecture)
+
+
+def write_cells(folder, **changes):
+    """Writes the flagfiles of `CELLS`; returns the folder."""
     for name, (method, mixer, k, lambda_) in CELLS.items():
-        config = tiny_config("unused", method=method, mixer=mixer, k=k, lambda_=lambda_, epochs=2)
+        changes |= {"method": method, "mixer": mixer, "k": k, "lambda_": lambda_}
+        config = tiny_config("unused", epochs=2, **changes)
         (folder / f"{name}.cfg").write_text(config.to_flagfile())
     return folder
 

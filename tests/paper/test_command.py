@@ -7,16 +7,19 @@ import time
 import pytest
 
 from tests import forked
+from tests.paper.conftest import write_cells
 
 pytestmark = pytest.mark.slow
 
+# The command in a process that knows the architecture of `folder`.
+TINY = "tests.paper.tiny_script"
 FLAGS = ("--table=1", "--dataset=mnist", "--runs=1", "--epochs=2")
 
 
-def run(folder, cwd, *flags):
+def run(folder, cwd, *flags, module=TINY):
     """What the command prints, run to its end in a fork."""
     flags = (*FLAGS, f"--configs={folder}", *flags)
-    code, out, err = forked.run("amr_tf.reproduce", *flags, cwd=cwd)
+    code, out, err = forked.run(module, *flags, cwd=cwd)
     assert code == 0, err
     return out
 
@@ -33,7 +36,7 @@ def test_kills_lose_nothing(folder, tmp_path):
     expected = figures(tmp_path / "whole" / "report.csv")
     assert len(expected) == 2
     flags = (*FLAGS, f"--configs={folder}", "--out=killed")
-    process = forked.start("amr_tf.reproduce", *flags, cwd=tmp_path)
+    process = forked.start(TINY, *flags, cwd=tmp_path)
     time.sleep(random.Random(0).uniform(1, 9))  # Without the seconds of an import.
     process.kill()
     process.communicate()
@@ -44,8 +47,9 @@ def test_kills_lose_nothing(folder, tmp_path):
     assert again.count(": finished before") == 2
 
 
-def test_a_dry_run_writes_nothing(folder, tmp_path):
-    out = run(folder, tmp_path, "--dry_run")
+def test_a_dry_run_writes_nothing(tmp_path, tmp_path_factory):
+    folder = write_cells(tmp_path_factory.mktemp("cells"))
+    out = run(folder, tmp_path, "--dry_run", module="amr_tf.reproduce")
     lines = out.splitlines()
     assert [line.split(": ")[0] for line in lines[:2]] == [
         "table1_mnist_ae_gan_lambda5_seed0",

@@ -155,13 +155,12 @@ def test_xla_with_a_strategy(tmp_path):
 FLAGS = {
     "dataset": "digits",
     "image_size": 8,
-    "architecture": "convolutional(depth=2)",
+    "architecture": "tiny",
     "mixer": "halves",
     "train_subset": 131,
     "batch_size": 32,
     "epochs": 5,
-    # The gradient of a bias before an instance normalisation is 0 but for rounding, which Adam's
-    # usual epsilon would make a whole step of.
+    # A gradient that is 0 but for rounding would be a whole step with Adam's usual epsilon.
     "autoencoder_optimizer": "adam_l2(learning_rate=1e-3, epsilon=1e-3)",
     "discriminator_optimizer": "adam_l2(learning_rate=1e-3, epsilon=1e-3)",
     "probe_optimizer": "adam_l2(epsilon=1e-3)",

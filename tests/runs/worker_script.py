@@ -1,4 +1,6 @@
-"""`amr_tf.train` with a mixer that draws nothing; the tests of strategies run it as a process.
+"""`amr_tf.train` with a mixer that draws nothing, and the architecture of `tests.runs.tiny`.
+
+The tests of strategies run it as a process.
 
 The mixer stays within halves of a batch, so that two replicas mix as one device does.
 AMR_TF_TEST_DEVICES=2 makes two logical devices of the CPU.
@@ -11,6 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from amr_tf import mixers, train
+from tests.runs import tiny
 
 SHARE = 16
 
@@ -32,6 +35,7 @@ class Halves(mixers.Mixer):
 
 
 if __name__ == "__main__":
+    tiny.register()
     devices = int(os.environ.get("AMR_TF_TEST_DEVICES", "1"))
     cpu = tf.config.list_physical_devices("CPU")[0]
     if devices > 1:
