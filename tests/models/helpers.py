@@ -1,9 +1,19 @@
 """What the tests of methods share: small images, models, and losses in plain NumPy."""
 
+import functools
+from unittest import mock
+
 import keras
 import numpy as np
 
 from amr_tf import AMR, Mixup
+from amr_tf.fused import InstanceNormalization, LeakyReLU
+from amr_tf.layers import SpectralNormalization
+from amr_tf.networks.architectures import ARCHITECTURES, Networks
+from amr_tf.networks.blocks import activate
+from amr_tf.networks.blocks import critic as make_critic
+
+layers = keras.layers
 
 SHAPE = (8, 8, 1)
 X = np.random.default_rng(0).uniform(-1, 1, (12, *SHAPE)).astype("float32")
@@ -11,18 +21,90 @@ Y = np.arange(12) % 3
 ATTRIBUTES = np.random.default_rng(1).integers(0, 2, (12, 3))
 
 
-def make(method, mixer="mixup", num_classes=3, compile_kwargs=None, seed=0, **kwargs):
+def _encoder(latent_channels, latent_dim):
+    """A third of the layers of `build_encoder`."""
+    if latent_dim is None:
+        last = [layers.Conv2D(latent_channels, 1, dtype="float32")]
+    else:
+        last = [layers.Flatten(), layers.Dense(latent_dim, dtype="float32")]
+    block = [layers.Conv2D(4, 3, padding="same"), InstanceNormalization(), LeakyReLU(0.01)]
+    pool = layers.AveragePooling2D(2)
+    return keras.Sequential([keras.Input(SHAPE), *block, pool, *last], name="encoder")
+
+
+def _decoder(latent_channels, latent_dim, output_activation=None):
+    codes = x = keras.Input((4, 4, latent_channels) if latent_dim is None else (latent_dim,))
+    if latent_dim is not None:
+        x = layers.Reshape((4, 4, 4))(layers.Dense(64)(x))
+    x = LeakyReLU(0.01)(InstanceNormalization()(layers.Conv2D(4, 3, padding="same")(x)))
+    images = layers.Conv2D(1, 3, padding="same", dtype="float32")(layers.UpSampling2D(2)(x))
+    return keras.Model(codes, activate(images, output_activation), name="decoder")
+
+
+def _critic(critic, num_classes):
+    if critic is None:
+        return None
+    images = keras.Input(SHAPE)
+    if critic == "autoencoder":
+        copies = _decoder(2, None)(_encoder(2, None)(images))
+        return keras.Model(images, copies, name="discriminator")
+    x = SpectralNormalization(layers.Conv2D(4, 3, padding="same"))(images)
+    features = layers.AveragePooling2D(2)(LeakyReLU(0.01)(x))
+    logits = layers.Dense(1, dtype="float32")(layers.Flatten()(features))
+    num_classes = num_classes if critic == "classifier" else None
+    return make_critic(
+        images, layers.Reshape((), dtype="float32")(logits), features, num_classes, "discriminator"
+    )
+
+
+def light(
+    image_shape,
+    latent_channels=2,
+    latent_dim=None,
+    output_activation=None,
+    *,
+    encoder_outputs=1,
+    critic="logits",
+    num_classes=None,
+):
+    """An architecture for the images of `SHAPE`, with one layer of each kind that matters."""
+    assert image_shape == SHAPE
+    numbers = [number and number * encoder_outputs for number in (latent_channels, latent_dim)]
+    return Networks(
+        _encoder(*numbers),
+        _decoder(latent_channels, latent_dim, output_activation),
+        _critic(critic, num_classes),
+    )
+
+
+def make(
+    method,
+    mixer="mixup",
+    num_classes=3,
+    compile_kwargs=None,
+    seed=0,
+    architecture="light",
+    **kwargs,
+):
     """A small compiled model, the same at each call; eager, since tracing takes longer.
 
-    `mixer` is left out where a method takes none.
+    `mixer` is left out where a method takes none. The architecture is `light`, for what does not
+    depend on the layers, or "own", the method's.
     """
     keras.utils.set_random_seed(0)
     mixer = mixer if method.takes_mixer else None
-    model = method.convolutional(
-        SHAPE, depth=2, mixer=mixer, num_classes=num_classes, seed=seed, **kwargs
-    )
+    arguments = {"mixer": mixer, "num_classes": num_classes, "seed": seed, **kwargs}
+    if architecture == "own":
+        model = method.convolutional(SHAPE, depth=2, **arguments)
+    else:
+        # Registered for this call alone: other tests look at all architectures.
+        with mock.patch.dict(ARCHITECTURES._entries, {"light": light}):
+            model = method.create(SHAPE, "light", **arguments)
     model.compile(**{"run_eagerly": True, **(compile_kwargs or {})})
     return model
+
+
+make_own = functools.partial(make, architecture="own")
 
 
 def make_dense(method=AMR, compile_kwargs=None, mixer=None, **parts):
@@ -39,7 +121,6 @@ def make_dense(method=AMR, compile_kwargs=None, mixer=None, **parts):
     def network(name, shape, *last):
         return keras.Sequential([keras.Input(shape), *parts.get(name, ()), *last], name=name)
 
-    layers = keras.layers
     model = method(
         network("encoder", SHAPE, layers.Flatten(), layers.Dense(5)),
         network("decoder", (5,), layers.Dense(64), layers.Reshape(SHAPE)),

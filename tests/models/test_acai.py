@@ -25,7 +25,7 @@ from tests.models.helpers import (
     blend,
     crossentropy,
     drawn,
-    make,
+    make_own,
     mean_error,
     same,
     save_and_continue,
@@ -49,7 +49,7 @@ def check(results, expected):
 
 @pytest.mark.parametrize("mixer", ["mixup", "folded"])
 def test_losses_of_the_papers_variant(mixer):
-    model = make(ACAI, mixer, compile_kwargs={"lambda_": 7.0})
+    model = make_own(ACAI, mixer, compile_kwargs={"lambda_": 7.0})
     permutations, coefficients = drawn(model)
     reconstruction, mixes = images_of(model, permutations, coefficients)
     alpha = coefficients[:, 0].ravel().astype("float64")
@@ -80,7 +80,7 @@ def test_losses_of_the_papers_variant(mixer):
 )
 @pytest.mark.parametrize("mixer", ["mixup", "folded"])
 def test_losses_of_the_original(settings, gamma, weight, mixer):
-    model = make(OriginalACAI, mixer, compile_kwargs=settings)
+    model = make_own(OriginalACAI, mixer, compile_kwargs=settings)
     permutations, coefficients = drawn(model)
     reconstruction, mixes = images_of(model, permutations, coefficients)
     alpha = coefficients[:, 0].ravel()
@@ -102,7 +102,7 @@ def test_losses_of_the_original(settings, gamma, weight, mixer):
 
 
 def test_the_originals_partner_is_the_reversed_batch():
-    model = make(OriginalACAI, "folded")
+    model = make_own(OriginalACAI, "folded")
     step = model.forward(X)
     alpha = np.asarray(step.coefficients)[:, 0]
     assert 0 <= alpha.min() < alpha.max() <= 0.5
@@ -113,7 +113,7 @@ def test_the_originals_partner_is_the_reversed_batch():
 
 
 def test_what_the_critic_sees():
-    model = make(ACAI)
+    model = make_own(ACAI)
     step = model.forward(X)
     seen = {"real": X, "reconstruction": step.reconstructions, "mix": step.mixes}
     assert set(step.logits) == set(seen)
@@ -126,7 +126,7 @@ def test_what_the_critic_sees():
 
 def test_what_the_originals_critic_sees():
     """No real image and no reconstruction as such: only their blend."""
-    model = make(OriginalACAI)
+    model = make_own(OriginalACAI)
     step = model.forward(X)
     seen = {"blend": 0.2 * X + 0.8 * np.asarray(step.reconstructions), "mix": step.mixes}
     assert set(step.logits) == set(seen)
@@ -138,7 +138,7 @@ def test_what_the_originals_critic_sees():
 
 @pytest.mark.parametrize("method", [ACAI, OriginalACAI])
 def test_a_step_moves_every_network(method):
-    model = make(method, compile_kwargs={"autoencoder_optimizer": "sgd"})
+    model = make_own(method, compile_kwargs={"autoencoder_optimizer": "sgd"})
     networks = (model.encoder, model.decoder, model.discriminator, model.probe)
     before = [values(network.trainable_variables) for network in networks]
     model.train_on(X, Y)
@@ -151,8 +151,8 @@ def test_normalisation():
         networks = (model.encoder, model.decoder, model.discriminator)
         return [type(layer) for network in networks for layer in network.layers]
 
-    assert SpectralNormalization in kinds(make(ACAI))
-    names = {kind.__name__ for kind in kinds(make(OriginalACAI))}
+    assert SpectralNormalization in kinds(make_own(ACAI))
+    names = {kind.__name__ for kind in kinds(make_own(OriginalACAI))}
     assert "Conv2D" in names
     assert not any("Norm" in name for name in names)
 
@@ -225,7 +225,7 @@ def test_the_originals_optimizer_is_plain_adam(original):
 
 def test_the_originals_kernels_move_by_gradients_not_by_decay():
     """What the fault looked like: every kernel shrank by the decay, and by nothing else."""
-    model = make(OriginalACAI)
+    model = make_own(OriginalACAI)
     before = dict(kernels(model))
     for _ in range(3):
         model.train_on(X, Y)
@@ -251,7 +251,7 @@ def test_consistency_is_absolute(method):
         (squared, np.abs),
         ({**squared, "consistency_loss": "mean_squared_error"}, np.square),
     ):
-        model = make(method, compile_kwargs=settings)
+        model = make_own(method, compile_kwargs=settings)
         given = drawn(model)
         mixed = blend(np.asarray(model.encoder(X)), *given)
         again = np.asarray(model.encoder(model.decoder(mixed)))
@@ -270,7 +270,7 @@ def test_consistency_is_absolute(method):
     ],
 )
 def test_saved_file_continues_exactly(method, settings, tmp_path):
-    model = make(method, Mixup(2, seed=4), compile_kwargs=settings)
+    model = make_own(method, Mixup(2, seed=4), compile_kwargs=settings)
     again = save_and_continue(model, tmp_path / "model.keras")
     assert type(again) is method
     assert again.mixer.get_config() == model.mixer.get_config()
@@ -297,7 +297,7 @@ def test_saved_file_continues_exactly(method, settings, tmp_path):
 )
 def test_mixers_that_do_not_fit(method, mixer, message):
     with pytest.raises(ValueError, match=f"^{method.__name__} needs.*") as error:
-        make(method, mixer)
+        make_own(method, mixer)
     assert error.match(message)
 
 
@@ -319,4 +319,4 @@ def test_the_check_draws_nothing_from_the_mixer():
 )
 def test_bad_settings(settings, message):
     with pytest.raises((ValueError, TypeError), match=message):
-        make(OriginalACAI, compile_kwargs=settings)
+        make_own(OriginalACAI, compile_kwargs=settings)

@@ -28,6 +28,7 @@ from tests.models.helpers import (
     everything,
     make,
     make_dense,
+    make_own,
     mean_error,
     same,
     save_and_continue,
@@ -83,7 +84,10 @@ def test_weights_of_the_adversarial_terms():
     """The warm-up starts at nothing; mixes count more for both players."""
     settings = {"adversarial_weight": 0.5, "mix_weight": 3.0, "adversarial_warmup": 4}
     settings["real_weight"] = 2.0
-    model, plain = make(AMR, compile_kwargs={**settings, "feature_matching": 2.0}), make(AMR)
+    model, plain = (
+        make_own(AMR, compile_kwargs={**settings, "feature_matching": 2.0}),
+        make_own(AMR),
+    )
     for step in range(6):
         permutations, coefficients = drawn(model)
         ours = model.forward(X, Y, True, permutations, coefficients)
@@ -107,7 +111,7 @@ def test_weights_of_the_adversarial_terms():
 def test_mixes_leave_the_adversarial_losses():
     """After `mix_steps`, and the real images' weight falls with that of the fakes."""
     weights = {"mix_weight": 3.0, "real_weight": 2.0, "mix_steps": 2}
-    model = make(AMR, compile_kwargs=weights)
+    model = make_own(AMR, compile_kwargs=weights)
     for step in range(4):
         permutations, coefficients = drawn(model)
         logits = model.forward(X, Y, True, permutations, coefficients).logits

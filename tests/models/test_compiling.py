@@ -9,7 +9,18 @@ from amr_tf import ACAI, AEGAN, AMR, GAIA, VAE, AdamL2, BetaVAE, OriginalACAI, S
 from amr_tf.layers import SpectralNormalization
 from amr_tf.models import METHODS
 from amr_tf.models.compiling import consistency_loss, featured_discriminator, logit_decoder
-from tests.models.helpers import SHAPE, X, Y, everything, make, make_dense, same, sigmoid, values
+from tests.models.helpers import (
+    SHAPE,
+    X,
+    Y,
+    everything,
+    make,
+    make_dense,
+    make_own,
+    same,
+    sigmoid,
+    values,
+)
 
 layers = keras.layers
 PLAYERS = ("autoencoder", "discriminator", "probe")
@@ -369,7 +380,7 @@ def test_a_global_policy(dtype, eager, policy, tmp_path):
     policy(dtype)
     settings = {"run_eagerly": eager, "beta": 0.5, "metrics": ["mae"]}
     # To trace the convolutions takes long; eagerly they are covered.
-    model = (make if eager else make_dense)(AMR, compile_kwargs=settings)
+    model = (make_own if eager else make_dense)(AMR, compile_kwargs=settings)
     kernels = [layer for layer in model.encoder.layers if hasattr(layer, "kernel")]
     assert kernels[0].compute_dtype == dtype.removeprefix("mixed_")
     half = dtype == "mixed_float16"

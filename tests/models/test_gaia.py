@@ -12,6 +12,7 @@ from tests.models.helpers import (
     blend,
     drawn,
     make,
+    make_own,
     mean_error,
     same,
     save_and_continue,
@@ -68,7 +69,7 @@ def test_what_the_discriminator_sees():
 
 
 def test_balance_starts_at_zero_and_moves_as_in_began():
-    model = make(GAIA, "gaussian", compile_kwargs={"balance_target": 0.9, "balance_rate": 0.5})
+    model = make_own(GAIA, "gaussian", compile_kwargs={"balance_target": 0.9, "balance_rate": 0.5})
     assert float(model.balance) == 0
     model.balance.assign(0.5)
     moved = [0.5]

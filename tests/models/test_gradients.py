@@ -10,7 +10,7 @@ from amr_tf.models import METHODS
 from amr_tf.models.gradients import STEPS, _one_float32_logit, treats_examples_alone
 from amr_tf.networks import build_decoder, build_encoder
 from amr_tf.networks.architectures import ARCHITECTURES
-from tests.models.helpers import SHAPE, X, Y, make, make_dense, values
+from tests.models.helpers import SHAPE, X, Y, make, make_dense, make_own, values
 
 STEP_COUNT = 3
 PLAYERS = ("autoencoder", "discriminator", "probe")
@@ -23,20 +23,21 @@ def descent(method=AMR, rate=0.05):
     return {f"{player}_optimizer": keras.optimizers.SGD(rate) for player in players}
 
 
-def trained(method, step, mixer="mixup", **compile_kwargs):
-    model = make(method, mixer, compile_kwargs={**descent(method), "step": step, **compile_kwargs})
+def trained(method, step, architecture="light", **compile_kwargs):
+    settings = {**descent(method), "step": step, **compile_kwargs}
+    model = make(method, compile_kwargs=settings, architecture=architecture)
     results = [model.train_on(X, Y) for _ in range(STEP_COUNT)]
     return model, [{name: float(value) for name, value in one.items()} for one in results]
 
 
-def check_agree(method, mixer="mixup", tolerance=2e-5, **compile_kwargs):
+def check_agree(method, architecture="light", tolerance=2e-5, **compile_kwargs):
     (first, ours), (second, theirs) = (
-        trained(method, step, mixer, **compile_kwargs) for step in STEPS
+        trained(method, step, architecture, **compile_kwargs) for step in STEPS
     )
     assert (first.step, second.step) == ("one_pass", "two_pass")
     for one, other in zip(first.weights, second.weights, strict=True):
         np.testing.assert_allclose(one, other, atol=tolerance, err_msg=one.path)
-    fresh = make(method, mixer)
+    fresh = make(method, architecture=architecture)
     for name in ("encoder", "decoder", "discriminator", "probe"):
         # Updates as small as the tolerance would hide a missing gradient.
         network, before = getattr(first, name), getattr(fresh, name)
@@ -51,7 +52,7 @@ def check_agree(method, mixer="mixup", tolerance=2e-5, **compile_kwargs):
 
 @pytest.mark.parametrize("name", METHODS.names())
 def test_both_steps_agree(name):
-    check_agree(METHODS.get(name))
+    check_agree(METHODS.get(name), "own")
 
 
 @pytest.mark.parametrize(
@@ -146,14 +147,14 @@ def test_feature_matching_moves_the_autoencoder_only():
 
 def test_half_precision_makes_a_second_backward_pass(policy):
     """Of float16 layers, and of a logit that is not float32, as a user's may be."""
-    assert _one_float32_logit(make(AMR).discriminator)
+    assert _one_float32_logit(make_own(AMR).discriminator)
     assert _one_float32_logit(critic_of())
     policy("mixed_bfloat16")
-    assert _one_float32_logit(make(AMR).discriminator)
+    assert _one_float32_logit(make_own(AMR).discriminator)
     assert not _one_float32_logit(critic_of())
     policy("mixed_float16")
-    assert not _one_float32_logit(make(AMR).discriminator)
-    assert not _one_float32_logit(make(SupervisedAMR).discriminator)
+    assert not _one_float32_logit(make_own(AMR).discriminator)
+    assert not _one_float32_logit(make_own(SupervisedAMR).discriminator)
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
@@ -180,7 +181,7 @@ def policy():
 
 
 def test_vectors_of_spectral_normalisation_move_once_a_step():
-    first, second = (trained(AMR, step)[0].discriminator for step in STEPS)
+    first, second = (trained(AMR, step, "own")[0].discriminator for step in STEPS)
     vectors = [
         [np.asarray(w) for w in network.weights if "vector_u" in w.path]
         for network in (first, second)
@@ -297,7 +298,9 @@ def test_the_librarys_discriminators_raise_no_false_alarm(architecture, shape, k
 )
 def test_no_false_alarm_after_training(method, dtype, policy):
     policy(dtype)
-    model = make(method, compile_kwargs={"discriminator_optimizer": keras.optimizers.Adam(0.05)})
+    model = make_own(
+        method, compile_kwargs={"discriminator_optimizer": keras.optimizers.Adam(0.05)}
+    )
     assert model.step == "one_pass"
     before = values(model.discriminator.trainable_variables)
     for _ in range(5):

@@ -5,6 +5,7 @@ import dataclasses
 import gzip
 import io
 import json
+import shutil
 import sys
 import urllib.parse
 
@@ -42,6 +43,17 @@ def folder(tmp_path_factory):
 def client(folder):
     with TestClient(create_app(folder), base_url="http://127.0.0.1:8501") as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def write(folder):
+    """Writes what `write_servable` does, as a copy, which is quicker."""
+
+    def copy(to, version=1):
+        shutil.copytree(folder / "10", to / str(version))
+        return to
+
+    return copy
 
 
 @pytest.fixture
@@ -242,8 +254,8 @@ def test_warming_up_asks_every_signature(folder):
 
 
 @pytest.mark.parametrize("name", ["a|b", "<b>x", "100% 🌷", "a:b", "a?b#c", "x:predict "])
-def test_odd_names(tmp_path, codes, name):
-    app = create_app(write_servable(tmp_path / name))
+def test_odd_names(tmp_path, write, codes, name):
+    app = create_app(write(tmp_path / name))
     with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/api/model").json()["name"] == name
         url = f"/v1/models/{urllib.parse.quote(name, safe='')}"
@@ -260,8 +272,8 @@ def test_an_older_version(folder):
     assert load_servable(folder).version == 10
 
 
-def test_without_metadata_and_examples(tmp_path):
-    folder = write_servable(tmp_path / "bare")
+def test_without_metadata_and_examples(tmp_path, write):
+    folder = write(tmp_path / "bare")
     (folder / "1" / "metadata.json").unlink()
     (folder / "1" / "examples.png").unlink()
     with TestClient(create_app(folder), base_url="http://localhost") as client:
@@ -274,19 +286,19 @@ def test_without_metadata_and_examples(tmp_path):
 @pytest.mark.parametrize(
     ("break_it", "sentence"),
     [
-        (lambda folder: None, "is not a folder"),
-        (lambda folder: folder.mkdir(), "holds no exported version"),
-        (lambda folder: (folder / "x").mkdir(parents=True), "holds no exported version"),
+        (lambda folder, write: None, "is not a folder"),
+        (lambda folder, write: folder.mkdir(), "holds no exported version"),
+        (lambda folder, write: (folder / "x").mkdir(parents=True), "holds no exported version"),
         # Numbers to Python's int, but no names of versions: an Arabic 3, and a 3 after a zero.
-        (lambda folder: write_servable(folder, "\u0663"), "holds no exported version"),
-        (lambda folder: write_servable(folder, "03"), "holds no exported version"),
-        (lambda folder: write_servable(folder.parent, folder.name), "is a version"),
-        (lambda folder: write_servable(folder, 3), "has no version 7; it has 3"),
+        (lambda folder, write: write(folder, "\u0663"), "holds no exported version"),
+        (lambda folder, write: write(folder, "03"), "holds no exported version"),
+        (lambda folder, write: write(folder.parent, folder.name), "is a version"),
+        (lambda folder, write: write(folder, 3), "has no version 7; it has 3"),
     ],
 )
-def test_folders_that_cannot_be_served(tmp_path, break_it, sentence):
+def test_folders_that_cannot_be_served(tmp_path, write, break_it, sentence):
     folder = tmp_path / "1"
-    break_it(folder)
+    break_it(folder, write)
     with pytest.raises(ValueError, match=sentence):
         load_servable(folder, 7)
 
@@ -303,8 +315,8 @@ def test_folders_that_cannot_be_served(tmp_path, break_it, sentence):
         ("examples.png", picture(6, 4), "must be images of 4x4 side by side; it is 6x4"),
     ],
 )
-def test_broken_versions(tmp_path, name, content, sentence):
-    folder = write_servable(tmp_path / "broken")
+def test_broken_versions(tmp_path, write, name, content, sentence):
+    folder = write(tmp_path / "broken")
     (folder / "1" / name).write_bytes(content)
     with pytest.raises(ValueError, match=sentence):
         load_servable(folder)

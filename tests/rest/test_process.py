@@ -30,6 +30,7 @@ import uvicorn
 
 from amr_tf.rest.run import serve
 from amr_tf.rest.server import create_app
+from tests import forked
 from tests.rest.tiny_servable import (
     LATENT_SHAPE,
     decoded,
@@ -210,16 +211,11 @@ def test_a_new_version_and_one_that_was_asked_for(folder, tmp_path):
     ],
 )
 def test_a_mistake_gets_a_sentence(folder, flag, sentence):
-    done = subprocess.run(
-        [*COMMAND, f"--model={folder}", "--port=0", flag.format(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 2
-    assert re.search(f"^{sentence}", done.stderr, re.MULTILINE)
-    assert "Traceback" not in done.stderr
+    flags = (f"--model={folder}", "--port=0", flag.format(folder))
+    code, _, errors = forked.run("amr_tf.serve", *flags, cwd=ROOT, timeout=120)
+    assert code == 2
+    assert re.search(f"^{sentence}", errors, re.MULTILINE)
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("host", ("127.0.0.1", "no.such.host.invalid"))
