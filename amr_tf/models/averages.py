@@ -6,9 +6,8 @@ the averages for hundreds of steps. Averages and weights are swapped without rou
 so a model can be validated, saved and used with the averages and resume training from the weights.
 """
 
-import contextlib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -51,27 +50,28 @@ def restart_averages(optimizer: keras.Optimizer) -> None:
         average.assign(ops.convert_to_numpy(variable))
 
 
-@contextlib.contextmanager
-def restored_or_restarted(optimizer: keras.Optimizer) -> Iterator[None]:
-    """Sets the averages to the variables unless a file, which is loaded meanwhile, has averages.
+def restored(optimizer: keras.Optimizer, load: Callable[[], Any]) -> bool:
+    """Calls a function that loads a file, and restarts the averages if the file has none that fit.
 
-    Keras skips the state of an optimizer that does not match the file, with a warning only. Yields
-    a list, which is empty unless the averages were restarted.
+    Keras skips the state of an optimizer that does not match the file, with a warning only.
+
+    Returns:
+        Whether the averages were restored from the file.
     """
     averages = [average for _, average in _pairs(_inner(optimizer))]
     before = [ops.convert_to_numpy(average) for average in averages]
     for average in averages:
         average.assign(np.full(average.shape, np.nan))
-    restarted: list[bool] = []
     try:
-        yield restarted
+        load()
     except BaseException:
         for average, values in zip(averages, before):
             average.assign(values)
         raise
     if any(np.isnan(ops.convert_to_numpy(average)).all() for average in averages):
         restart_averages(optimizer)
-        restarted.append(True)
+        return False
+    return True
 
 
 def exchange(optimizer: keras.Optimizer) -> None:

@@ -1,5 +1,6 @@
 """The base class of all methods: networks, training step, and saving."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from amr_tf.models.averages import (
     exchange,
     keep_averages,
     restart_averages,
-    restored_or_restarted,
+    restored,
     start_averages,
 )
 from amr_tf.models.compiling import Player
@@ -628,9 +629,8 @@ class ResynthesisModel(keras.Model):
             super().load_weights(filepath, **kwargs)
             self.holds_averages = False  # The file's weights, averages or not, are the model's now.
             return
-        with restored_or_restarted(self.autoencoder_optimizer) as restarted:
-            super().load_weights(filepath, **kwargs)
-        if restarted:
+        load = functools.partial(super().load_weights, filepath, **kwargs)
+        if not restored(self.autoencoder_optimizer, load):
             self.holds_averages = False
 
     def remember(self, **settings: Any) -> None:
