@@ -253,25 +253,29 @@ def may_be_kink(check):
     return check.name.startswith("after/") and check.difference < SHARE_OF_A_KINK
 
 
-def replay(meta, arrays):
-    """All checks of one file, as `read` returns it, with kinks on the recorded side if possible."""
-    first = results = replay_once(meta, arrays)
+def replay(meta, arrays, steps=2):
+    """All checks of one file, as `read` returns it, with kinks on the recorded side if possible.
+
+    With one step, those of the first.
+    """
+    first = results = replay_once(meta, arrays, steps)
     tries = 0
     while failed := [check for check in results if not check.passed]:
         if tries == TRIES or not all(map(may_be_kink, failed)):
             return first
-        results = replay_once(meta, moved(arrays, seed=tries))
+        results = replay_once(meta, moved(arrays, seed=tries), steps)
         tries += 1
     return [*results, Check("tries with pixels moved by rounding", tries, np.inf)]
 
 
-def replay_once(meta, arrays):
+def replay_once(meta, arrays, steps=2):
     """All checks of one file with the arrays as they are."""
     model = build_model(meta, arrays)
     results = list(compare_outputs(run_step(model, arrays, "step0"), arrays, LOSS_0, IMAGE_0))
     results += compare_weights(model, arrays, "after", step=0)
-    results += compare_outputs(run_step(model, arrays, "step1"), arrays, LOSS_1, None)
-    results += compare_weights(model, arrays, "after_last", step=1)
+    if steps == 2:
+        results += compare_outputs(run_step(model, arrays, "step1"), arrays, LOSS_1, None)
+        results += compare_weights(model, arrays, "after_last", step=1)
     return results
 
 
