@@ -188,7 +188,7 @@ def test_decoders_without_logits(last):
         ({"beta": "1"}, "beta must be a finite number"),
         ({"generator_update_every": 0}, "positive integer; got 0"),
         ({"supervision": -1}, "supervision must be a finite number"),
-        ({"reconstruction_loss": "mae"}, "Unknown reconstruction loss 'mae'"),
+        ({"reconstruction_loss": "mape"}, "Unknown reconstruction loss 'mape'"),
         ({"gan_loss": "least_square"}, "Did you mean 'least_squares'"),
         ({"consistency_loss": "mean_square_error"}, "Did you mean 'mean_squared_error'"),
         ({"autoencoder_optimizer": "adamm"}, "Unknown optimizer 'adamm'. Did you mean 'adam'"),
