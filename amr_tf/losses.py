@@ -16,13 +16,16 @@ from amr_tf import replicas
 from amr_tf.registry import Registry
 from amr_tf.types import Array, Tensor
 
-RECONSTRUCTION_LOSSES = Registry("reconstruction loss", skip=2)
+RECONSTRUCTION_LOSSES = Registry(
+    "reconstruction loss",
+    skip=2,
+    aliases={"mae": "mean_absolute_error", "mse": "mean_squared_error"},  # Keras' short names.
+)
 """Functions of images and reconstructions, by the names that `--reconstruction_loss` takes."""
 GAN_LOSSES = Registry("GAN loss", skip=2)
 """Functions of logits and targets, by the names that `--gan_loss` takes."""
 
 _LEAST_VARIANCE = 1e-4  # Of images in [-1, 1].
-_SHORT_NAMES = {"mae": "mean_absolute_error", "mse": "mean_squared_error"}  # As in Keras.
 _TARGETS = ("y_true", "target", "targets")  # First parameters of functions in Keras' order.
 
 
@@ -108,7 +111,7 @@ def _loss(registry: Registry, loss: str | Callable) -> Callable:
                 f"got {loss!r}."
             )
         return loss
-    name, arguments = registry.parse(_SHORT_NAMES.get(loss, loss))
+    name, arguments = registry.parse(loss)
     entry = registry.get(name)
     if isinstance(entry, type):
         return entry(**arguments)

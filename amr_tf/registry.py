@@ -202,6 +202,7 @@ class Registry:
         skip: number of leading parameters of functions that are inputs (a loss's tensors).
         nested: registries for parameters whose values are call strings, or tuples of call strings,
             by parameter name.
+        aliases: dictionary from other names to registered ones; `canonical` texts have the latter.
 
     Example:
 
@@ -219,11 +220,13 @@ class Registry:
         context: Mapping[str, str] | None = None,
         skip: int = 0,
         nested: Mapping[str, "Registry"] | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         self.kind = kind
         self.context = dict(context or {})
         self.skip = skip
         self.nested = dict(nested or {})
+        self.aliases = dict(aliases or {})
         self._entries: dict[str, Callable] = {}
 
     def register(self, name: str, replace: bool = False) -> Callable[[_Entry], _Entry]:
@@ -289,6 +292,7 @@ class Registry:
                 unknown, missing, part of the context, or of another type than its default.
         """
         name, arguments = call if isinstance(call, Call) else parse_call(call, self.kind)
+        name = self.aliases.get(name, name)
         known = self.parameters(name)
         title = f"{self.kind} '{name}'"
         for key, value in arguments.items():

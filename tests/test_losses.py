@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.preprocessing import label_binarize
 
 from amr_tf import losses
+from amr_tf.runs.config import TrainingConfig
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.uniform(-1, 1, (4, 3, 3, 2)).astype("float32")
@@ -372,6 +373,10 @@ def test_unknown_names():
 def test_reconstruction_losses_by_name(name, short):
     assert losses.reconstruction_loss(name) is getattr(losses, name)
     assert losses.reconstruction_loss(short) is getattr(losses, name)
+    config = TrainingConfig(reconstruction_loss=short, consistency_loss=short, beta=1.0).resolve()
+    assert (config.reconstruction_loss, config.consistency_loss) == (name, name)  # Flags, too.
+    with pytest.raises(ValueError, match=f"^Unknown GAN loss '{short}'"):
+        losses.gan_loss(short)
     own = losses.reconstruction_loss(lambda images, others: 3.0)
     assert own(IMAGES, OTHERS) == 3.0
 

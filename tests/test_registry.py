@@ -408,6 +408,14 @@ def arguments_for(registry, name):
     return st.fixed_dictionaries(required, optional=optional)
 
 
+def test_another_name_means_the_registered_one():
+    registry = Registry("colour", aliases={"grey": "gray"})
+    registry.register("gray")(lambda level=0.5: level)
+    assert registry.build("grey(level=0.25)") == 0.25
+    assert registry.canonical("grey") == registry.canonical("gray") == "gray(level=0.5)"
+    assert registry.names() == ["gray"]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_canonical_is_idempotent_and_means_the_same(data):

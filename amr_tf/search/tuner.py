@@ -42,8 +42,8 @@ def make_tuner(
     or a worker of KerasTuner's distributed service.
 
     Args:
-        config: the `TrainingConfig` that trials change. Its `monitor` does not apply to trials, of
-            which each is judged by its best `val_probe_accuracy`.
+        config: the `TrainingConfig` that trials change. Its `monitor` is not used: trials are
+            compared by their best `val_probe_accuracy`.
         space: a `SearchSpace`.
         directory: folder for KerasTuner's state and the trials' runs, shared by all workers.
         oracle: "grid", "random", "bayesian" or "hyperband".

@@ -200,7 +200,7 @@ def test_a_file_that_is_not_there_changes_nothing(tmp_path):
     assert same(everything(model), before)
 
 
-def test_compiled_again_without_averages(tmp_path):
+def test_compiled_again_without_averages():
     model = averaged()
     fit(model, 1)
     held = weights_of(model)
