@@ -1,4 +1,4 @@
-# make demo: install, train on the embedded digits, draw, export (about 7 minutes on 2 cores without AVX512).
+# make demo: install, train on the embedded digits, draw, export (the training takes 6 minutes on 2 cores).
 # make test: install and run all tests; make coverage: with a report of the lines they reach.
 # make test-oldest: the fast tests with the oldest versions that pyproject.toml allows.
 # make docs: the documentation site, in build/site/.
